@@ -1,0 +1,5 @@
+"""The one exception that is about the user's input."""
+
+
+class AlmError(ValueError):
+    """Bad input; the message is one sentence for the user: what, where, how to mend it."""
