@@ -1,0 +1,91 @@
+"""SDAA, CUDA or CPU: choice, autocast, gradient scaler, reading values back without a stall.
+
+The only file that knows what an accelerator is called.
+"""
+
+import contextlib
+import importlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alm.errors import AlmError
+
+DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
+EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
+PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the named device, or the first there is. Raises AlmError where the named one is not there."""
+    if name == "auto":
+        return torch.device(next(kind for kind in DEVICES if is_available(kind)))
+    if not is_available(name):
+        here = ", ".join(kind for kind in DEVICES if is_available(kind))
+        raise AlmError(f"--device {name}: there is no such device on this machine; here: {here}")
+    return torch.device(name)
+
+
+def is_available(kind: str) -> bool:
+    """Whether torch can use a device of this kind here."""
+    if kind == "cpu":
+        return True
+    if kind in EXTENSIONS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(EXTENSIONS[kind])
+    backend = getattr(torch, kind, None)
+    return backend is not None and backend.is_available()
+
+
+def choose_precision(device: torch.device, amp: str) -> torch.dtype | None:
+    """Return what `--amp` means on a device: autocast's type, or None for float32 throughout.
+
+    `auto` is fp16 on an accelerator and off on the CPU.
+    """
+    if amp == "auto":
+        amp = "off" if device.type == "cpu" else "fp16"
+    return PRECISIONS.get(amp)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself; emulated, it is slower than float32."""
+    with contextlib.suppress(OSError):
+        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        return any(flag in words for flag in CPU_BFLOAT16_FLAGS)
+    return False
+
+
+def autocast(device: torch.device, precision: torch.dtype | None):
+    """Return the context in which the network runs in `precision`."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision is not None)
+
+
+def gradient_scaler(device: torch.device, precision: torch.dtype | None) -> torch.amp.GradScaler:
+    """Return the scaler that keeps small gradients alive in fp16; it does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+
+
+def has_fused_adam(device: torch.device) -> bool:
+    """Whether PyTorch has Adam in one kernel for this device."""
+    return device.type in ("cuda", "cpu")
+
+
+class Readback:
+    """Values on their way from the device to the CPU: started now, read later, no stall between."""
+
+    def __init__(self, values: Tensor):
+        self._event = None
+        self._values = values
+        if values.device.type != "cpu":
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._event = getattr(torch, values.device.type).Event()
+            self._event.record()
+
+    def read(self) -> list[float]:
+        """Wait for the values, not for what the device was given after them."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._values.tolist()
