@@ -1,0 +1,1 @@
+"""Around the method: data in, logs and pictures out. Knows no model."""
