@@ -1,0 +1,220 @@
+"""Loader: the same batches whatever the workers, the batch size or the global state."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from utils.dataset import MultiLabelDataset, PictureError
+from utils.loader import Loader
+
+COUNT = 11
+
+
+class Numbered:
+    """A data set without files: image i is filled with i, and its label is i."""
+
+    def __init__(self, count=COUNT):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def batch(self, indices):
+        numbers = torch.tensor(indices, dtype=torch.uint8)
+        return numbers.view(-1, 1, 1, 1).expand(-1, 3, 2, 1).contiguous(), numbers[:, None]
+
+
+def indices_of(batches):
+    """Return the indices that the batches of Numbered hold, batch by batch."""
+    return [labels[:, 0].tolist() for _, labels, _ in batches]
+
+
+def mirrored_of(loader, epoch):
+    """Return the indices to mirror in an epoch."""
+    return {
+        index
+        for _, labels, mirror in loader.epoch(epoch)
+        for index, flip in zip(labels[:, 0].tolist(), mirror.tolist(), strict=True)
+        if flip
+    }
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A directory with a list of pictures, each of one colour that is its number."""
+    for i in range(COUNT):
+        Image.new("RGB", (8, 16), (i, i, i)).save(tmp_path / f"{i}.png")
+    lines = "".join(f"{i}.png {i % 2} 1\n" for i in range(COUNT))
+    (tmp_path / "list.txt").write_text(lines, encoding="utf-8")
+    return tmp_path
+
+
+@settings(deadline=None)
+@given(
+    count=st.integers(1, 40), batch_size=st.integers(1, 50), shuffle=st.booleans(), epoch=st.integers(0, 99)
+)
+def test_an_epoch_is_every_picture_once(count, batch_size, shuffle, epoch):
+    loader = Loader(Numbered(count), batch_size, shuffle=shuffle)
+    batches = indices_of(loader.epoch(epoch))
+    assert len(batches) == len(loader)
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    indices = [index for batch in batches for index in batch]
+    assert sorted(indices) == list(range(count))
+    assert shuffle or indices == list(range(count))
+
+
+def test_order_and_mirroring_depend_on_seed_and_epoch():
+    orders, mirrors = set(), set()
+    for seed in (1, 2):
+        loader = Loader(Numbered(200), 32, shuffle=True, mirror=True, seed=seed)
+        for epoch in (0, 1, 2):
+            orders.add(str(indices_of(loader.epoch(epoch))))
+            mirrors.add(str(mirrored_of(loader, epoch)))
+            assert 60 < len(mirrored_of(loader, epoch)) < 140
+    assert len(orders) == len(mirrors) == 6
+
+
+def test_order_is_the_same_on_every_machine():
+    loader = Loader(Numbered(), 4, shuffle=True, mirror=True, seed=1)
+    assert indices_of(loader.epoch(0)) == [[3, 1, 0, 8], [7, 2, 9, 6], [5, 4, 10]]
+    assert mirrored_of(loader, 0) == {2, 4, 7, 8}
+
+
+def test_mirroring_depends_neither_on_batch_size_nor_on_order():
+    expected = mirrored_of(Loader(Numbered(), 3, mirror=True, shuffle=True), 5)
+    assert 0 < len(expected) < COUNT
+    assert mirrored_of(Loader(Numbered(), 7, mirror=True, shuffle=True), 5) == expected
+    assert mirrored_of(Loader(Numbered(), 7, mirror=True), 5) == expected
+    assert mirrored_of(Loader(Numbered(), 3, shuffle=True), 5) == set()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_global_random_state_is_neither_read_nor_moved(workers):
+    runs = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        before = torch.get_rng_state()
+        loader = Loader(Numbered(), 4, shuffle=True, mirror=True, workers=workers)
+        runs.append([(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(3)])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_started_later_has_the_same_batches(workers):
+    loader = Loader(Numbered(), 3, shuffle=True, mirror=True, workers=workers)
+    whole = [(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(2)]
+    for start in range(len(loader) + 2):
+        rest = [(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(2, start)]
+        assert rest == whole[start:]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_break_leaves_nothing_for_the_next_epoch(workers):
+    loader = Loader(Numbered(), 2, shuffle=True, workers=workers)
+    expected = [indices_of(Loader(Numbered(), 2, shuffle=True).epoch(epoch)) for epoch in range(4)]
+    for epoch, stop in enumerate((1, 3, 2)):
+        batches = []
+        for batch in loader.epoch(epoch):
+            batches.append(batch)
+            if len(batches) == stop:
+                break
+        assert indices_of(batches) == expected[epoch][:stop]
+    assert indices_of(loader.epoch(3)) == expected[3]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("cache", [False, True])
+def test_pictures_arrive_whole_and_in_channels_last_memory(root, workers, cache):
+    dataset = MultiLabelDataset(root, root / "list.txt", cache=root / "cache" if cache else None)
+    loader = Loader(dataset, 4, shuffle=True, mirror=True, workers=workers)
+    for epoch in range(2):
+        seen = []
+        for images, labels, mirror in loader.epoch(epoch):
+            assert images.shape == (len(labels), 3, 256, 128)
+            assert images.is_contiguous(memory_format=torch.channels_last)
+            assert images.dtype == labels.dtype == torch.uint8
+            assert mirror.dtype == torch.bool
+            assert mirror.shape == (len(labels),)
+            indices = images[:, 0, 0, 0].tolist()
+            assert labels.tolist() == [[index % 2, 1] for index in indices]
+            seen += indices
+        assert sorted(seen) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_damaged_picture_is_named_in_one_line(root, workers):
+    (root / "7.png").write_bytes(b"no picture")
+    loader = Loader(MultiLabelDataset(root, root / "list.txt"), 3, workers=workers)
+    batches = loader.epoch(0)
+    next(batches)
+    next(batches)
+    with pytest.raises(PictureError, match=rf"^cannot read picture {root}/7\.png [^\n]*$"):
+        next(batches)
+
+
+def test_workers_use_one_thread():
+    class Threads(Numbered):
+        def batch(self, indices):
+            return torch.zeros(1), torch.tensor([[torch.get_num_threads()]])
+
+    assert indices_of(Loader(Threads(), COUNT, workers=1).epoch(0)) == [[1]]
+
+
+def test_bar_only_on_a_terminal(capsys, monkeypatch):
+    list(Loader(Numbered(), 4).epoch(0))
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    list(Loader(Numbered(), 4).epoch(0))
+    list(Loader(Numbered(), 4, shuffle=True).epoch(3))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Test:" in err
+    assert "Epoch 3:" in err
+
+
+ENDLESS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from utils.dataset import MultiLabelDataset
+from utils.loader import Loader
+loader = Loader(MultiLabelDataset(sys.argv[2], sys.argv[2] + "/list.txt"), 2, workers=2)
+try:
+    for epoch in range(10**9):
+        for batch in loader.epoch(epoch):
+            print("reading", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
+def test_workers_leave_an_interrupt_to_the_main_process(root):
+    repository = str(Path(__file__).resolve().parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, repository, str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(20):  # all workers have started
+            assert process.stdout.readline() == "reading\n"
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert out.endswith("interrupted\n")
+    assert err == ""
+    assert process.returncode == 0

@@ -1,0 +1,105 @@
+"""MultiLabelDataset: the pictures of a list file as uint8 tensors of the network's input size."""
+
+import os
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from utils.cache import open_cache
+from utils.list_file import DataError, read_list
+
+HEIGHT, WIDTH = 256, 128
+
+# PETA's lists and its archive spell the first directory differently.
+PETA_SPELLINGS = ("PETA_dataset/", "PETA dataset/")
+
+
+class PictureError(DataError):
+    """A picture that cannot be read; the message names the file."""
+
+
+def read_picture(path) -> Image.Image:
+    """Return a picture, decoded, in RGB; PictureError where it is damaged, too large or no picture."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        raise PictureError(f"cannot read picture {path} ({error}); replace it or drop its line") from error
+
+
+def read_resized(path) -> np.ndarray:
+    """Return a picture as uint8 (256, 128, 3), resized as torchvision's Resize does it on a picture."""
+    return np.asarray(read_picture(path).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+
+
+class MultiLabelDataset(torch.utils.data.Dataset):
+    """The pictures of a list file that exist under its root, with their labels.
+
+    `dataset[i]` is an image, uint8 (3, 256, 128), or what `transform` makes of the PIL picture, and its
+    labels, uint8 (K,); `batch` reads many at once. `num_attributes` is K, by default that of the list's
+    first line. `cache` names a directory that keeps the resized pictures, so that each is decoded once.
+
+    Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
+    list's paths without a file; `listed`, the number of pictures in the list.
+
+    Raises DataError where the list is wrong (see read_list), where no picture exists, or where some are
+    missing and `skip_missing` is not set. Reading raises PictureError.
+    """
+
+    def __init__(self, root, label, transform=None, *, num_attributes=None, skip_missing=False, cache=None):
+        if transform is not None and cache is not None:
+            raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
+        self.root, self.label, self.transform = root, label, transform
+        names, labels = read_list(label, num_attributes)
+        paths = [find_picture(root, name) for name in names]
+        found = [i for i, path in enumerate(paths) if path is not None]
+        self.listed = len(names)
+        self.missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+        if not found:
+            raise DataError(f"{self.missing_summary()}; name the pictures' directory with --data_root")
+        if self.missing and not skip_missing:
+            raise DataError(f"{self.missing_summary()}; go on without them with --allow_missing")
+        self.names = [names[i] for i in found]
+        self.paths = [paths[i] for i in found]
+        self.labels = torch.from_numpy(labels[found])
+        self.cache = None if cache is None else open_cache(cache, label, self.names, self.paths, read_resized)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int):
+        if self.transform is not None:
+            return self.transform(read_picture(self.paths[index])), self.labels[index]
+        images, labels = self.batch([index])
+        return images[0], labels[0]
+
+    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return images, uint8 (B, 3, 256, 128) in channels_last memory, and labels, uint8 (B, K)."""
+        if self.transform is not None:
+            raise ValueError("a batch is read without a transform; index the data set instead")
+        if self.cache is not None:
+            images = self.cache.gather(indices)
+        else:
+            images = np.empty((len(indices), HEIGHT, WIDTH, 3), np.uint8)
+            for image, index in zip(images, indices, strict=True):
+                image[:] = read_resized(self.paths[index])
+        return torch.from_numpy(images).permute(0, 3, 1, 2), self.labels[indices]
+
+    def missing_summary(self) -> str:
+        """Return how many of the list's pictures are missing, and the first five of them."""
+        first = ", ".join(self.missing[:5]) + (", ..." if len(self.missing) > 5 else "")
+        return (
+            f"{len(self.missing)} of {self.listed} pictures of {self.label} not found in {self.root}: {first}"
+        )
+
+
+def find_picture(root, name: str) -> str | None:
+    """Return the file of a list's path, in either spelling of PETA's directory; None where it is missing."""
+    spellings = [name]
+    for spelling, other in (PETA_SPELLINGS, PETA_SPELLINGS[::-1]):
+        if name.startswith(spelling):
+            spellings.append(other + name.removeprefix(spelling))
+    candidates = (os.path.abspath(os.path.join(root, spelling)) for spelling in spellings)
+    return next((path for path in candidates if os.path.isfile(path)), None)
