@@ -1,0 +1,1 @@
+"""Cartoon pedestrians drawn from attribute labels: the pictures of the embedded data set."""
