@@ -39,13 +39,16 @@ STACKED = {
 }
 
 
-def save_checkpoint(path: Path, checkpoint: dict) -> None:
-    """Write the file whole or not at all: beside its place first, then moved there."""
+def save_checkpoint(path: Path, checkpoint: dict, old_serialization: bool = False) -> None:
+    """Write the file whole or not at all: beside its place first, then moved there.
+
+    `old_serialization` is what PyTorch wrote before 1.6, and still reads.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            torch.save(checkpoint, file)
+            torch.save(checkpoint, file, _use_new_zipfile_serialization=not old_serialization)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -173,6 +176,17 @@ def load_warm_start(model: nn.Module, checkpoint: Mapping) -> None:
     kept = {name: piece for name, piece in reference_state(model).items() if not name.startswith(shared)}
     given = {name: piece for name, piece in _entries(checkpoint).items() if name.startswith(shared)}
     load_reference_state(model, kept | given)
+
+
+def published_checkpoint(checkpoint: Mapping) -> dict:
+    """Return one of our checkpoints as the published program has it: its layout, the `module.` prefix.
+
+    Raises AlmError where it is not ours.
+    """
+    if not is_own(checkpoint):
+        raise AlmError("it has the published layout already")
+    state = {f"module.{name}": piece for name, piece in _entries(checkpoint).items()}
+    return {"epoch": checkpoint["epoch"], "state_dict": state, "best_accu": checkpoint["best_accu"]}
 
 
 def restore_model(model: nn.Module, checkpoint: Mapping) -> None:

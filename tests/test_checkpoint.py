@@ -1,12 +1,16 @@
 """Checkpoints: the published layout both ways, old files, hostile files, faults while saving."""
 
+import json
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 
 import alm
 from alm.checkpoint import (
@@ -56,8 +60,6 @@ def test_round_trip_is_bit_for_bit(approach, prefix):
 
 
 def test_layout_is_the_published_one(shared):
-    import json
-
     shapes = json.loads((shared / "reference" / "state_dict_peta.json").read_text(encoding="utf-8"))
     ours = {name: list(tensor.shape) for name, tensor in reference_state(model_of(35)).items()}
     assert ours == shapes
@@ -265,3 +267,26 @@ def test_gradients_map_the_same_way():
     mapped = to_reference(parameters)
     assert sum(tensor.numel() for tensor in mapped.values()) == sum(p.numel() for p in parameters.values())
     assert mapped.keys() <= reference_state(model).keys()
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_export_is_read_back_bit_for_bit(tmp_path, approach, align_corners):
+    source, target = model_of(approach=approach), model_of(approach=approach, seed=1)
+    own, out = tmp_path / "7.pth.tar", tmp_path / "published.pth.tar"
+    checkpoint = {"format": OWN_FORMAT, "approach": approach, "align_corners": align_corners, "epoch": 7}
+    save_checkpoint(own, checkpoint | {"best_accu": 0.5, "state_dict": source.state_dict()})
+    command = [sys.executable, REPOSITORY / "run_scripts" / "export.py", "--to", "reference", own, out]
+    subprocess.run(command, check=True, capture_output=True)
+
+    written = torch.load(out, weights_only=True)
+    assert written.keys() == {"epoch", "state_dict", "best_accu"}
+    assert all(name.startswith("module.") for name in written["state_dict"])
+    assert all(tensor.is_contiguous() for tensor in written["state_dict"].values())
+    checkpoint = load_checkpoint(out)
+    assert (checkpoint["epoch"], align_corners_of(out, checkpoint)) == (7, align_corners)
+    restore_model(target, checkpoint)
+    assert same(source.state_dict(), target.state_dict())
+
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert (again.returncode, again.stderr) == (1, f"error: {out} exists; name a new file\n")
