@@ -14,7 +14,7 @@ from utils.experiments import EXPERIMENTS
 
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
-SYNTHETIC = {"epochs": 4, "batch_size": 16, "lr": 1e-3, "decay_epoch": (2, 3)}
+SYNTHETIC = {"epochs": 5, "batch_size": 16, "lr": 1e-3, "decay_epoch": (4,)}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

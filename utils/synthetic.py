@@ -21,8 +21,8 @@ from utils.experiments import EXPERIMENTS
 from utils.label_sampler import sample_labels
 from utils.list_file import DataError, read_list, read_text
 
-DRAWING_VERSION = 1  # to be raised with every change that gives other pictures or labels
-TRAIN, TEST = 1500, 400
+DRAWING_VERSION = 2  # to be raised with every change that gives other pictures or labels
+TRAIN, TEST = 1500, 300
 
 LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
 REGIONS, SETTINGS = "regions.json", "settings.json"

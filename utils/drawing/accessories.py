@@ -26,12 +26,12 @@ def draw_accessories(pen: Pen, body: Figure, wears: Set[str], look: Look) -> Non
 
 
 def _draw_muffler(pen: Pen) -> None:
-    pen.polygon([(3, 25), (8, 25), (9, 43), (4, 43)], WOOL, 0.6)
-    for y in (34, 38):
-        pen.line([(4, y), (8.4, y)], 1.2, FRINGE)
-    pen.blob([(-7.6, 22.5), (0, 20.6), (7.8, 22), (8.6, 25.6), (0.4, 28.4), (-8, 26)], WOOL, 0.6)
-    for x in (-4, 0.4, 4.8):
-        pen.line([(x, 22.4), (x + 0.6, 26.8)], 1.1, FRINGE)
+    pen.polygon([(2.4, 25), (9.4, 25), (10.6, 47), (3.4, 47)], WOOL, 0.6)
+    for y in (36, 41):
+        pen.line([(3.6, y), (9.6, y)], 1.4, FRINGE)
+    pen.blob([(-9, 22), (0, 19.8), (9.2, 21.6), (10, 27), (0.4, 31), (-9.4, 27.4)], WOOL, 0.6)
+    for x in (-4.6, 0.4, 5.4):
+        pen.line([(x, 22.4), (x + 0.6, 28.4)], 1.3, FRINGE)
 
 
 def _draw_sunglasses(pen: Pen, body: Figure) -> None:

@@ -5,7 +5,7 @@ from utils.drawing.pen import Pen
 from utils.drawing.shapes import around, choose, mirrored, shade
 
 PACK = (22, 160, 74)
-LEATHER, CLASP = (150, 78, 24), (255, 220, 120)
+CANVAS, CLASP = (196, 224, 24), (60, 70, 20)
 PARCEL = (242, 150, 40)
 METAL = (60, 52, 54)
 FOIL, PRINT = (226, 250, 250), (20, 200, 210)
@@ -13,7 +13,7 @@ FOIL, PRINT = (226, 250, 250), (20, 200, 210)
 
 def draw_backpack_behind(pen: Pen, body: Figure) -> None:
     """Draw the pack, which is seen over the shoulders and at both sides."""
-    wide = body.shoulder + 4.4
+    wide = body.shoulder + 6.4
     with pen.marking("Backpack"):
         pen.blob(
             mirrored((0, 16.6), (wide - 4, 18), (wide, 24), (wide + 0.8, 46), (wide - 3, 51), (0, 52)), PACK
@@ -26,8 +26,8 @@ def draw_backpack_straps(pen: Pen, body: Figure) -> None:
     with pen.marking("Backpack"):
         for side in (-1, 1):
             strap = [(side * x, 24.6), (side * (x + 0.6), 34), (side * (x + 2.4), 43)]
-            pen.line(strap, 3.4, shade(PACK, 0.6))
-            pen.line(strap, 2.4, PACK)
+            pen.line(strap, 4.2, shade(PACK, 0.6))
+            pen.line(strap, 3.2, PACK)
 
 
 def draw_messenger_bag(pen: Pen, body: Figure) -> None:
@@ -35,10 +35,10 @@ def draw_messenger_bag(pen: Pen, body: Figure) -> None:
     bag = (-body.hip - 1.5, 54.0)
     strap = [(body.shoulder - 4, 25), (bag[0] + 3.5, 48)]
     with pen.marking("Messenger Bag"):
-        pen.line(strap, 3.2, shade(LEATHER, 0.5))
-        pen.line(strap, 2.2, LEATHER)
-        pen.polygon(around(bag, mirrored((6.5, -7), (7, 6))), LEATHER, 0.7)
-        pen.polygon(around(bag, mirrored((6.7, -7), (6.1, 0))), shade(LEATHER, 1.25), 0.7)
+        pen.line(strap, 4.4, shade(CANVAS, 0.5))
+        pen.line(strap, 3.4, CANVAS)
+        pen.polygon(around(bag, mirrored((8, -8), (8.6, 7))), CANVAS, 0.7)
+        pen.polygon(around(bag, mirrored((8.2, -8), (7.4, 0))), shade(CANVAS, 0.85), 0.7)
         pen.ellipse(bag, (1.2, 1.2), CLASP, outline=0.3)
 
 
@@ -48,8 +48,8 @@ def draw_plastic_bag(pen: Pen, body: Figure) -> None:
     with pen.marking("PlasticBags"):
         for side in (-1, 1):
             pen.line(around(hand, [(0, 0), (side * 2.6, 6)]), 1.2, PRINT)
-        pen.polygon(around(hand, mirrored((5, 5), (6.6, 22))), FOIL, 0.8)
-        pen.polygon(around(hand, mirrored((5.5, 10), (6.1, 16))), PRINT, outline=0)
+        pen.polygon(around(hand, mirrored((6, 5), (8, 24))), PRINT, 0.8)
+        pen.polygon(around(hand, mirrored((6.7, 11), (7.3, 17))), FOIL, outline=0)
 
 
 def draw_carried_object(pen: Pen, body: Figure, look: Look) -> None:

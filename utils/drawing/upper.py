@@ -80,8 +80,8 @@ def _draw_patterns(pen: Pen, garment: Callable[[Pen, Colour], None], wears: Set[
 
 
 def _draw_stripes(pen: Pen) -> None:
-    for y in range(25, 66, 6):
-        pen.line([(-30, y), (30, y)], 2.6, WHITE)
+    for y in range(26, 66, 8):
+        pen.line([(-30, y), (30, y)], 3.8, WHITE)
 
 
 def _draw_plaid(pen: Pen) -> None:
@@ -96,7 +96,7 @@ def _draw_coat(pen: Pen, body: Figure) -> None:
     """A light band at the hem, which is lower than other garments', and two pockets."""
     hem = body.hip + 2
     with pen.marking("UpperOther"):
-        pen.polygon(mirrored((hem - 0.3, THIGH - 3.6), (hem + 0.2, THIGH + 0.4)), CREAM)
+        pen.polygon(mirrored((hem - 0.5, THIGH - 6), (hem + 0.2, THIGH + 0.4)), CREAM)
         for side in (-1, 1):
             pen.line([(side * 3.4, 50.5), (side * 7.2, 49.5)], 1.4, CREAM)
 
@@ -112,23 +112,23 @@ def _draw_shirt(pen: Pen, colour: Colour) -> None:
 def _draw_tshirt(pen: Pen, body: Figure) -> None:
     """A broad white ring around the neck."""
     with pen.marking("Tshirt"):
-        pen.blob(mirrored((0, 22.4), (5.4, 23), (4.6, 27.4), (0, 29.8)), WHITE)
+        pen.blob(mirrored((0, 22.4), (7.6, 23), (6.6, 29), (0, 33)), WHITE)
         pen.blob(mirrored((0, 22.4), (3.7, 23), (3.0, 25.4), (0, 26.8)), body.skin, outline=0.3)
 
 
 def _draw_v_neck(pen: Pen, body: Figure) -> None:
     with pen.marking("V-Neck"):
         pen.polygon([(-6.8, 22.8), (0.2, 38), (7.2, 22.8)], body.skin, outline=0)
-        pen.line([(-7, 23.2), (0.2, 38.4), (7.4, 23.2)], 2.0, WHITE)
+        pen.line([(-7, 23.2), (0.2, 38.4), (7.4, 23.2)], 3.0, WHITE)
 
 
 def _draw_jacket(pen: Pen, body: Figure, colour: Colour) -> None:
     """Open in front over a light shirt, with a zip on both edges, a stand-up collar and a dark hem."""
     with pen.marking("Jacket"):
-        pen.polygon(mirrored((3.5, 23), (4.3, WAIST)), WHITE, outline=0)
+        pen.polygon(mirrored((4.6, 23), (5.4, WAIST)), WHITE, outline=0)
         for side in (-1, 1):
             collar = [(2.6, 27.4), (3.4, 20.6), (7.6, 22.2), (6.8, 28)]
-            pen.line([(side * 3.6, 25), (side * 4.4, WAIST)], 1.3, ZIP)
+            pen.line([(side * 4.7, 25), (side * 5.5, WAIST)], 2.2, ZIP)
             pen.polygon([(side * x, y) for x, y in collar], shade(colour, 0.7))
             pen.line(
                 [(side * 5.6, WAIST - 0.4), (side * (body.hip + 0.2), WAIST - 0.4)], 2.2, shade(colour, 0.6)
@@ -150,6 +150,6 @@ def _draw_logo(pen: Pen) -> None:
     """A yellow disc with a bolt, large enough to survive in a small picture."""
     centre = (0.4, 42.6)
     with pen.marking("Logo"):
-        pen.ellipse(centre, (5.0, 5.0), LOGO)
+        pen.ellipse(centre, (6.4, 6.4), LOGO)
         bolt = [(1.2, -3.9), (-2.8, 0.7), (-0.4, 0.7), (-1.4, 4.3), (2.8, -0.9), (0.4, -0.9)]
         pen.polygon(around(centre, bolt), BOLT, outline=0)
