@@ -1,5 +1,7 @@
 """Loader: the same batches whatever the workers, the batch size or the global state."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -163,6 +165,20 @@ def test_a_damaged_picture_is_named_in_one_line(root, workers):
         next(batches)
 
 
+def test_workers_end_with_the_loader_after_an_error(root):
+    (root / "0.png").write_bytes(b"no picture")
+    loader = Loader(MultiLabelDataset(root, root / "list.txt"), 3, workers=2)
+    gc.disable()  # what it would have to collect ends workers late, and slowly
+    try:
+        with pytest.raises(PictureError):
+            next(loader.epoch(0))
+        assert multiprocessing.active_children()
+        del loader
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
+
+
 def test_workers_use_one_thread():
     class Threads(Numbered):
         def batch(self, indices):
@@ -183,38 +199,44 @@ def test_bar_only_on_a_terminal(capsys, monkeypatch):
     assert "Epoch 3:" in err
 
 
-ENDLESS = """
+READ_UNTIL_INTERRUPTED = """
+import signal
 import sys
 sys.path.insert(0, sys.argv[1])
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
 loader = Loader(MultiLabelDataset(sys.argv[2], sys.argv[2] + "/list.txt"), 2, workers=2)
+list(loader.epoch(0))
+interrupts = []
+if sys.argv[3] == "finish":  # only now that the workers run, which would inherit the handler
+    signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
 try:
-    for epoch in range(10**9):
-        for batch in loader.epoch(epoch):
+    while not interrupts:
+        for batch in loader.epoch(0):
             print("reading", flush=True)
+    print(len(list(loader.epoch(1))), "batches")
 except KeyboardInterrupt:
-    print("interrupted", flush=True)
+    print("interrupted")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-def test_workers_leave_an_interrupt_to_the_main_process(root):
+@pytest.mark.parametrize(("wish", "last_line"), [("stop", "interrupted"), ("finish", "6 batches")])
+def test_workers_leave_an_interrupt_to_the_main_process(root, wish, last_line):
     repository = str(Path(__file__).resolve().parents[1])
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, repository, str(root)],
+        [sys.executable, "-c", READ_UNTIL_INTERRUPTED, repository, str(root), wish],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        for _ in range(20):  # all workers have started
-            assert process.stdout.readline() == "reading\n"
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        assert process.stdout.readline() == "reading\n"
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers as well
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
-    assert out.endswith("interrupted\n")
+    assert out.endswith(f"{last_line}\n")
     assert err == ""
     assert process.returncode == 0

@@ -27,8 +27,8 @@ def read_text(path) -> str:
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+        text = None
+    if text is None or "\0" in text:
         raise DataError(f"{path} is not text; give a text file in UTF-8")
     return text
 
@@ -47,7 +47,7 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
         raise DataError(f"{path} is empty; give a list with a line `path l_1 ... l_K` for each picture")
     if num_attributes is None:
         num_attributes = count_labels(rows[0][1])
-    names, labels = [], []
+    names, labels = [], []  # labels: a string of K digits for each picture
     for number, line in rows:
         try:
             name, digits = parse_line(line, num_attributes)
@@ -55,8 +55,8 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
             raise DataError(f"{path}:{number}: {error}") from None
         names.append(name)
         labels.append(digits)
-    digits = np.frombuffer("".join(labels).encode("ascii"), np.uint8)
-    return names, (digits - ord("0")).reshape(len(names), num_attributes)
+    characters = np.frombuffer("".join(labels).encode("ascii"), np.uint8)
+    return names, (characters - ord("0")).reshape(len(names), num_attributes)
 
 
 def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
