@@ -1,0 +1,206 @@
+"""Decide from training logs whether one device trains as another does.
+
+python loss.py --sdaa-log sdaa.log --cuda-log cuda.log      the first is judged by the second
+python loss.py --compare reference.log a.log b.log          each later log is judged by the first
+
+Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot be written.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.comparison import (
+    ABSOLUTE_LIMIT,
+    DIVERGENCE,
+    MEAN_LIMIT,
+    P95_LIMIT,
+    RELATIVE_LIMIT,
+    Comparison,
+    compare,
+)
+from utils.log_reader import read_losses
+from utils.logger import LogError
+from utils.plots import PlotError, plot_losses
+from utils.run_directory import write_json
+
+PASS, FAIL, UNUSABLE = 0, 1, 2
+
+
+def main() -> int:
+    """Read, compare, report; return the exit status."""
+    options = parse_options()
+    try:
+        comparisons = compare_logs(options)
+        report(comparisons, options)
+        write_results(comparisons, options)
+    except (LogError, PlotError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    return PASS if all(decide(comparison, options) for comparison in comparisons) else FAIL
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options; `options.compare` holds all logs, the reference first."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--sdaa-log", metavar="FILE", help="log of the run that is judged (default: sdaa.log)")
+    add("--cuda-log", metavar="FILE", help="log of the run that it should agree with (default: cuda.log)")
+    add("--compare", metavar="LOG", nargs="+",
+        help="two logs or more instead of these: each is judged by the first")  # fmt: skip
+    add("--rank", metavar="N", type=int, default=0,
+        help="process whose losses are compared, where several share a log (default: 0)")  # fmt: skip
+    add("--strict", action="store_true", help="let the strict rule decide, not the official one")
+    add("--limit", metavar="X", type=float, default=MEAN_LIMIT,
+        help=f"strict rule: largest mean of |s - c|/|c| (default: {MEAN_LIMIT})")  # fmt: skip
+    add("--limit_p95", metavar="X", type=float, default=P95_LIMIT,
+        help=f"strict rule: largest 95th percentile of |s - c|/|c| (default: {P95_LIMIT})")  # fmt: skip
+    add(
+        "--plot",
+        metavar="FILE",
+        default="loss.jpg",
+        type=Path,
+        help="picture of the curves (default: loss.jpg)",
+    )
+    add("--json", metavar="FILE", type=Path, help="write all figures and verdicts there, for machines")
+    options = parser.parse_args()
+    if options.compare is None:
+        options.compare = [options.cuda_log or "cuda.log", options.sdaa_log or "sdaa.log"]
+    elif options.sdaa_log or options.cuda_log:
+        parser.error("--compare names all logs; leave out --sdaa-log and --cuda-log")
+    elif len(options.compare) < 2:
+        parser.error("--compare needs at least two logs, the reference first")
+    return options
+
+
+def compare_logs(options: argparse.Namespace) -> list[Comparison]:
+    """Read all logs and compare each later one with the first."""
+    reference, *candidates = [read_losses(path, options.rank) for path in options.compare]
+    return [compare(candidate, reference) for candidate in candidates]
+
+
+def decide(comparison: Comparison, options: argparse.Namespace) -> bool:
+    """Return the verdict that counts."""
+    if options.strict:
+        return comparison.passes_strict_rule(options.limit, options.limit_p95)
+    return comparison.passes_official_rule()
+
+
+def report(comparisons: list[Comparison], options: argparse.Namespace) -> None:
+    """Print the verdicts, and on standard error what was left out of them."""
+    for comparison in comparisons:
+        if len(comparisons) > 1:
+            print(f"{comparison.candidate.path} against {comparison.reference.path}")
+        # Flushed, so that in `2>&1 | tee` the notes do not come first.
+        print(*official_lines(comparison), *strict_lines(comparison, options), sep="\n", flush=True)
+        for line in notes(comparison):
+            print(f"note: {line}", file=sys.stderr)
+
+
+def official_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the official four lines, which other programs read, and any loss that is not finite."""
+    mean_relative_error = comparison.figures.mean_relative_error
+    mean_absolute_error = comparison.figures.mean_absolute_error
+    yield f"MeanRelativeError: {mean_relative_error}"
+    yield f"MeanAbsoluteError: {mean_absolute_error}"
+    if mean_relative_error <= mean_absolute_error:
+        yield f"Rule,mean_relative_error {mean_relative_error}"
+    else:
+        yield f"Rule,mean_absolute_error {mean_absolute_error}"
+    verdict = "pass" if comparison.passes_official_rule() else "fail"
+    yield (
+        f"{verdict} {mean_relative_error=} <= {RELATIVE_LIMIT} or {mean_absolute_error=} <= {ABSOLUTE_LIMIT}"
+    )
+    for log in (comparison.candidate, comparison.reference):
+        if log.first_nonfinite is not None:
+            step, loss = log.first_nonfinite
+            yield f"fail {log.path}: the loss is {loss} at {at(step)}"
+
+
+def strict_lines(comparison: Comparison, options: argparse.Namespace) -> Iterator[str]:
+    """Yield the strict verdict and what helps to understand it."""
+    figures = comparison.figures
+    verdict = "pass" if comparison.passes_strict_rule(options.limit, options.limit_p95) else "fail"
+    diverged = "never" if figures.diverged_step is None else f"first at {at(figures.diverged_step)}"
+    yield (
+        f"strict {verdict}: mean |s - c|/|c| {figures.mean_difference:.4g} <= {options.limit} "
+        f"and 95th percentile {figures.p95_difference:.4g} <= {options.limit_p95}"
+    )
+    yield f"  largest |s - c|/|c|: {figures.largest_difference:.4g} at {at(figures.largest_step)}"
+    yield f"  correlation of the curves: {figures.correlation:.4g}"
+    yield f"  smoothed curves differ by more than {DIVERGENCE:.0%}: {diverged}"
+
+
+def notes(comparison: Comparison) -> Iterator[str]:
+    """Yield what in the logs the comparison could not use as it was."""
+    common = len(comparison.steps)
+    candidate, reference = comparison.candidate, comparison.reference
+    for log, other in ((candidate, reference), (reference, candidate)):
+        missing = other.losses.keys() - log.losses.keys()
+        if missing:
+            yield (
+                f"{log.path} lacks {len(missing)} of {other.path}'s iterations, the first at "
+                f"{at(min(missing))}; compared: {common}"
+            )
+        if log.repeated:
+            yield f"{log.path} repeats iterations ({log.repeated} lines); the last value of each is used"
+
+
+def at(step: tuple[int, int]) -> str:
+    """Return (epoch, iteration) in words."""
+    return f"epoch {step[0]} iteration {step[1]}"
+
+
+def write_results(comparisons: list[Comparison], options: argparse.Namespace) -> None:
+    """Write the JSON file where one is asked for, and draw the curves."""
+    if options.json:
+        content = {
+            "passed": all(decide(comparison, options) for comparison in comparisons),
+            "rule": "strict" if options.strict else "official",
+            "limits": {
+                "mean_relative_error": RELATIVE_LIMIT,
+                "mean_absolute_error": ABSOLUTE_LIMIT,
+                "mean_difference": options.limit,
+                "p95_difference": options.limit_p95,
+            },
+            "comparisons": [record(comparison, options) for comparison in comparisons],
+        }
+        try:
+            write_json(options.json, content)
+        except OSError as error:
+            raise LogError(
+                f"cannot write {options.json}: {error.strerror}; name a file that can be written"
+            ) from error
+    plot_losses(comparisons, options.plot)
+
+
+def record(comparison: Comparison, options: argparse.Namespace) -> dict:
+    """Return one comparison for JSON, which has no NaN and no infinity: such figures are null."""
+    figures = asdict(comparison.figures)
+    for name, value in figures.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            figures[name] = None
+    common = len(comparison.steps)
+    return {
+        "candidate": comparison.candidate.path,
+        "reference": comparison.reference.path,
+        "common": common,
+        "missing_in_candidate": len(comparison.reference.losses) - common,
+        "missing_in_reference": len(comparison.candidate.losses) - common,
+        "repeated_in_candidate": comparison.candidate.repeated,
+        "repeated_in_reference": comparison.reference.repeated,
+        "official_pass": comparison.passes_official_rule(),
+        "strict_pass": comparison.passes_strict_rule(options.limit, options.limit_p95),
+        **figures,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""The log reader, on logs as people have them."""
+
+import gzip
+import io
+import json
+import math
+import tracemalloc
+
+import pytest
+
+from utils.log_reader import CHUNK_BYTES, read_losses
+from utils.logger import LogError, TrainingLog
+
+
+def line(iteration, loss, epoch=0, rank=0):
+    return (
+        f"TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: {epoch} Iteration: {iteration}  rank : {rank}"
+        f"  train.loss : {loss}  train.ips : 9.2 imgs/s\n"
+    )
+
+
+def event(iteration, loss, rank=0, as_object=False, **options):
+    data = {"rank": str(rank), "train.loss": str(loss), "train.ips": "9.2"}
+    head = {"timestamp": "1751752546.3", "elapsedtime": "1.2", "type": "LOG", "step": [0, iteration]}
+    return "TCAPPDLL " + json.dumps({**head, "data": data if as_object else str(data)}, **options) + "\n"
+
+
+def epoch_line(iteration, loss, epoch=0):
+    return (
+        f"Epoch: [{epoch}][{iteration}/2850]\tTime 0.422 (0.422)\tLoss {loss} (9.0000)\tAccu 0.271 (0.271)\n"
+    )
+
+
+METADATA = (
+    'TCAPPDLL {"timestamp": "1.1", "elapsedtime": "0.0", "datetime": "2025-07-06 05:55:45.100000", '
+    '"type": "METADATA", "metric": "train.loss", "metadata": {"unit": "", "GOAL": "MINIMIZE"}}\n'
+)
+EVALUATION = 'TCAPPDLL {"timestamp": "9.9", "type": "LOG", "step": [0], "data": "{\'val.ma\': \'0.8\'}"}\n'
+THREE = {(0, 0): 3.5, (0, 1): 3.25, (0, 2): 3.0}
+LINES = line(0, 3.5) + line(1, 3.25) + line(2, 3.0)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that writes text or bytes to a file and reads its losses."""
+
+    def read(content, **options):
+        path = tmp_path / "a.log"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return read_losses(path, **options)
+
+    return read
+
+
+def test_what_the_logger_writes_is_read_back(tmp_path):
+    with TrainingLog(tmp_path / "train.log", stream=io.StringIO(), json_path=tmp_path / "log.json") as log:
+        log.line("Number of model parameters: 15147120")
+        for epoch in (0, 1):
+            for iteration in (0, 1):
+                log.iteration(epoch, iteration, 0.1 + epoch + iteration / 3, 9.2)
+            log.evaluation(epoch, {"ma": 0.8})
+    expected = {(e, i): 0.1 + e + i / 3 for e in (0, 1) for i in (0, 1)}
+    for name, form in (("train.log", "text"), ("log.json", "JSON")):
+        found = read_losses(tmp_path / name)
+        assert (found.path, found.format, found.losses) == (str(tmp_path / name), form, expected)
+        assert (found.repeated, found.first_nonfinite) == (0, None)
+
+
+def test_published_logs(shared):
+    for device in ("sdaa", "cuda"):
+        found = read_losses(shared / "logs" / f"{device}.log")
+        assert sorted(found.losses) == [(0, iteration) for iteration in range(100)]
+        assert found.format == "text"
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+@pytest.mark.parametrize("options", [{}, {"sort_keys": True}, {"separators": (",", ":")}])
+def test_json_stream(read, as_object, options):
+    content = METADATA + "".join(
+        event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items()
+    )
+    found = read(content + EVALUATION)
+    assert (found.format, found.losses) == ("JSON", THREE)
+
+
+def test_json_with_plain_numbers(read):
+    content = (
+        'TCAPPDLL {"type": "LOG", "step": [1, 2], "data": {"local_rank": 3, "rank": 0, "train.loss": 2.5}}\n'
+    )
+    assert read(content).losses == {(1, 2): 2.5}
+
+
+def test_data_is_never_evaluated(read, tmp_path):
+    trap = tmp_path / "trap"
+    data = f"{{'rank': '0', 'train.loss': open({str(trap)!r}, 'w')}}"
+    content = f"TCAPPDLL {json.dumps({'type': 'LOG', 'step': [0, 1], 'data': data})}\n"
+    assert read(content + event(0, 3.5)).losses == {(0, 0): 3.5}
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("kind", [line, event])
+def test_ranks_are_told_apart(read, kind):
+    content = "".join(kind(i, 10 * rank + i, rank=rank) for i in range(3) for rank in (1, 0, 12))
+    assert read(content).losses == {(0, i): i for i in range(3)}
+    assert read(content, rank=12).losses == {(0, i): 120 + i for i in range(3)}
+    with pytest.raises(LogError, match="no losses of rank 2, only of rank 0, 1, 12;"):
+        read(content, rank=2)
+
+
+def test_epoch_lines_alone_are_read(read):
+    content = epoch_line(0, "3.5146") + epoch_line(100, "2.5000") + epoch_line(0, "2.0000", epoch=1)
+    found = read("Test: [0/10]\tTime 1.0 (1.0)\tLoss 7.0 (7.0)\tAccu 0.9 (0.9)\n" + content)
+    assert found.format == "Epoch"
+    assert found.losses == {(0, 0): 3.5146, (0, 100): 2.5, (1, 0): 2.0}
+    assert read(content, rank=1).losses == found.losses
+
+
+@pytest.mark.parametrize("kind", [line, event])
+def test_epoch_lines_do_not_count_beside_single_iterations(read, kind):
+    content = "".join(
+        epoch_line(i, "9.9") + kind(i, loss) + epoch_line(i, "9.9") for (_, i), loss in THREE.items()
+    )
+    found = read(content)
+    assert (found.losses, found.repeated) == (THREE, 0)
+    with pytest.raises(LogError, match="only of rank 0"):
+        read(content, rank=1)
+
+
+def test_text_and_json_in_one_file_are_no_repetition(read):
+    content = "".join(event(i, loss) + line(i, loss) for (_, i), loss in THREE.items())
+    found = read(content)
+    assert (found.format, found.losses, found.repeated) == ("text", THREE, 0)
+
+
+def test_the_last_value_of_a_repeated_iteration_counts(read):
+    found = read(LINES + line(1, 7.0) + line(1, 8.0) + line(3, 2.5))
+    assert found.losses == {**THREE, (0, 1): 8.0, (0, 3): 2.5}
+    assert found.repeated == 2
+
+
+@pytest.mark.parametrize("spelling", ["nan", "NaN", "-nan", "inf", "-inf", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("kind", [line, event, epoch_line])
+def test_the_first_loss_that_is_not_finite_is_kept(read, kind, spelling):
+    found = read(kind(0, 3.5) + kind(1, spelling) + kind(2, "nan") + kind(1, 3.25))
+    step, loss = found.first_nonfinite
+    assert step == (0, 1)
+    assert not math.isfinite(loss)
+    assert found.losses[0, 1] == 3.25
+
+
+@pytest.mark.parametrize("number", ["3", "3.", "1e-05", "2.5E+3", "+1.5", "-0.25"])
+def test_numbers(read, number):
+    for kind in (line, event, epoch_line):
+        assert read(kind(0, number)).losses == {(0, 0): float(number)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.encode("utf-16"),
+        b"\xfe\xff" + LINES.encode("utf-16-be"),
+        LINES.encode("utf-8-sig"),
+        LINES.replace("\n", "\r\n").encode("utf-8"),
+        LINES.replace("\n", "\r\n").encode("utf-16"),
+        gzip.compress(LINES.encode("utf-8")),
+        gzip.compress(LINES.encode("utf-16")),
+        gzip.compress(LINES[:200].encode("utf-8")) + gzip.compress(LINES[200:].encode("utf-8")),
+        LINES.rstrip("\n").encode("utf-8"),
+        b"\xff\xfd not UTF-8\n" + LINES.encode("utf-8"),
+        LINES.encode("utf-8") + b"\0" * 5000,
+    ],
+    ids=[
+        "UTF-16 LE", "UTF-16 BE", "UTF-8 BOM", "CRLF", "UTF-16 CRLF", "gzip", "gzip UTF-16",
+        "gzip of two members", "no last line end", "Latin-1", "zeros after a crash",
+    ],
+)  # fmt: skip
+def test_encodings(read, content):
+    assert read(content).losses == THREE
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "UserWarning: align_corners\n  warnings.warn(\n",
+        " 10%|█         | 1/10 [00:01<00:09,  1.00it/s]\r 20%|██        | 2/10 [00:02<00:08,  1.00it/s]\r",
+        "Epoch 0:  20%|██        | 2/10 [00:02<00:08,  1.00it/s]",
+        "\x1b[A\x1b[2K",
+        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 0 Iteration: 7  rank : 0  train.loss : 9.",
+        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 0 Iteration: 7  rank : 0  train.loss : tensor(9.)\n",
+        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 9999999999 Iteration: 7  rank : 0  train.loss : 9 \n",
+        'TCAPPDLL {"timestamp": "1.1", "type": "LOG", "step": [0, 7], "data": "{\'rank\': \'0\', \'train.l',
+    ],
+    ids=["warning", "bars", "bar on the same line", "cursor", "torn", "tensor", "overlong", "torn JSON"],
+)
+@pytest.mark.parametrize("kind", [line, event])
+def test_noise_between_and_on_the_lines_is_passed_over(read, noise, kind):
+    content = "".join(noise + kind(i, loss) for (_, i), loss in THREE.items()) + noise
+    assert read(content).losses == THREE
+
+
+@pytest.mark.parametrize("kind", [line, event, epoch_line])
+def test_colours(read, kind):
+    content = "".join(kind(i, loss) for (_, i), loss in THREE.items())
+    coloured = content.replace("Loss ", "\x1b[1mLoss\x1b[0m \x1b[31;1m").replace(
+        "rank", "\x1b[38;5;12mrank\x1b[m"
+    )
+    assert coloured != content
+    assert read("\x1b[32m" + coloured.replace("\n", "\x1b[0m\n")).losses == THREE
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_nothing_is_lost_or_doubled_where_chunks_meet(read, encoding):
+    steps = range(3 * CHUNK_BYTES // len(line(0, 1.5)))
+    found = read("".join(line(i, i + 0.5) for i in steps).encode(encoding))
+    assert found.losses == {(0, i): i + 0.5 for i in steps}
+    assert found.repeated == 0
+
+
+def test_a_file_without_line_ends_is_read_in_bounded_memory(tmp_path):
+    path = tmp_path / "long.log"
+    with open(path, "wb") as file:
+        for i in range(24):
+            file.write(b"x" * (CHUNK_BYTES - 70 * i) + line(i, 1.5).strip().encode("ascii"))
+    tracemalloc.start()
+    try:
+        found = read_losses(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.losses == {(0, i): 1.5 for i in range(24)}
+    assert peak < 6 * CHUNK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the log is empty"),
+        (gzip.compress(b""), "the log is empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100), "a binary file"),
+        (LINES.encode("utf-16-le"), "a binary file"),
+        (gzip.compress(LINES.encode("utf-8"))[:-12], "damaged gzip file"),
+        (gzip.compress(LINES.encode("utf-8"))[:12] + b"not gzip any more", "damaged gzip file"),
+        (b"hello\n", "no losses found"),
+        (METADATA.encode("ascii") + EVALUATION.encode("ascii"), "no losses found"),
+    ],
+)
+def test_an_unusable_log_is_named_with_the_reason(read, tmp_path, content, reason):
+    with pytest.raises(LogError) as raised:
+        read(content)
+    assert str(raised.value).startswith(f"{tmp_path / 'a.log'}: {reason}")
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path):
+    for path in (tmp_path / "missing.log", tmp_path):
+        with pytest.raises(LogError) as raised:
+            read_losses(path)
+        assert str(raised.value).startswith(f"{path}: cannot be read (")

@@ -1,0 +1,243 @@
+"""The command loss.py: what it prints, its exit status, its files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from run_scripts import loss
+from utils.comparison import compare
+from utils.log_reader import LossLog
+from utils.plots import PlotError, plot_losses
+
+COMMAND = Path(__file__).resolve().parents[1] / "run_scripts" / "loss.py"
+OFFICIAL = """\
+MeanRelativeError: -0.0016660199986437566
+MeanAbsoluteError: -0.005064936876296997
+Rule,mean_absolute_error -0.005064936876296997
+pass mean_relative_error=-0.0016660199986437566 <= 0.05 or mean_absolute_error=-0.005064936876296997 <= 0.0002
+"""
+FALLING = 1 + 2 * np.exp(-np.arange(20) / 30)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in tmp_path and gives status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["loss.py", *map(str, arguments)])
+        try:
+            status = loss.main()
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def write_log(name, losses, rank=0):
+    """Write a log into the working directory; losses are a sequence or (epoch, iteration) -> loss."""
+    if not isinstance(losses, dict):
+        losses = {(0, i): value for i, value in enumerate(losses)}
+    lines = [
+        f"TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: {epoch} Iteration: {i}  rank : {rank}"
+        f"  train.loss : {float(value)!r}  train.ips : 9.2 imgs/s\n"
+        for (epoch, i), value in losses.items()
+    ]
+    Path(name).write_text("".join(lines), encoding="utf-8")
+
+
+def test_published_logs(shared, tmp_path):
+    for device in ("sdaa", "cuda"):
+        (tmp_path / f"{device}.log").symlink_to(shared / "logs" / f"{device}.log")
+    end = subprocess.run([sys.executable, COMMAND], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert end.returncode == 0
+    assert end.stdout.startswith(OFFICIAL + "strict pass: ")
+    assert end.stderr == ""
+    with Image.open(tmp_path / "loss.jpg") as picture:
+        assert picture.format == "JPEG"
+
+
+def test_strict_lines(run):
+    write_log("cuda.log", FALLING)
+    write_log("sdaa.log", 1.1 * FALLING)
+    status, output, errors = run()
+    assert status == 1
+    verdict, strict, largest, correlation, diverged = output.splitlines()[3:]
+    assert verdict.startswith("fail mean_relative_error=0.1")
+    assert strict == "strict fail: mean |s - c|/|c| 0.1 <= 0.05 and 95th percentile 0.1 <= 0.15"
+    assert largest.startswith("  largest |s - c|/|c|: 0.1 at epoch 0 iteration ")
+    assert correlation == "  correlation of the curves: 1"
+    assert diverged == "  smoothed curves differ by more than 5%: first at epoch 0 iteration 0"
+    assert errors == ""
+
+
+def test_the_rule_line_names_the_relative_error_where_both_are_equal(run):
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    assert run()[1].splitlines()[2] == "Rule,mean_relative_error 0.0"
+
+
+def test_a_collapsed_run_passes_unless_strict(run):
+    write_log("cuda.log", FALLING)
+    write_log("sdaa.log", 0.01 * FALLING)
+    assert run()[0] == 0
+    assert run("--strict")[0] == 1
+    assert run("--strict", "--limit", 1)[0] == 1
+    assert run("--strict", "--limit", 1, "--limit_p95", 1)[0] == 0
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", ["sdaa.log", "cuda.log"])
+def test_a_loss_that_is_not_finite_fails_and_is_named(run, name, value):
+    for other in ("sdaa.log", "cuda.log"):
+        write_log(other, FALLING)
+    write_log(name, [*FALLING[:7], float(value), *FALLING[8:], float("nan")])
+    status, output, _ = run()
+    assert status == 1
+    assert output.splitlines()[3].startswith("fail mean_relative_error=")
+    assert output.splitlines()[4] == f"fail {name}: the loss is {value} at epoch 0 iteration 7"
+    assert output.splitlines()[5].startswith("strict fail")
+    assert Path("loss.jpg").is_file()
+
+
+def test_what_is_missing_or_repeated_is_noted_beside_the_output(run):
+    write_log("cuda.log", FALLING)
+    write_log("sdaa.log", {(0, i): value for i, value in enumerate(FALLING) if i not in (3, 5)} | {(1, 0): 1})
+    with open("sdaa.log", "a", encoding="utf-8") as file:
+        file.write(Path("sdaa.log").read_text(encoding="utf-8").splitlines(keepends=True)[0])
+    status, output, errors = run()
+    assert (status, output.splitlines()[0]) == (0, "MeanRelativeError: 0.0")
+    assert errors.splitlines() == [
+        "note: sdaa.log lacks 2 of cuda.log's iterations, the first at epoch 0 iteration 3; compared: 18",
+        "note: sdaa.log repeats iterations (1 lines); the last value of each is used",
+        "note: cuda.log lacks 1 of sdaa.log's iterations, the first at epoch 1 iteration 0; compared: 18",
+    ]
+
+
+def test_rank(run):
+    write_log("a.log", FALLING, rank=2)
+    assert run("--compare", "a.log", "a.log", "--rank", 2)[0] == 0
+    status, output, errors = run("--compare", "a.log", "a.log")
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: a.log: no losses of rank 0, only of rank 2")
+
+
+def test_compare_judges_each_later_log_by_the_first(run):
+    write_log("a.log", FALLING)
+    write_log("b.log", FALLING)
+    write_log("c.log", 1.1 * FALLING)
+    status, output, _ = run("--compare", "a.log", "b.log", "c.log")
+    assert status == 1
+    lines = output.splitlines()
+    assert [line for line in lines if " against " in line] == ["b.log against a.log", "c.log against a.log"]
+    assert [line.split()[0] for line in lines if "mean_relative_error=" in line] == ["pass", "fail"]
+    assert run("--compare", "a.log", "b.log", "b.log", "--plot", "curves.png")[0] == 0
+    with Image.open("curves.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_json(run):
+    write_log("a.log", FALLING)
+    write_log("b.log", [*FALLING[:10], float("nan")])
+    assert run("--compare", "a.log", "a.log", "b.log", "--json", "figures.json", "--limit", 0.01)[0] == 1
+    text = Path("figures.json").read_text(encoding="utf-8")
+    content = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert (content["passed"], content["rule"]) == (False, "official")
+    assert content["limits"]["mean_difference"] == 0.01
+    same, other = content["comparisons"]
+    assert (same["official_pass"], same["strict_pass"], same["mean_relative_error"]) == (True, True, 0)
+    assert (other["candidate"], other["reference"]) == ("b.log", "a.log")
+    assert (other["common"], other["missing_in_candidate"], other["missing_in_reference"]) == (11, 9, 0)
+    assert (other["official_pass"], other["mean_relative_error"]) == (False, None)
+    assert sorted(path.name for path in Path().iterdir()) == ["a.log", "b.log", "figures.json", "loss.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--sdaa-log", "missing.log"], "missing.log: cannot be read"),
+        (["--sdaa-log", "empty.log"], "empty.log: the log is empty"),
+        (["--sdaa-log", "short.log"], "short.log (epoch 0 iteration 0 to epoch 0 iteration 0) and cuda.log"),
+    ],
+)
+def test_unusable_logs(run, arguments, reason):
+    write_log("cuda.log", FALLING)
+    write_log("short.log", FALLING[:1])
+    write_log("empty.log", [])
+    status, output, errors = run(*arguments)
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"error: {reason}")
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--compare", "a.log"], "at least two logs"),
+        (["--compare", "a.log", "b.log", "--cuda-log", "c.log"], "leave out --sdaa-log and --cuda-log"),
+        (["--limit", "much"], "--limit"),
+    ],
+)
+def test_usage_errors(run, arguments, reason):
+    status, output, errors = run(*arguments)
+    assert (status, output) == (2, "")
+    assert reason in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--plot", "missing/loss.png"], "cannot write the plot missing/loss.png: "),
+        (["--plot", "loss.xyz"], "cannot draw loss.xyz: choose a suffix of "),
+        (["--plot", "loss"], "cannot draw loss: choose a suffix of "),
+        (["--json", "missing/figures.json"], "cannot write missing/figures.json: "),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_an_error_after_the_figures(run, arguments, reason):
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    status, output, errors = run(*arguments)
+    assert status == 2
+    assert output.splitlines()[3].startswith("pass ")
+    assert errors.startswith(f"error: {reason}")
+
+
+def test_missing_matplotlib_is_said(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    status, output, errors = run()
+    assert (status, output.splitlines()[2]) == (2, "Rule,mean_relative_error 0.0")
+    assert errors == "error: the plot needs matplotlib: pip install matplotlib\n"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [2, 4, 5, 1200])
+def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
+    rng = np.random.default_rng(0)
+    logs = [
+        LossLog(
+            f"run{i}_$\\frac$" if i % 2 else f"{'long/' * 20}{i}.log",
+            "text",
+            {(n // 500, n % 500): value for n, value in enumerate(rng.random(count))},
+            0,
+            None,
+        )
+        for i in range(9)
+    ]
+    plot_losses([compare(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert min(picture.size) >= 800
+
+
+def test_a_plot_error_leaves_no_file(tmp_path):
+    log = LossLog("a.log", "text", {(0, 0): 1.0, (0, 1): 0.5}, 0, None)
+    with pytest.raises(PlotError):
+        plot_losses([compare(log, log)], tmp_path / "loss.xyz")
+    assert list(tmp_path.iterdir()) == []
