@@ -12,7 +12,7 @@ import torch
 from conftest import REPOSITORY
 
 from alm.checkpoint import load_checkpoint, reference_state
-from utils.synthetic import ensure_dataset
+from utils.synthetic import draw_list, ensure_dataset
 
 COMMAND = REPOSITORY / "run_scripts" / "run_ALM.py"
 LOSS = re.compile(
@@ -211,6 +211,20 @@ def test_missing_pictures(data, tmp_path):
     assert "2 of 10 pictures" in errors
     assert lists["train"][0].split()[0] in errors
     assert "\tPictures:  4 of 6" in output
+
+
+def test_one_epoch_on_published_labels(shared, tmp_path):
+    """Pictures drawn for 400 rows of the published list, read as PETA's."""
+    root, directory = tmp_path / "peta", tmp_path / "run"
+    draw_list(shared / "labels" / "PETA_train_list.txt", root, limit=400)
+    output, _ = run(
+        "--experiment", "peta", "--data_root", root, "--val_list", "PETA_train_list.txt", "--epochs", 1,
+        "--output_dir", directory,
+    )  # fmt: skip
+    assert len(losses(output)) == 13
+    assert losses(output)[-1][2] < losses(output)[0][2]
+    assert "Evaluation: 400 of 400 pictures" in output
+    assert (directory / "1.pth.tar").is_file()
 
 
 def bad_list(line):
