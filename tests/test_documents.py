@@ -36,3 +36,20 @@ def test_the_table_has_both_defaults():
 def test_links_in_the_readme_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", text_of("README.md")):
         assert (REPOSITORY / target).exists(), target
+
+
+def test_the_chinese_readme_follows_the_english_one():
+    """The same headings' order and the same commands."""
+    english, chinese = text_of("README.md"), text_of("README.zh-CN.md")
+    assert commands(english) == commands(chinese)
+    assert outline(english) == outline(chinese)
+    assert len(outline(english)) > 10
+
+
+def commands(text):
+    return re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)
+
+
+def outline(text):
+    """Return headings by level, with the commands, tables and pictures between them in order."""
+    return re.findall(r"^(#+|```\w*|\|---|!\[)", text, re.MULTILINE)

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# One-click acceptance: 100 training iterations at batch 4 on whatever device is here, and the comparison with the
+# committed log of the same command and data.
+#
+#   bash test.sh [--data_path=DIR] [--device=auto|sdaa|cuda|cpu]
+#
+# Without --data_path: PETA in its default place, or, where that is missing, the synthetic data set.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+python=${PYTHON:-python3}
+data_path=
+device=auto
+for argument in "$@"; do
+    case $argument in
+        --data_path=*) data_path=${argument#*=} ;;
+        --device=*) device=${argument#*=} ;;
+        *) echo "error: unknown option $argument; there are --data_path=DIR and --device=NAME" >&2; exit 2 ;;
+    esac
+done
+
+"$python" acceptance.py install
+device=$("$python" acceptance.py device "$device")
+
+experiment=peta
+baseline=
+options=()
+if [ -n "$data_path" ]; then
+    options=(--data_root "$data_path")
+elif ! "$python" acceptance.py has-data peta; then
+    echo "********************************************************************************"
+    echo "*** PETA is not in its default place: this run uses the SYNTHETIC data set.  ***"
+    echo "*** Its losses say nothing of PETA. With PETA: bash test.sh --data_path=DIR  ***"
+    echo "********************************************************************************"
+    experiment=synthetic
+    baseline=baseline/synthetic.log
+fi
+
+log=$device.log
+"$python" run_ALM.py --approach inception_iccv --experiment "$experiment" ${options[@]+"${options[@]}"} --device "$device" \
+    --epochs 1 --batch_size 4 --lr 1e-4 --max_iters 100 --amp off 2>&1 | tee "$log.new"
+mv --backup=numbered "$log.new" "$log"  # an earlier log stays, as LOG.~1~
+
+if [ -z "$baseline" ]; then
+    echo "There is no committed log of this data; compare with another device's:"
+    echo "python loss.py --sdaa-log $log --cuda-log OTHER.log"
+    exit 0
+fi
+"$python" acceptance.py same-pictures
+"$python" loss.py --sdaa-log "$log" --cuda-log "$baseline"

@@ -1,0 +1,121 @@
+"""test.sh and what its comparison rests on: nothing that is random depends on the device."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from run_scripts import acceptance, build
+from utils.experiments import EXPERIMENTS
+from utils.log_reader import read_losses
+from utils.synthetic import ensure_dataset
+
+
+def start(seed):
+    options = SimpleNamespace(
+        approach="inception_iccv", align_corners="auto", seed=seed, resume="", pretrained=None, init_from=None
+    )
+    return build.start_model(options, EXPERIMENTS["peta"], None)[0].state_dict()
+
+
+def test_starting_weights_follow_from_the_seed_on_the_cpu():
+    """Whatever was drawn before, however many threads there are; the device comes later."""
+    first = start(1)
+    torch.rand(1000)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        again = start(1)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(tensor.device.type == "cpu" for tensor in first.values())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], tensor) for name, tensor in start(2).items())
+
+
+def installed(monkeypatch, importable):
+    """Return the packages that `install` gives pip where only these import, and pip's constraint."""
+    calls = []
+
+    def pip(command, check):
+        constraint = Path(command[-1]).read_text(encoding="utf-8") if "--constraint" in command else None
+        packages = command[4:-2] if constraint else command[4:]
+        calls.append((packages, constraint))
+
+    monkeypatch.setattr(acceptance, "imports", lambda package: package in importable)
+    monkeypatch.setattr(acceptance.subprocess, "run", pip)
+    acceptance.install()
+    return calls
+
+
+def test_install_never_touches_a_torch_that_imports(monkeypatch):
+    [(packages, constraint)] = installed(monkeypatch, {"torch", "numpy", "scipy"})
+    assert constraint == f"torch=={torch.__version__}\n"
+    assert [name for name in packages if name.startswith("torch")] == []
+    assert {"tqdm", "matplotlib"} < set(packages)
+
+
+def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
+    everything = {"torch", "torchvision", "numpy", "pillow", "tqdm", "matplotlib", "scipy"}
+    assert installed(monkeypatch, everything) == []
+    assert installed(monkeypatch, everything - {"tqdm"})[0][0][0] == "tqdm"
+    [(packages, constraint)] = installed(monkeypatch, set())
+    assert packages[0] == "torch>=2.4.0a0"
+    assert constraint is None
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a copy of the commands and what they import: test.sh writes beside itself."""
+    for name in ("alm", "utils", "run_scripts"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.log*")
+        if name == "run_scripts":
+            ignored = shutil.ignore_patterns("__pycache__", "cpu.log*", "sdaa.log*", "cuda.log*", "loss.jpg")
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
+    shutil.copy(REPOSITORY / "requirement.txt", tmp_path)
+    return tmp_path
+
+
+def test_sh(checkout, *options):
+    return subprocess.run(
+        ["bash", str(checkout / "run_scripts" / "test.sh"), *options],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+
+
+test_sh.__test__ = False
+
+
+def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
+    ensure_dataset(tmp_path / "peta", train=10, test=4)
+    for _ in range(2):
+        process = test_sh(checkout, f"--data_path={tmp_path / 'peta'}", "--device=cpu")
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert "no committed log of this data" in process.stdout
+    logs = [read_losses(checkout / "run_scripts" / name) for name in ("cpu.log", "cpu.log.~1~")]
+    assert logs[0].losses == logs[1].losses
+    assert len(logs[0].losses) == 3
+
+
+def test_unknown_option_is_refused(checkout):
+    process = test_sh(checkout, "--data-path=x")
+    assert process.returncode == 2
+    assert "--data_path=DIR" in process.stderr
+
+
+def test_baseline_is_100_iterations_of_that_command():
+    log = acceptance.BASELINE / "synthetic.log"
+    assert sorted(read_losses(log).losses) == [(0, iteration) for iteration in range(100)]
+    text = log.read_text(encoding="utf-8")
+    assert "\texperiment: synthetic\n" in text
+    assert "\tamp: off\n" in text
+    assert "\tbatch_size: 4\n" in text
+    assert len((acceptance.BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip()) == 64
