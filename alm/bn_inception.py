@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 # Output channels of each branch of an Inception block; a pair or triple names the convolutions of a chain.
@@ -25,18 +26,26 @@ POOLS = {
     "halve": lambda: nn.MaxPool2d(3, stride=2, ceil_mode=True),
 }
 
+CACHED_PICTURES = 4  # of a folded stem on the CPU: its large maps, 3.7 MB a picture, then stay in the caches
+
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalization, ReLU; in evaluation the first two can be folded into one."""
+    """Convolution, batch normalization, ReLU; in evaluation the first two can be folded into one.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1):
+    Without `relu` the caller applies it behind a max pool or a concatenation: the same numbers, as it
+    commutes with both, on fewer elements and with fewer of them kept for the gradients.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
         self.bn = nn.BatchNorm2d(out_channels)
+        self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
-        return torch.relu_(self.bn(self.conv(x)))
+        x = self.bn(self.conv(x))
+        return x.relu_() if self.relu else x
 
     def fold(self) -> None:
         """Put the normalization's running statistics into the convolution, for good."""
@@ -44,8 +53,46 @@ class ConvNorm(nn.Module):
         self.bn = nn.Identity()
 
 
+class StemPool(torch.autograd.Function):
+    """The stem's max pool, 3/2. PyTorch's own keeps its input for the gradient, of which only the shape is
+    read: 117 MB at a batch of 32.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H/2, W/2)."""
+        largest, indices = F.max_pool2d(x, 3, 2, ceil_mode=True, return_indices=True)
+        ctx.save_for_backward(indices)
+        ctx.layout = x.shape, x.stride()
+        return largest
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        """Put each gradient where the largest value was."""
+        (indices,) = ctx.saved_tensors
+        unread = torch.empty_strided(*ctx.layout, dtype=gradient.dtype, device=gradient.device)
+        options = (3, 3), (2, 2), (0, 0), (1, 1), True  # kernel, stride, padding, dilation, ceil_mode
+        return torch.ops.aten.max_pool2d_with_indices_backward(gradient, unread, *options, indices)
+
+
+class AverageProjection(nn.Sequential):
+    """Average pool and 1x1 convolution with its normalization, averaged last: on the fewer channels.
+
+    Both are linear, so the order is free but for the bias: the padding that the pool counts has none.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(POOLS["avg"](), ConvNorm(in_channels, out_channels, 1, relu=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H, W), before the ReLU."""
+        pool, projection = self
+        averaged = pool(F.conv2d(x, projection.conv.weight))
+        return projection.bn(averaged + projection.conv.bias[:, None, None])
+
+
 class Inception(nn.Module):
-    """One block: branches side by side on the same input, their outputs concatenated."""
+    """One block: branches side by side on the same input, concatenated, then the ReLU of all."""
 
     def __init__(self, in_channels: int, one, three, double, pool):
         super().__init__()
@@ -53,24 +100,32 @@ class Inception(nn.Module):
         stride = 2 if kind == "halve" else 1
         self.branches = nn.ModuleDict()
         if one:
-            self.branches["1x1"] = nn.Sequential(ConvNorm(in_channels, one, 1))
+            self.branches["1x1"] = nn.Sequential(ConvNorm(in_channels, one, 1, relu=False))
         self.branches["3x3"] = nn.Sequential(
             ConvNorm(in_channels, three[0], 1),
-            ConvNorm(three[0], three[1], 3, stride),
+            ConvNorm(three[0], three[1], 3, stride, relu=False),
         )
         self.branches["double_3x3"] = nn.Sequential(
             ConvNorm(in_channels, double[0], 1),
             ConvNorm(double[0], double[1], 3),
-            ConvNorm(double[1], double[2], 3, stride),
+            ConvNorm(double[1], double[2], 3, stride, relu=False),
         )
-        self.branches["pool"] = nn.Sequential(POOLS[kind]())
-        if projection:
-            self.branches["pool"].append(ConvNorm(in_channels, projection, 1))
+        if kind == "avg":
+            self.branches["pool"] = AverageProjection(in_channels, projection)
+        elif kind == "max":
+            projected = ConvNorm(in_channels, projection, 1, relu=False)
+            self.branches["pool"] = nn.Sequential(POOLS[kind](), projected)
+        else:
+            self.branches["pool"] = nn.Sequential(POOLS[kind]())
         self.out_channels = (one or 0) + three[-1] + double[-1] + (projection or in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, `out_channels`, H, W), or half of H and W where the block halves the map."""
-        return torch.cat([branch(x) for branch in self.branches.values()], dim=1)
+        outputs = [branch(x) for branch in self.branches.values()]
+        for output in outputs:
+            if output.requires_grad:
+                output.register_hook(torch.clone)  # batch normalization's gradient is slow on a slice
+        return torch.cat(outputs, dim=1).relu_()
 
 
 class BNInception(nn.Module):
@@ -78,10 +133,10 @@ class BNInception(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1 = ConvNorm(3, 64, 7, stride=2)
+        self.conv1 = ConvNorm(3, 64, 7, stride=2, relu=False)
         self.conv2_reduce = ConvNorm(64, 64, 1)
-        self.conv2 = ConvNorm(64, 192, 3)
-        self.halve = POOLS["halve"]()
+        self.conv2 = ConvNorm(64, 192, 3, relu=False)
+        self.stem_batch: int | None = None  # pictures that pass the stem at once; None: all
         self.inception = nn.ModuleDict()
         channels = 192
         for name, row in BLOCKS.items():
@@ -92,8 +147,10 @@ class BNInception(nn.Module):
         """Return the taps of images (B, 3, H, W): 3b (B, 320, H/8, W/8), 4d (B, 608, H/16, W/16) and
         5b (B, 1024, H/32, W/32).
         """
-        x = self.halve(self.conv1(images))
-        x = self.halve(self.conv2(self.conv2_reduce(x)))
+        if self.stem_batch is None:
+            x = self._stem(images)
+        else:
+            x = torch.cat([self._stem(part) for part in images.split(self.stem_batch)])
         taps = {}
         for name, block in self.inception.items():
             x = block(x)
@@ -101,8 +158,15 @@ class BNInception(nn.Module):
                 taps[name] = x
         return taps
 
+    def _stem(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 192, H/8, W/8)."""
+        x = StemPool.apply(self.conv1(images)).relu_()
+        return StemPool.apply(self.conv2(self.conv2_reduce(x))).relu_()
+
     def fold(self) -> None:
         """Fold every batch normalization into its convolution (evaluation only, for good)."""
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
+        if self.conv1.conv.weight.device.type == "cpu":
+            self.stem_batch = CACHED_PICTURES
