@@ -9,40 +9,62 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TINY = 1e-30  # stands for a scale that underflowed, so that positions can be divided by it
+
 
 class Localization(nn.Module):
-    """The modules of all K attributes on one level of C channels; parameters are stacked, K in front."""
+    """The modules of all K attributes on one level; parameters are stacked, K in front.
 
-    def __init__(self, num_attributes: int, channels: int):
+    The level's map of C channels is handed over in parts of C / `parts` channels (its own lateral map after
+    those of the coarser levels), as is what has its size: tensors of (K, B, C) would outgrow the caches.
+    """
+
+    def __init__(self, num_attributes: int, channels: int, parts: int):
         super().__init__()
         k, c, hidden = num_attributes, channels, channels // 16
         self.squeeze_weight, self.squeeze_bias = stacked_linear(k, c, hidden)
         self.excite_weight, self.excite_bias = stacked_linear(k, hidden, c)
         self.region_weight, self.region_bias = stacked_linear(k, c, 4)
         self.logit_weight, self.logit_bias = stacked_linear(k, c, 1)
+        self.parts = parts
 
-    def attention(self, mean: Tensor) -> Tensor:
-        """Return each attribute's channel attention (B, K, C), in (1, 2), from the map's mean (B, C)."""
-        hidden = F.linear(mean, self.squeeze_weight.flatten(0, 1), self.squeeze_bias.flatten())
-        hidden = hidden.relu().unflatten(1, self.squeeze_bias.shape)  # (B, K, C/16)
-        gate = hidden.transpose(0, 1) @ self.excite_weight.mT + self.excite_bias[:, None]  # (K, B, C)
-        return 1 + gate.sigmoid().transpose(0, 1)
+    def attention(self, means: list[Tensor]) -> list[Tensor]:
+        """Return each attribute's channel attention, in (1, 2), parts of (K, B, c), from the parts (B, c) of
+        the map's mean.
+        """
+        mean = torch.cat(means, dim=1)
+        hidden = F.linear(mean, self.squeeze_weight.flatten(0, 1), self.squeeze_bias.flatten()).relu()
+        hidden = hidden.unflatten(1, self.squeeze_bias.shape).transpose(0, 1)  # (K, B, C/16)
+        excite = zip(
+            self.excite_weight.chunk(self.parts, dim=1),
+            self.excite_bias.chunk(self.parts, dim=1),
+            strict=True,
+        )
+        return [1 + torch.baddbmm(bias[:, None], hidden, weight.mT).sigmoid() for weight, bias in excite]
 
-    def region(self, attention: Tensor, mean: Tensor) -> Tensor:
+    def region(self, attention: list[Tensor], means: list[Tensor]) -> Tensor:
         """Return each attribute's region (B, K, 4) as [s_x, s_y, t_x, t_y] (paper, equation 2).
 
         The attended map's mean is the attention times the map's mean. Float32 or better, also under
         autocast: half precision cannot tell neighbouring positions apart.
         """
-        attended = (attention * mean[:, None]).transpose(0, 1)  # (K, B, C)
-        theta = (attended @ self.region_weight.mT + self.region_bias[:, None]).transpose(0, 1)
+        attended = [part * mean for part, mean in zip(attention, means, strict=True)]
+        theta = stacked_product(attended, self.region_weight, self.region_bias).transpose(0, 1)
         scale, shift = at_least_float32(theta).split(2, dim=-1)
         return torch.cat([scale.sigmoid(), shift.tanh()], dim=-1)
 
-    def logits(self, attention: Tensor, evidence: Tensor) -> Tensor:
-        """Return logits (B, K) from `evidence` (B, K, C), the unattended map averaged over each region."""
-        weight = self.logit_weight.squeeze(1)
-        return (attention * evidence * weight).sum(dim=-1) + self.logit_bias.squeeze(1)
+    def logits(self, attention: list[Tensor], evidence: list[Tensor]) -> Tensor:
+        """Return logits (B, K) from the unattended map averaged over each region, parts of (B, K, c)."""
+        attended = [a * e.transpose(0, 1) for a, e in zip(attention, evidence, strict=True)]
+        return stacked_product(attended, self.logit_weight, self.logit_bias).squeeze(-1).T
+
+
+def stacked_product(parts: list[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
+    """Return K linear layers of x: (K, B, out), from weights (K, out, C), biases (K, out) and x (K, B, C) in
+    parts of its channels.
+    """
+    weights = weight.chunk(len(parts), dim=-1)
+    return bias[:, None] + sum(x @ w.mT for x, w in zip(parts, weights, strict=True))
 
 
 def region_weights(region: Tensor, size: tuple[int, int], align_corners: bool) -> tuple[Tensor, Tensor]:
@@ -62,18 +84,22 @@ def region_weights(region: Tensor, size: tuple[int, int], align_corners: bool) -
 def axis_weights(scale: Tensor, shift: Tensor, size: int, align_corners: bool) -> Tensor:
     """Return how much each of `size` positions counts along one axis, (..., size).
 
-    weight[w] = mean_j max(0, 1 - |u_j - w|), where u_j is the position that output j samples.
+    Output j samples position u_j = first + scale j, so weight[w] = mean_j max(0, 1 - |u_j - w|), u_j kept
+    within the map. Summed up to w that is mean_j clamp(w + 1 - u_j, 0, 1), where the samples left of w count
+    whole and those between w and w + 1 by their mean distance to w + 1: no sum over j is left.
     """
-    positions = torch.arange(size, device=scale.device, dtype=scale.dtype)
+    scale, shift = scale[..., None], shift[..., None]
     if align_corners:
-        output = 2 * positions / (size - 1) - 1
-        sampled = (scale[..., None] * output + shift[..., None] + 1) * (size - 1) / 2
+        first = (shift + 1 - scale) * (size - 1) / 2
     else:
-        output = (2 * positions + 1) / size - 1
-        sampled = ((scale[..., None] * output + shift[..., None] + 1) * size - 1) / 2
-    sampled = sampled.clamp(0, size - 1)  # border padding
-    distance = (sampled[..., None, :] - positions[:, None]).abs()  # (..., w, j)
-    return (1 - distance).relu().mean(dim=-1)
+        first = ((shift + 1 - scale) * size + scale - 1) / 2
+    edges = torch.arange(size, device=scale.device, dtype=scale.dtype)
+    with torch.no_grad():  # a count does not change where a gradient exists
+        left = ((edges - first) / scale.clamp(min=TINY)).ceil().clamp(0, size)  # samples left of each edge
+        before, after = left[..., :-1], left[..., 1:]
+        between, middle = after - before, (before + after - 1) / 2
+    summed = (before + between * (edges[1:] - first - scale * middle)) / size
+    return torch.diff(F.pad(F.pad(summed, (0, 1), value=1.0), (1, 0)), dim=-1)
 
 
 def downsampled_weights(weights: Tensor) -> Tensor:
@@ -88,13 +114,25 @@ def downsampled_weights(weights: Tensor) -> Tensor:
     return weights @ upsampling.mT
 
 
-def pooled(tap: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return lateral(tap) summed under N weightings each: (B, N, 256).
+def positions(tap: Tensor) -> Tensor:
+    """Return a map (B, C, H, W) as its positions (B, H W, C): a view where it is in channels_last memory."""
+    return tap.flatten(2).mT
 
-    `tap` is (B, C, H, W), `rows` (B, N, H), `columns` (B, N, W). The lateral layer is linear and the weights
-    sum to one, so it is applied to whichever is fewer: the H W positions or the N sums.
+
+def spatial_mean(features: Tensor) -> Tensor:
+    """Return the mean (B, C) over positions (B, N, C), in float32 or better.
+
+    Divided last: the gradient of a sum is a view, that of a mean as large as the map.
     """
-    features = tap.flatten(2).mT  # (B, HW, C)
+    return features.sum(1, dtype=torch.promote_types(features.dtype, torch.float32)) / features.shape[1]
+
+
+def pooled(features: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return lateral(map) summed under N weightings each: (B, N, 256).
+
+    `features` is the map as `positions`, `rows` (B, N, H), `columns` (B, N, W). The lateral layer is linear
+    and the weights sum to one, so it is applied to whichever is fewer: the H W positions or the N sums.
+    """
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2).to(features.dtype)  # (B, N, HW)
     if features.shape[1] < weights.shape[1]:
         return weights @ lateral(features)

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from alm.bn_inception import TAPS, BNInception
 from alm.errors import AlmError
-from alm.localization import Localization, downsampled_weights, pooled, region_weights
+from alm.localization import (
+    Localization,
+    downsampled_weights,
+    pooled,
+    positions,
+    region_weights,
+    spatial_mean,
+)
 
 LATERAL_CHANNELS = 256
 LEVELS = ("3b", "4d", "5b")  # fine to coarse; the order of the predictions
@@ -26,7 +33,7 @@ class Baseline(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits, (pred_main,), each (B, K), of normalized images (B, 3, 256, 128)."""
-        return (self.classifier(self.backbone(images)["5b"].mean((2, 3))),)
+        return (self.classifier(spatial_mean(positions(self.backbone(images)["5b"]))),)
 
     def folded(self) -> "Baseline":
         """Return an evaluation-mode copy with every batch normalization folded into its convolution."""
@@ -48,9 +55,9 @@ class ALM(Baseline):
         self.lateral = nn.ModuleDict({level: nn.Linear(TAPS[level], LATERAL_CHANNELS) for level in LEVELS})
         self.localization = nn.ModuleDict(
             {
-                "3b": Localization(num_attributes, 3 * LATERAL_CHANNELS),
-                "4d": Localization(num_attributes, 2 * LATERAL_CHANNELS),
-                "5b": Localization(num_attributes, LATERAL_CHANNELS),
+                "3b": Localization(num_attributes, 3 * LATERAL_CHANNELS, parts=3),
+                "4d": Localization(num_attributes, 2 * LATERAL_CHANNELS, parts=2),
+                "5b": Localization(num_attributes, LATERAL_CHANNELS, parts=1),
             }
         )
 
@@ -59,9 +66,11 @@ class ALM(Baseline):
         (B, 3, 256, 128).
         """
         taps = self.backbone(images)
-        means = {level: tap.mean((2, 3)) for level, tap in taps.items()}
+        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
+        means = {level: spatial_mean(feature) for level, feature in features.items()}
         attention, region = self._localize(means)
-        evidence = self._evidence(taps, region)
+        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
+        evidence = self._evidence(features, sizes, region)
         logits = [self.localization[level].logits(attention[level], evidence[level]) for level in LEVELS]
         return (*logits, self.classifier(means["5b"]))
 
@@ -69,25 +78,30 @@ class ALM(Baseline):
         """Return each level's regions, {"3b": (B, K, 4), ...}, [s_x, s_y, t_x, t_y] in [-1, 1] coordinates:
         centre (t_x, t_y), half-size (s_x, s_y), to be cut at the picture's border.
         """
-        means = {level: tap.mean((2, 3)) for level, tap in self.backbone(images).items()}
+        means = {level: spatial_mean(positions(tap)) for level, tap in self.backbone(images).items()}
         region = self._localize(means)[1]
         return {level: region[level] for level in LEVELS}
 
     def _localize(self, means: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return each level's attention (B, K, C) and region (B, K, 4) from the taps' means (B, C).
+        """Return each level's attention (K, B, C) and region (B, K, 4) from the taps' means (B, C).
 
         Upsampling keeps the mean, so a level's mean is that of its lateral map beside the coarser level's.
         """
         attention, region = {}, {}
-        mean = means["5b"][:, :0]
+        lateral_means = []
         for level in reversed(LEVELS):
-            mean = torch.cat([mean, self.lateral[level](means[level])], dim=1)
-            attention[level] = self.localization[level].attention(mean)
-            region[level] = self.localization[level].region(attention[level], mean)
+            lateral_means.append(self.lateral[level](means[level]))
+            attention[level] = self.localization[level].attention(lateral_means)
+            region[level] = self.localization[level].region(attention[level], lateral_means)
         return attention, region
 
-    def _evidence(self, taps: dict[str, Tensor], region: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return each level's top-down map averaged over its regions (B, K, C), coarsest channels first.
+    def _evidence(
+        self,
+        features: dict[str, Tensor],
+        sizes: dict[str, tuple[int, int]],
+        region: dict[str, Tensor],
+    ) -> dict[str, list[Tensor]]:
+        """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
 
         A level's map is its lateral map beside the upsampled coarser ones. Instead of building it, every tap
         is pooled once, under its own level's weights and those of the finer levels brought down to its size.
@@ -95,13 +109,13 @@ class ALM(Baseline):
         evidence = {level: [] for level in LEVELS}
         rows, columns = [], []
         for depth, level in enumerate(LEVELS, start=1):
-            own = region_weights(region[level], taps[level].shape[-2:], self.align_corners)
+            own = region_weights(region[level], sizes[level], self.align_corners)
             rows = [*map(downsampled_weights, rows), own[0]]
             columns = [*map(downsampled_weights, columns), own[1]]
-            sums = pooled(taps[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
+            sums = pooled(features[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
             for finer, part in zip(LEVELS[:depth], sums.chunk(depth, dim=1), strict=True):
                 evidence[finer].insert(0, part)
-        return {level: torch.cat(parts, dim=-1) for level, parts in evidence.items()}
+        return evidence
 
 
 APPROACHES = {"inception_iccv": ALM, "bn_inception": Baseline}

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from oracle import sampled_mean
 from torch.nn import functional as F
 
-from alm.localization import Localization, axis_weights, downsampled_weights, pooled, region_weights
+from alm.localization import (
+    Localization,
+    axis_weights,
+    downsampled_weights,
+    pooled,
+    positions,
+    region_weights,
+)
 
 sizes = st.integers(2, 12)
 raw = st.one_of(st.floats(-3, 3), st.floats(-40, 40), st.sampled_from([-1e4, 1e4, 0.0]))
@@ -96,13 +103,13 @@ def test_pooled_takes_either_order():
         rows, columns = rows / rows.sum(-1, keepdim=True), columns / columns.sum(-1, keepdim=True)
         mapped = lateral(tap.permute(0, 2, 3, 1))
         expected = torch.einsum("bhwc,bnh,bnw->bnc", mapped, rows, columns)
-        torch.testing.assert_close(pooled(tap, lateral, rows, columns), expected)
+        torch.testing.assert_close(pooled(positions(tap), lateral, rows, columns), expected)
 
 
 def test_each_slice_starts_as_the_unstacked_layer():
     """Spread of every role, against PyTorch's own start of the layer that it stacks."""
     torch.manual_seed(0)
-    stacked = dict(Localization(200, 512).named_parameters())
+    stacked = dict(Localization(200, 512, parts=2).named_parameters())
     plain = {
         "squeeze": torch.nn.Conv2d(512, 32, 1),
         "excite": torch.nn.Conv2d(32, 512, 1),
