@@ -1,9 +1,9 @@
 """One epoch, one evaluation, the run. Loaders and log are handed in."""
 
 import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,9 @@ from alm.device import Readback, autocast
 from alm.metrics import AttributeMetrics, right_answers
 from alm.network import vote
 from alm.preprocess import preprocess
+from alm.progress import Progress, Stopwatch
+
+Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 
 
 class Log(Protocol):
@@ -36,59 +39,6 @@ class Loader(Protocol):
         """Return the epoch's batches."""
 
 
-class Average:
-    """The last value and the running mean, as the log shows them: `0.422 (0.431)`."""
-
-    def __init__(self):
-        self.value = self.total = self.count = 0.0
-
-    def add(self, value: float, count: int = 1) -> None:
-        """Take a value that stands for `count` of equal weight."""
-        self.value = value
-        self.total += value * count
-        self.count += count
-
-    @property
-    def mean(self) -> float:
-        """The mean so far."""
-        return self.total / max(self.count, 1)
-
-    def text(self, digits: int) -> str:
-        """Return `last (mean)` with so many decimals."""
-        return f"{self.value:.{digits}f} ({self.mean:.{digits}f})"
-
-
-class Stopwatch:
-    """Seconds from one lap to the next."""
-
-    def __init__(self):
-        self._since = time.perf_counter()
-
-    def lap(self) -> float:
-        """Return the seconds since the last lap, or the start."""
-        now = time.perf_counter()
-        self._since, before = now, self._since
-        return now - before
-
-
-class Progress:
-    """The published `Epoch:` and `Test:` lines: time, loss and share of right answers, with running means."""
-
-    def __init__(self):
-        self.time, self.loss, self.accu = Average(), Average(), Average()
-
-    def add(self, seconds: float, loss: float, accu: float, count: int) -> None:
-        """Take one iteration over `count` pictures."""
-        self.time.add(seconds)
-        self.loss.add(loss, count)
-        self.accu.add(accu, count)
-
-    def line(self, head: str) -> str:
-        """Return the line that starts with `head`, such as `Epoch: [0][100/2850]`."""
-        figures = (f"Time {self.time.text(3)}", f"Loss {self.loss.text(4)}", f"Accu {self.accu.text(3)}")
-        return "\t".join([head, *figures])
-
-
 class Pending(NamedTuple):
     """An iteration that the device was given and whose values are still on their way."""
 
@@ -96,6 +46,17 @@ class Pending(NamedTuple):
     pictures: int
     seconds: float
     values: Readback  # loss and share of right answers
+
+
+def one_late(steps: Iterable[Pending]) -> Iterator[Pending]:
+    """Yield each step when the next one has been given to the device, which so never waits to be read."""
+    last = None
+    for step in steps:
+        if last:
+            yield last
+        last = step
+    if last:
+        yield last
 
 
 @dataclass
@@ -112,61 +73,60 @@ class Trainer:
     print_freq: int = 100
 
     def train_epoch(self, loader: Loader, epoch: int, max_iters: int | None = None) -> None:
-        """Train for one epoch, or `max_iters` iterations of it, logging every iteration.
-
-        The device is given the next iteration before the last one's loss is read and printed.
-        """
+        """Train for one epoch, or `max_iters` iterations of it, logging every iteration."""
         self.model.train()
-        progress, watch = Progress(), Stopwatch()
-        pending = None
-        for iteration, (images, labels, mirror) in enumerate(loader.epoch(epoch)):
-            if iteration == max_iters:
-                break
-            values = self._step(images, labels, mirror)
-            if pending:
-                self._report(progress, epoch, len(loader), pending)
-            pending = Pending(iteration, len(images), watch.lap(), Readback(values))
-        self._report(progress, epoch, len(loader), pending)
+        progress = Progress()
+        for done in one_late(self._train(islice(loader.epoch(epoch), max_iters))):
+            loss, accu = done.values.read()
+            progress.add(done.seconds, loss, accu, done.pictures)
+            self.log.iteration(epoch, done.iteration, loss, done.pictures / done.seconds)
+            if done.iteration % self.print_freq == 0:
+                self.log.line(progress.line(f"Epoch: [{epoch}][{done.iteration}/{len(loader)}]"))
         if max_iters and max_iters < len(loader):
             self.log.line(f"\nEarly stopping at iteration {max_iters}")
 
-    def _step(self, images: Tensor, labels: Tensor, mirror: Tensor) -> Tensor:
-        """Take one optimizer step; return its loss and share of right answers (2,), on the device."""
-        predictions, labels = self._forward(self.model, images, labels, mirror)
-        loss = sum(self.criterion(prediction, labels) for prediction in predictions)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        with torch.no_grad():
-            return torch.stack([loss.detach(), right_answers(vote(predictions), labels)])
-
-    def _report(self, progress: Progress, epoch: int, iterations: int, done: Pending) -> None:
-        loss, accu = done.values.read()
-        progress.add(done.seconds, loss, accu, done.pictures)
-        self.log.iteration(epoch, done.iteration, loss, done.pictures / done.seconds)
-        if done.iteration % self.print_freq == 0:
-            self.log.line(progress.line(f"Epoch: [{epoch}][{done.iteration}/{iterations}]"))
+    def _train(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[Pending]:
+        """Take an optimizer step on each batch."""
+        watch = Stopwatch()
+        for iteration, (images, labels, mirror) in enumerate(batches):
+            self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which can use their memory
+            predictions, labels = self._forward(self.model, images, labels, mirror)
+            loss = self._loss(predictions, labels)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            with torch.no_grad():
+                values = torch.stack([loss, right_answers(vote(predictions), labels)])
+            yield Pending(iteration, len(images), watch.lap(), Readback(values))
 
     @torch.inference_mode()
     def evaluate(self, loader: Loader, num_attributes: int) -> dict:
         """Return the figures of `AttributeMetrics`, with `loss` and `accu`, over the loader's pictures."""
-        model = self.model.folded()
         metrics = AttributeMetrics(num_attributes)
-        progress, watch = Progress(), Stopwatch()
-        for iteration, (images, labels, mirror) in enumerate(loader.epoch(0)):
-            predictions, labels = self._forward(model, images, labels, mirror)
-            logits = vote(predictions)
-            metrics.update(logits, labels)
-            loss = sum(self.criterion(prediction, labels) for prediction in predictions)
-            accu = right_answers(logits, labels)
-            progress.add(watch.lap(), loss.item(), accu.item(), len(images))
-            if iteration % self.print_freq == 0:
-                self.log.line(progress.line(f"Test: [{iteration}/{len(loader)}]"))
+        progress = Progress()
+        for done in one_late(self._test(loader.epoch(0), metrics)):
+            progress.add(done.seconds, *done.values.read(), done.pictures)
+            if done.iteration % self.print_freq == 0:
+                self.log.line(progress.line(f"Test: [{done.iteration}/{len(loader)}]"))
         self.log.line(f" * Accu {progress.accu.mean:.3f}")
         return metrics.compute() | {"loss": progress.loss.mean, "accu": progress.accu.mean}
 
-    def _forward(self, model: nn.Module, images: Tensor, labels: Tensor, mirror: Tensor) -> tuple:
+    def _test(
+        self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], metrics: AttributeMetrics
+    ) -> Iterator[Pending]:
+        """Predict each batch and count its answers, on the device."""
+        model, watch = self.model.folded(), Stopwatch()
+        for iteration, (images, labels, mirror) in enumerate(batches):
+            predictions, labels = self._forward(model, images, labels, mirror)
+            logits = vote(predictions)
+            metrics.update(logits, labels)
+            values = torch.stack([self._loss(predictions, labels), right_answers(logits, labels)])
+            yield Pending(iteration, len(images), watch.lap(), Readback(values))
+
+    def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        return sum(self.criterion(prediction, labels) for prediction in predictions)
+
+    def _forward(self, model: Network, images: Tensor, labels: Tensor, mirror: Tensor) -> tuple:
         images, labels, mirror = (x.to(self.device, non_blocking=True) for x in (images, labels, mirror))
         with autocast(self.device, self.precision):
             return model(preprocess(images, mirror)), labels
