@@ -71,6 +71,7 @@ class Trainer:
     precision: torch.dtype | None  # autocast's type; None: float32
     log: Log
     print_freq: int = 100
+    compiled: Network | None = None  # what training calls instead of the model
 
     def train_epoch(self, loader: Loader, epoch: int, max_iters: int | None = None) -> None:
         """Train for one epoch, or `max_iters` iterations of it, logging every iteration."""
@@ -90,7 +91,7 @@ class Trainer:
         watch = Stopwatch()
         for iteration, (images, labels, mirror) in enumerate(batches):
             self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, which can use their memory
-            predictions, labels = self._forward(self.model, images, labels, mirror)
+            predictions, labels = self._forward(self.compiled or self.model, images, labels, mirror)
             loss = self._loss(predictions, labels)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)

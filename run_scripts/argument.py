@@ -162,6 +162,8 @@ def add_device_options(group) -> None:
     )
     add("--amp", choices=("auto", "off", *PRECISIONS), default="auto",
         help="auto: fp16 on sdaa and cuda, off on the CPU (synthetic: bf16 where it has it)")  # fmt: skip
+    add("--compile", action="store_true",
+        help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
     add("--max_iters", type=positive(int), metavar="N", help="end each epoch after N iterations")
 
 

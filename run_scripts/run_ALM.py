@@ -37,6 +37,8 @@ def main() -> None:
     ratio = build.choose_ratio(options, experiment, data, resumed)
     model, notes = build.start_model(options, experiment, resumed)
     start_epoch = first_epoch(options, resumed)
+    if options.compile and not options.evaluate:
+        notes.append(build.COMPILE_NOTE)
     model = model.to(device)
     optimizer = build.build_optimizer(options, model, device)
     scaler = gradient_scaler(device, precision)
@@ -48,7 +50,10 @@ def main() -> None:
     with TrainingLog(log_path, json_path=options.log_json, tensorboard_dir=options.tensorboard) as log:
         announce(log, options, model, data, notes)
         criterion = WeightedBCELoss(ratio, options.loss).to(device)
-        trainer = Trainer(model, criterion, optimizer, scaler, device, precision, log, options.print_freq)
+        compiled = build.compile_network(options, model)
+        trainer = Trainer(
+            model, criterion, optimizer, scaler, device, precision, log, options.print_freq, compiled
+        )
         val_loader = build.build_loader(options, data.val, device, training=False) if data.val else None
         evaluated = partial(record_evaluation, log, options, experiment, data, directory)
         if options.evaluate:
