@@ -72,6 +72,20 @@ def has_fused_adam(device: torch.device) -> bool:
     return device.type in ("cuda", "cpu")
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes held so far: on an accelerator by tensors, on the CPU (Linux) by the process."""
+    if device.type != "cpu":
+        return getattr(torch, device.type).max_memory_allocated()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would count the parent too
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 class Readback:
     """Values on their way from the device to the CPU: started now, read later, no stall between."""
 
