@@ -6,12 +6,13 @@ python benchmark.py --device cuda --amp fp16 --json figures.json
 
 import argparse
 import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,57 +20,63 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alm import build_model
-from alm.device import DEVICES, PRECISIONS, choose_device, choose_precision, cpu_has_bfloat16, peak_memory
+from alm.device import DEVICES, PRECISIONS, choose_device
 from run_scripts import measure
 from run_scripts.command import clear_ending
-from utils.dataset import MultiLabelDataset
 from utils.run_directory import write_json
-from utils.synthetic import LISTS, ensure_dataset
-
-PEAK_MEMORY = "--peak-memory-of-training"  # how the command asks itself, in a process of its own
-PICTURES = 600  # of the reading measurements
+from utils.synthetic import ensure_dataset
 
 
-@dataclass
-class Figure:
-    """A row of the table: median and quartiles of all rounds, beside what is wanted."""
+@dataclass(frozen=True)
+class Goal:
+    """A row of the table, and what is wanted of its median."""
 
     what: str
-    goal: float
-    median: float
-    lower: float
-    upper: float
-    rounds: int
-    at_most: bool  # lower is better
+    limit: float
+    at_least: bool = False  # else at most
 
-    @property
-    def met(self) -> bool:
-        """Whether the median meets the goal."""
-        return self.median <= self.goal if self.at_most else self.median >= self.goal
+    def met(self, median: float) -> bool:
+        """Whether a median meets the goal."""
+        return median >= self.limit if self.at_least else median <= self.limit
 
-    def row(self) -> str:
-        """Return the row."""
-        spread = f" ({self.lower:.3g} to {self.upper:.3g})" if self.rounds > 1 else ""
-        goal = f"{'<=' if self.at_most else '>='} {self.goal:g}"
-        return row(self.what, f"{self.median:.3g}{spread}", goal if self.met else f"{goal}  missed")
+    def __str__(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {self.limit:g}"
+
+
+# What is measured together, in a process of its own: none runs in the heap that another one left.
+GOALS = {
+    measure.localization_and_format: (
+        Goal("training: whole model / backbone alone", 1.06),
+        Goal("training: backbone, channels_last / NCHW", 0.80),
+    ),
+    measure.attributes_and_precision: (
+        Goal("training: {many} attributes / {few}", 1.25),
+        Goal("training: bf16 / float32", 0.60),
+    ),
+    measure.percent_outside: (Goal("training: % of the time outside the step", 3),),
+    measure.gigabytes_of_training: (Goal("training: peak memory of the process, GB", 2.0),),
+    measure.folded_to_backbone: (Goal("inference: folded model / unfolded backbone", 0.85),),
+    measure.warm_to_decoding: (
+        Goal("reading, 0 workers: warm cache / decoding", 20, at_least=True),
+        Goal("reading, 1 worker: warm cache / decoding", 5, at_least=True),
+    ),
+}
 
 
 def main() -> None:
     """Measure, print, write."""
     options = parse_options()
-    if options.peak_memory_of_training:
-        print(peak_memory_of_training(options))
-        return
+    print(f"{machine(options)}\n\n{columns('what', 'median (quartiles)', 'goal')}", flush=True)
     figures = []
-    print(f"{machine(options)}\n\n{row('what', 'median (quartiles)', 'goal')}", flush=True)
-    for measured in (training, half_precision, inference, memory, data):
-        for figure in measured(options):
-            figures.append(figure)
-            print(figure.row(), flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        options.pictures = Path(directory, "pictures")
+        ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
+        for measurement, goals in GOALS.items():
+            for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
+                figures.append(figure_of(goal, values, options))
+                print(row(figures[-1]), flush=True)
     if options.json:
-        record = {"machine": machine(options), "figures": [asdict(f) | {"met": f.met} for f in figures]}
-        write_json(options.json, record)
+        write_json(options.json, {"machine": machine(options), "figures": figures})
 
 
 def parse_options() -> argparse.Namespace:
@@ -83,7 +90,6 @@ def parse_options() -> argparse.Namespace:
     add("--rounds", type=int, default=15, metavar="N", help="ratios behind each median; default 15")
     add("--threads", type=int, default=2, metavar="N", help="CPU threads; default 2")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    add(PEAK_MEMORY, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in ("batch_size", "attributes", "rounds", "threads"):
         if getattr(options, name) < 1:
@@ -91,93 +97,33 @@ def parse_options() -> argparse.Namespace:
     if options.json and not options.json.parent.is_dir():
         parser.error(f"--json {options.json}: there is no such directory")
     options.device = choose_device(options.device)
-    torch.set_num_threads(options.threads)
     return options
 
 
-def training(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure what localization, memory format and ten times the attributes cost in a training step."""
-    few, many = options.attributes, 10 * options.attributes
-    precision = choose_precision(options.device, options.amp)
-    whole = measure.training_step(options, few, precision)
-    backbone = measure.backbone_step(options, torch.channels_last)
-    what = "training step: whole model / backbone alone"
-    yield at_most(1.06, what, measure.ratios(options, whole, backbone))
-    nchw = measure.backbone_step(options, torch.contiguous_format)
-    what = "training step of the backbone: channels_last / NCHW"
-    yield at_most(0.80, what, measure.ratios(options, backbone, nchw))
-    del backbone, nchw
-    what = f"training step: {many} attributes / {few}"
-    step = measure.training_step(options, many, precision)
-    yield at_most(1.25, what, measure.ratios(options, step, whole))
+def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
+    """Return what a function of measure.py measures."""
+    threads = torch.set_num_threads, (options.threads,)
+    with ProcessPoolExecutor(1, get_context("spawn"), *threads) as process:
+        return process.submit(measurement, options).result()
 
 
-def half_precision(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure bfloat16 against float32, where the device computes in it by itself."""
-    what = "training step: bf16 / float32"
-    if options.device.type == "cpu" and not cpu_has_bfloat16():
-        print(row(what, "no bf16 on this CPU", "<= 0.6"))
-        return
-    half = measure.training_step(options, options.attributes, torch.bfloat16)
-    full = measure.training_step(options, options.attributes, None)
-    yield at_most(0.60, what, measure.ratios(options, half, full))
-
-
-def inference(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure the whole model, folded, against its backbone alone, not folded."""
-    model = build_model("inception_iccv", options.attributes).to(options.device).eval()
-    folded = measure.inference_step(options, model.folded())
-    backbone = measure.inference_step(options, model.backbone)
-    what = "inference: whole model, folded / backbone, not folded"
-    yield at_most(0.85, what, measure.ratios(options, folded, backbone))
-
-
-def memory(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure the peak memory of a training process, by asking one."""
-    command = [sys.executable, __file__, PEAK_MEMORY, "--device", options.device.type, "--amp", options.amp]
-    for name in ("threads", "batch_size", "attributes"):
-        command += [f"--{name}", str(getattr(options, name))]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    yield at_most(2.0, "peak memory of a training process, GB", [float(answer.stdout)])
-
-
-def peak_memory_of_training(options: argparse.Namespace) -> float:
-    """Return the most memory (GB) that this process held while it took five training steps."""
-    precision = choose_precision(options.device, options.amp)
-    step = measure.training_step(options, options.attributes, precision)
-    for _ in range(5):
-        step()
-    return peak_memory(options.device) / 1e9
-
-
-def data(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure the reader with and without its cache, and what an iteration spends outside its step."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory, "pictures")
-        ensure_dataset(root, train=PICTURES, test=20)
-        label = root / LISTS["train"]
-        decoding = MultiLabelDataset(root, label)
-        cached = MultiLabelDataset(root, label, cache=Path(directory, "cache"))
-        for workers, goal in ((0, 20.0), (1, 5.0)):
-            cold = measure.reading(options, decoding, workers)
-            warm = measure.reading(options, cached, workers)
-            what = f"pictures a second, --workers {workers}: warm cache / decoding"
-            yield at_least(goal, what, measure.ratios(options, cold, warm))
-        what = "share of an iteration outside its step, with the cache"
-        yield at_most(0.03, what, measure.shares_outside(options, cached))
-
-
-def at_most(goal: float, what: str, values) -> Figure:
-    """Return the figure of a cost."""
-    lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-    return Figure(what, goal, median, lower, upper, len(values), at_most=True)
-
-
-def at_least(goal: float, what: str, values) -> Figure:
-    """Return the figure of a gain."""
-    figure = at_most(goal, what, values)
-    figure.at_most = False
+def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:
+    """Return median and quartiles beside the goal; `rounds` is 0 where nothing could be measured."""
+    what = goal.what.format(few=options.attributes, many=10 * options.attributes)
+    figure = {"what": what, "goal": str(goal), "rounds": len(values)}
+    if len(values):
+        lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+        figure |= {"median": median, "lower": lower, "upper": upper, "met": goal.met(median)}
     return figure
+
+
+def row(figure: dict) -> str:
+    """Return a row of the table."""
+    if not figure["rounds"]:
+        return columns(figure["what"], "not on this device", figure["goal"])
+    median = "{median:.3g}" if figure["rounds"] == 1 else "{median:.3g} ({lower:.3g}-{upper:.3g})"
+    goal = figure["goal"] if figure["met"] else f"{figure['goal']} missed"
+    return columns(figure["what"], median.format(**figure), goal)
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -188,9 +134,9 @@ def machine(options: argparse.Namespace) -> str:
     return ", ".join(words)
 
 
-def row(what: str, measured: str, goal: str) -> str:
-    """Return three columns."""
-    return f"{what:56}{measured:26}{goal}"
+def columns(what: str, figures: str, goal: str) -> str:
+    """Return a line of the table."""
+    return f"{what:45}{figures:22}{goal}"
 
 
 if __name__ == "__main__":

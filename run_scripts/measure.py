@@ -1,4 +1,4 @@
-"""What benchmark.py times: steps of training and inference, reading, and how two of them are compared."""
+"""What benchmark.py measures: the rows of its table, and how two steps are compared."""
 
 import time
 from argparse import Namespace
@@ -8,36 +8,114 @@ import numpy as np
 import torch
 
 from alm import WeightedBCELoss, build_model
-from alm.device import autocast, choose_precision, gradient_scaler, has_fused_adam, synchronize
+from alm.device import (
+    autocast,
+    choose_precision,
+    cpu_has_bfloat16,
+    gradient_scaler,
+    has_fused_adam,
+    peak_memory,
+    synchronize,
+)
 from alm.trainer import Trainer
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
+from utils.synthetic import LISTS
 
 Step = Callable[[], None]
-EPOCHS, ITERATIONS = 3, 5  # of the share that an iteration spends outside its step
 
 
-def ratios(options: Namespace, step: Step, other: Step) -> np.ndarray:
-    """Return seconds of `step` over seconds of `other` in each round, in turn, so that drift hits both."""
-    pair = (step, other)
-    for warm_up in pair:
-        warm_up()  # the first call builds what later ones reuse
-    values = []
+def localization_and_format(options: Namespace) -> list[np.ndarray]:
+    """Return what localization makes of a training step's time, and channels_last of the backbone's."""
+    whole = training_step(options, options.attributes, precision_of(options))
+    backbone = backbone_step(options, torch.channels_last)
+    nchw = backbone_step(options, torch.contiguous_format)
+    return ratios(options, (whole, backbone), (backbone, nchw))
+
+
+def attributes_and_precision(options: Namespace) -> list[np.ndarray]:
+    """Return what ten times the attributes make of a training step's time, and bfloat16 of float32's; for
+    bfloat16 nothing where the CPU would emulate it.
+    """
+    precision = precision_of(options)
+    many, few = (training_step(options, scale * options.attributes, precision) for scale in (10, 1))
+    if options.device.type == "cpu" and not cpu_has_bfloat16():
+        return [*ratios(options, (many, few)), np.array([])]
+    half = training_step(options, options.attributes, torch.bfloat16)
+    full = training_step(options, options.attributes, None) if precision else few
+    return ratios(options, (many, few), (half, full))
+
+
+def percent_outside(options: Namespace) -> list[np.ndarray]:
+    """Return the share of each training iteration outside forward pass, backward pass and optimizer."""
+    dataset = drawn(options, cached=True)
+    count = dataset.labels.shape[1]
+    model = build_model("inception_iccv", count).to(options.device)
+    criterion = WeightedBCELoss([0.5] * count).to(options.device)
+    optimizer = torch.optim.Adam(model.parameters(), fused=has_fused_adam(options.device))
+    precision = precision_of(options)
+    scaler = gradient_scaler(options.device, precision)
+    trainer = Trainer(model, criterion, optimizer, scaler, options.device, precision, Silence())
+    started, ended = [], []
+    model.register_forward_pre_hook(lambda *_: started.append(clock(options)))
+    optimizer.register_step_post_hook(lambda *_: ended.append(clock(options)))
+    loader = Loader(dataset, options.batch_size, shuffle=True, mirror=True)
+    trainer.train_epoch(loader, epoch=0, max_iters=options.rounds + 2)
+    whole = np.diff(started)[1:]  # the first iteration warms up, the last one's end is unknown
+    inside = np.subtract(ended, started)[1:-1]
+    return [100 * (1 - inside / whole)]
+
+
+def gigabytes_of_training(options: Namespace) -> list[np.ndarray]:
+    """Return the most memory (GB) that this process held while it took five training steps."""
+    step = training_step(options, options.attributes, precision_of(options))
+    for _ in range(5):
+        step()
+    return [np.array([peak_memory(options.device) / 1e9])]
+
+
+def folded_to_backbone(options: Namespace) -> list[np.ndarray]:
+    """Return the time of the whole model in inference, folded, over that of its backbone, not folded."""
+    model = build_model("inception_iccv", options.attributes).to(options.device).eval()
+    return ratios(options, (inference_step(options, model.folded()), inference_step(options, model.backbone)))
+
+
+def warm_to_decoding(options: Namespace) -> list[np.ndarray]:
+    """Return the pictures a second that the reader gives from its cache over those that it decodes, in the
+    main process and with one worker.
+    """
+    decoding, warm = drawn(options, cached=False), drawn(options, cached=True)
+    pairs = ((reading(options, decoding, workers), reading(options, warm, workers)) for workers in (0, 1))
+    return ratios(options, *pairs)
+
+
+def ratios(options: Namespace, *pairs: tuple[Step, Step]) -> list[np.ndarray]:
+    """Return, for each pair, the seconds of its first step over those of its second in each round.
+
+    All steps are timed in turn, so that drift hits all; one that is in several pairs once a round.
+    """
+    steps = list(dict.fromkeys(step for pair in pairs for step in pair))
+    for step in steps:
+        step()  # the first call builds what later ones reuse
+    seconds = {step: [] for step in steps}
     for _ in range(options.rounds):
-        pair = pair[::-1]  # neither always runs on what the other left in caches and heap
-        seconds = {}
-        for timed in pair:
+        steps.reverse()  # no step always runs on what the same one left in caches and heap
+        for step in steps:
             start = clock(options)
-            timed()
-            seconds[timed] = clock(options) - start
-        values.append(seconds[step] / seconds[other])
-    return np.array(values)
+            step()
+            seconds[step].append(clock(options) - start)
+    return [np.divide(seconds[one], seconds[other]) for one, other in pairs]
 
 
 def clock(options: Namespace) -> float:
     """Return the time in seconds, when the device has done what it was given."""
     synchronize(options.device)
     return time.perf_counter()
+
+
+def precision_of(options: Namespace) -> torch.dtype | None:
+    """Return autocast's type, None for float32."""
+    return choose_precision(options.device, options.amp)
 
 
 def images_of(options: Namespace) -> torch.Tensor:
@@ -64,8 +142,7 @@ def backbone_step(options: Namespace, memory_format: torch.memory_format) -> Ste
     backbone = build_model("bn_inception", 1).backbone
     backbone = backbone.to(options.device, memory_format=memory_format)
     images = images_of(options).contiguous(memory_format=memory_format)
-    precision = choose_precision(options.device, options.amp)
-    return optimized(options, backbone, precision, lambda: backbone(images)["5b"].float().mean())
+    return optimized(options, backbone, precision_of(options), lambda: backbone(images)["5b"].float().mean())
 
 
 def optimized(
@@ -93,13 +170,19 @@ def optimized(
 
 def inference_step(options: Namespace, network: torch.nn.Module) -> Step:
     """Return one forward pass without gradients."""
-    images, precision = images_of(options), choose_precision(options.device, options.amp)
+    images, precision = images_of(options), precision_of(options)
 
     def step() -> None:
         with torch.inference_mode(), autocast(options.device, precision):
             network(images)
 
     return step
+
+
+def drawn(options: Namespace, cached: bool) -> MultiLabelDataset:
+    """Return the drawn training set."""
+    cache = options.pictures / "cache" if cached else None
+    return MultiLabelDataset(options.pictures, options.pictures / LISTS["train"], cache=cache)
 
 
 def reading(options: Namespace, dataset: MultiLabelDataset, workers: int) -> Step:
@@ -121,26 +204,3 @@ class Silence:
 
     def iteration(self, epoch: int, iteration: int, loss: float, ips: float) -> None:
         """Drop an iteration."""
-
-
-def shares_outside(options: Namespace, dataset: MultiLabelDataset) -> np.ndarray:
-    """Return, for some epochs, the share of the time outside forward pass, backward pass and optimizer."""
-    count = dataset.labels.shape[1]
-    model = build_model("inception_iccv", count).to(options.device)
-    criterion = WeightedBCELoss([0.5] * count).to(options.device)
-    optimizer = torch.optim.Adam(model.parameters(), fused=has_fused_adam(options.device))
-    precision = choose_precision(options.device, options.amp)
-    scaler = gradient_scaler(options.device, precision)
-    trainer = Trainer(model, criterion, optimizer, scaler, options.device, precision, Silence())
-    started, inside = [], []
-    model.register_forward_pre_hook(lambda *_: started.append(clock(options)))
-    optimizer.register_step_post_hook(lambda *_: inside.append(clock(options) - started[-1]))
-    loader = Loader(dataset, options.batch_size, shuffle=True, mirror=True)
-    trainer.train_epoch(loader, epoch=0, max_iters=2)
-    shares = []
-    for epoch in range(1, EPOCHS + 1):
-        inside.clear()
-        start = clock(options)
-        trainer.train_epoch(loader, epoch, max_iters=ITERATIONS)
-        shares.append(1 - sum(inside) / (clock(options) - start))
-    return np.array(shares)
