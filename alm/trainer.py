@@ -171,7 +171,7 @@ class Run:
                 figures = trainer.evaluate(val_loader, num_attributes)
                 evaluated(epoch, figures)
                 improved = figures["ma"] > self.best_ma
-                self.best_ma = max(self.best_ma, figures["ma"]) if improved else self.best_ma
+                self.best_ma = max(self.best_ma, figures["ma"])  # a NaN is not larger
                 self.best_accu = max(self.best_accu, figures["accu"])
             self._save(trainer, epoch, improved)
 

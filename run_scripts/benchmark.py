@@ -136,7 +136,7 @@ def machine(options: argparse.Namespace) -> str:
 
 def columns(what: str, figures: str, goal: str) -> str:
     """Return a line of the table."""
-    return f"{what:45}{figures:22}{goal}"
+    return f"{what:44}{figures:22}{goal}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The device abstraction on a machine without accelerators, and with a stand-in for one."""
 
+import subprocess
 import sys
 import types
 
 import pytest
 import torch
+from conftest import REPOSITORY
 
 import alm
 from alm import device as devices
@@ -59,6 +61,35 @@ def test_scaler_is_for_fp16_alone():
 
 def test_readback_keeps_the_values():
     assert devices.Readback(torch.tensor([1.5, -2.0])).read() == [1.5, -2.0]
+
+
+def test_peak_memory_is_that_of_this_process_alone():
+    """A child's first reading would be its parent's peak if the system's resource usage were asked."""
+    program = """
+import torch
+from alm.device import peak_memory
+before = peak_memory(torch.device("cpu"))
+torch.ones(100_000_000)
+print(before, peak_memory(torch.device("cpu")))
+"""
+    torch.ones(200_000_000)
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=True)
+    before, after = map(int, answer.stdout.split())
+    assert 390e6 < after - before < 450e6
+    assert devices.peak_memory(torch.device("cpu")) > before + 400e6
+
+
+def test_accelerators_are_asked_themselves(monkeypatch):
+    calls = []
+    backend = types.SimpleNamespace(
+        synchronize=lambda: calls.append("waited"), max_memory_allocated=lambda: 12_345
+    )
+    monkeypatch.setattr(torch, "sdaa", backend, raising=False)
+    stand_in = types.SimpleNamespace(type="sdaa")
+    devices.synchronize(stand_in)
+    devices.synchronize(torch.device("cpu"))
+    assert calls == ["waited"]
+    assert devices.peak_memory(stand_in) == 12_345
 
 
 def test_no_other_file_names_an_accelerator():

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import alm
 from alm.bn_inception import BNInception, ConvNorm
 from alm.checkpoint import reference_state, to_reference
+from alm.device import autocast
 
 
 def random_model(num_attributes=5, seed=0, **options):
@@ -78,6 +79,43 @@ def test_every_approach_builds_trains_and_folds(approach):
     with torch.no_grad():
         for ours, theirs in zip(folded(images), model.eval()(images), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_bfloat16_stays_near_float32(training):
+    """Logits in evaluation; loss and each gradient's norm also in training, where normalization by a small
+    batch of noise magnifies the rounding of single logits.
+    """
+    model = random_model(7).float().train(training)
+    images, labels = torch.randn(8, 3, 256, 128), torch.randint(0, 2, (8, 7))
+    criterion = alm.WeightedBCELoss([0.5] * 7)
+    logits, losses, norms = [], [], []
+    for precision in (None, torch.bfloat16):
+        with autocast(torch.device("cpu"), precision):
+            predictions = model(images)
+            loss = sum(criterion(prediction, labels) for prediction in predictions)
+        assert loss.dtype == torch.float32
+        logits.append(torch.stack(predictions).float())
+        losses.append(loss.detach())
+        norms.append(torch.stack([g.norm() for g in torch.autograd.grad(loss, list(model.parameters()))]))
+    assert training or 0 < relative_error(*logits) < 0.02
+    assert 0 < relative_error(*losses) < 0.01
+    assert 0 < relative_error(*norms) < 0.05
+
+
+def test_regions_stay_in_float32_under_autocast():
+    model = random_model().float().eval()
+    images = torch.randn(1, 3, 256, 128)
+    with torch.no_grad(), autocast(torch.device("cpu"), torch.bfloat16):
+        rounded = model.localize(images)
+    for level, region in model.localize(images).items():
+        assert rounded[level].dtype == torch.float32
+        torch.testing.assert_close(rounded[level], region, rtol=0, atol=0.02)
+
+
+def relative_error(exact, rounded):
+    """Return the norm of the difference over that of what is exact."""
+    return ((rounded - exact).norm() / exact.norm()).item()
 
 
 def test_parameter_counts_are_the_published_ones():

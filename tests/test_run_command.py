@@ -100,6 +100,16 @@ def test_resume_goes_on_bit_for_bit_whatever_the_workers(trained, pictures, tmp_
     assert losses(resumed) == losses(output)[3:]
 
 
+def test_compile_says_what_it_costs_and_changes_no_loss(trained, pictures, tmp_path):
+    """Compiling itself takes minutes; here torch is told to leave the network as it is."""
+    output, _ = run(
+        "--experiment", "peta", "--data_root", pictures, "--epochs", 1, "--batch_size", 4, "--compile",
+        "--output_dir", tmp_path / "run", TORCHDYNAMO_DISABLE="1",
+    )  # fmt: skip
+    assert "Compile: the first iteration compiles the network, which took 3 minutes" in output
+    assert losses(output) == losses(trained[1][0])[:3]
+
+
 def test_evaluation_repeats_the_runs_last_table(trained, pictures, tmp_path):
     directory, (output, _) = trained
     evaluated, _ = run(

@@ -10,7 +10,7 @@ from torch import nn
 import alm
 from alm.checkpoint import load_checkpoint
 from alm.device import gradient_scaler
-from alm.trainer import Run, Trainer
+from alm.trainer import Run, Trainer, one_late
 
 CPU = torch.device("cpu")
 
@@ -125,6 +125,30 @@ def test_evaluation_is_the_metrics_of_the_vote():
     assert figures["accu"] == pytest.approx(right / count)
     assert trainer.log.lines[0].startswith("Test: [0/3]\tTime ")
     assert trainer.log.lines[-1] == f" * Accu {figures['accu']:.3f}"
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_an_iteration_is_read_when_the_next_one_is_under_way(count):
+    given = []
+
+    def steps():
+        for step in range(count):
+            given.append(step)
+            yield (step,)
+
+    read = [(step, len(given)) for (step,) in one_late(steps())]
+    assert read == [(step, min(step + 2, count)) for step in range(count)]
+
+
+def test_compiled_network_trains_and_the_model_evaluates():
+    trainer, sizes = trainer_of(), []
+    trainer.compiled = lambda images: sizes.append(len(images)) or trainer.model(images)
+    trainer.train_epoch(Batches(), epoch=0)
+    trainer.evaluate(Batches(), 2)
+    assert sizes == [3, 3, 3, 3]
+    plain = trainer_of()
+    plain.train_epoch(Batches(), epoch=0)
+    assert trainer.log.losses == plain.log.losses
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
