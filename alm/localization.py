@@ -45,12 +45,12 @@ class Localization(nn.Module):
     def region(self, attention: list[Tensor], means: list[Tensor]) -> Tensor:
         """Return each attribute's region (B, K, 4) as [s_x, s_y, t_x, t_y] (paper, equation 2).
 
-        The attended map's mean is the attention times the map's mean. Float32 or better, also under
-        autocast: half precision cannot tell neighbouring positions apart.
+        The attended map's mean is the attention times the map's mean. Float32 also under autocast, as the
+        bias is: half precision cannot tell neighbouring positions apart.
         """
         attended = [part * mean for part, mean in zip(attention, means, strict=True)]
         theta = stacked_product(attended, self.region_weight, self.region_bias).transpose(0, 1)
-        scale, shift = at_least_float32(theta).split(2, dim=-1)
+        scale, shift = theta.split(2, dim=-1)
         return torch.cat([scale.sigmoid(), shift.tanh()], dim=-1)
 
     def logits(self, attention: list[Tensor], evidence: list[Tensor]) -> Tensor:
@@ -145,8 +145,3 @@ def stacked_linear(count: int, in_features: int, out_features: int) -> tuple[nn.
     weight = torch.empty(count, out_features, in_features).uniform_(-bound, bound)
     bias = torch.empty(count, out_features).uniform_(-bound, bound)
     return nn.Parameter(weight), nn.Parameter(bias)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return `x`, half precision widened to float32."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

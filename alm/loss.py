@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from alm.localization import at_least_float32
-
 WEIGHTINGS = ("reference", "paper", "none")
 UNKNOWN = 2  # a label that counts neither way
 EPSILON = 1e-12  # inside the logarithms, as published
@@ -30,7 +28,7 @@ class WeightedBCELoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown."""
-        logits = at_least_float32(logits)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         positive = self.positive_weight.to(logits.dtype) * (logits.sigmoid() + EPSILON).log()
         negative = self.negative_weight.to(logits.dtype) * ((-logits).sigmoid() + EPSILON).log()
         known = targets != UNKNOWN
