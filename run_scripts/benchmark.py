@@ -1,4 +1,4 @@
-"""Measure what ALM costs, beside its goals: each figure is a ratio of two things timed in turn in one run.
+"""Measure what ALM costs, beside its goals: nearly all figures are ratios of two things timed in turn.
 
 python benchmark.py                         the table; under 5 minutes on 2 CPU cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
@@ -79,8 +79,8 @@ def main() -> None:
         write_json(options.json, {"machine": machine(options), "figures": figures})
 
 
-def parse_options() -> argparse.Namespace:
-    """Return the options, the device chosen."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(description="Measure what ALM costs, beside its goals.")
     add = parser.add_argument
     add("--batch_size", type=int, default=32, metavar="N", help="pictures a step; default 32")
@@ -90,6 +90,12 @@ def parse_options() -> argparse.Namespace:
     add("--rounds", type=int, default=15, metavar="N", help="ratios behind each median; default 15")
     add("--threads", type=int, default=2, metavar="N", help="CPU threads; default 2")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    return parser
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options, the device chosen."""
+    parser = build_parser()
     options = parser.parse_args()
     for name in ("batch_size", "attributes", "rounds", "threads"):
         if getattr(options, name) < 1:

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 from conftest import REPOSITORY
 
-from run_scripts.argument import PUBLISHED, SYNTHETIC, build_parser
+from run_scripts import argument, benchmark
+from run_scripts.argument import PUBLISHED, SYNTHETIC
+from run_scripts.benchmark import GOALS
 
 
 def text_of(name):
@@ -16,11 +19,29 @@ def test_ci_runs_the_readmes_test_command():
     assert command in text_of("README.md").splitlines()
 
 
-def test_every_option_is_in_the_table():
-    table = text_of("run_scripts/README.md")
-    for action in build_parser()._actions:
+@pytest.mark.parametrize(("command", "name"), [(argument, "run_ALM.py"), (benchmark, "benchmark.py")])
+def test_every_option_is_in_the_table(command, name):
+    table = section(text_of("run_scripts/README.md"), name)
+    for action in command.build_parser()._actions:
         for option in action.option_strings:
             assert f"`{option}" in table or option in ("-h", "--help", "--batch-size"), option
+
+
+@pytest.mark.parametrize(
+    ("document", "heading"), [("README.md", "What it costs"), ("README.zh-CN.md", "开销")]
+)
+def test_every_goal_is_in_the_readme_with_its_verdict(document, heading):
+    """A measured figure that misses its goal says so, and no other does."""
+    table = section(text_of(document), heading)
+    rows = [line for line in table.splitlines() if re.search(r"[<>]= \d", line)]
+    goals = [goal for goals in GOALS.values() for goal in goals]
+    for row, goal in zip(rows, goals, strict=True):
+        measured, wanted = row.split("|")[2:4]
+        met = goal.met(float(measured.split()[0]))
+        assert wanted.strip() == (str(goal) if met else f"{goal}, {MISSED[document]}")
+
+
+MISSED = {"README.md": "missed", "README.zh-CN.md": "未达到"}
 
 
 def test_the_table_has_both_defaults():
@@ -44,6 +65,11 @@ def test_the_chinese_readme_follows_the_english_one():
     assert commands(english) == commands(chinese)
     assert outline(english) == outline(chinese)
     assert len(outline(english)) > 10
+
+
+def section(text, heading):
+    """Return what stands under a heading, up to the next."""
+    return re.search(rf"^## {re.escape(heading)}[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
 
 
 def commands(text):
