@@ -79,7 +79,10 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes held so far: on an accelerator by tensors, on the CPU (Linux) by the process."""
+    """Return the most bytes held so far: on an accelerator by tensors, on the CPU by the process.
+
+    Raises FileNotFoundError for the CPU on other systems than Linux.
+    """
     if device.type != "cpu":
         return getattr(torch, device.type).max_memory_allocated()
     status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would count the parent too

@@ -3,6 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -67,11 +68,15 @@ def percent_outside(options: Namespace) -> list[np.ndarray]:
 
 
 def gigabytes_of_training(options: Namespace) -> list[np.ndarray]:
-    """Return the most memory (GB) that this process held while it took five training steps."""
+    """Return the most memory (GB) that this process held while it took five training steps; nothing where
+    the system does not tell.
+    """
     step = training_step(options, options.attributes, precision_of(options))
     for _ in range(5):
         step()
-    return [np.array([peak_memory(options.device) / 1e9])]
+    with suppress(FileNotFoundError):
+        return [np.array([peak_memory(options.device) / 1e9])]
+    return [np.array([])]
 
 
 def folded_to_backbone(options: Namespace) -> list[np.ndarray]:
