@@ -38,10 +38,6 @@ class PictureCache:
     def __reduce__(self):
         return PictureCache, (self.path,)  # pickled for a worker, the array would be its contents
 
-    def gather(self, indices: Sequence[int]) -> np.ndarray:
-        """Return the pictures of `indices`, uint8 (B, 256, 128, 3)."""
-        return self.pictures.take(indices, axis=0)
-
 
 def open_cache(
     directory, list_path, names: Sequence[str], paths: Sequence[str], read: Callable[[str], np.ndarray]

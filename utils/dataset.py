@@ -77,15 +77,18 @@ class MultiLabelDataset(torch.utils.data.Dataset):
 
     def batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return images, uint8 (B, 3, 256, 128) in channels_last memory, and labels, uint8 (B, K)."""
+        return self.images(indices), self.labels[indices]
+
+    def images(self, indices: list[int]) -> Tensor:
+        """Return images, uint8 (B, 3, 256, 128) in channels_last memory."""
         if self.transform is not None:
             raise ValueError("a batch is read without a transform; index the data set instead")
-        if self.cache is not None:
-            images = self.cache.gather(indices)
-        else:
-            images = np.empty((len(indices), HEIGHT, WIDTH, 3), np.uint8)
-            for image, index in zip(images, indices, strict=True):
-                image[:] = read_resized(self.paths[index])
-        return torch.from_numpy(images).permute(0, 3, 1, 2), self.labels[indices]
+        images = torch.empty((len(indices), HEIGHT, WIDTH, 3), dtype=torch.uint8)
+        if torch.utils.data.get_worker_info():
+            images.share_memory_()  # where a worker's batch would be copied on its way otherwise
+        for image, index in zip(images.numpy(), indices, strict=True):
+            image[:] = read_resized(self.paths[index]) if self.cache is None else self.cache.pictures[index]
+        return images.permute(0, 3, 1, 2)
 
     def missing_summary(self) -> str:
         """Return how many of the list's pictures are missing, and the first five of them."""

@@ -36,7 +36,7 @@ class Loader:
         self.shuffle, self.mirror, self.seed = shuffle, mirror, seed
         self._plan: list[list[int]] = []  # the indices of each batch of this epoch, filled before it is read
         self._reader = DataLoader(
-            WholeBatches(dataset),
+            Images(dataset),
             batch_size=None,
             sampler=self._plan,
             num_workers=workers,
@@ -60,12 +60,11 @@ class Loader:
         self._plan[:] = [indices.tolist() for indices in batches]
         name = f"Epoch {epoch}" if self.shuffle else "Test"
         bar = tqdm(self._reader, name, len(self), initial=start, leave=False, disable=None)
-        for indices, batch in zip(batches, bar, strict=True):
-            if isinstance(batch, PictureError):
+        for indices, images in zip(batches, bar, strict=True):
+            if isinstance(images, PictureError):
                 # Anew: the local one, raised, and this frame would keep each other and the workers alive.
-                raise PictureError(*batch.args)
-            images, labels = batch
-            yield images, labels, mirror[indices]
+                raise PictureError(*images.args)
+            yield images, self.dataset.labels[indices], mirror[indices]
 
     def _decide(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Return an epoch's order, a permutation (N,), and by index whether to mirror, bool (N,)."""
@@ -77,8 +76,8 @@ class Loader:
         return order if self.shuffle else torch.arange(count), mirror & self.mirror
 
 
-class WholeBatches(Dataset):
-    """A data set's batches, addressed by their indices.
+class Images(Dataset):
+    """A data set's images in batches, addressed by their indices; labels need no worker to be read.
 
     A PictureError is handed over as the batch: raised in a worker, it would arrive wrapped in a traceback.
     """
@@ -86,9 +85,9 @@ class WholeBatches(Dataset):
     def __init__(self, dataset: MultiLabelDataset):
         self.dataset = dataset
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor] | PictureError:
+    def __getitem__(self, indices: list[int]) -> Tensor | PictureError:
         try:
-            return self.dataset.batch(indices)
+            return self.dataset.images(indices)
         except PictureError as error:
             return error
 
