@@ -88,7 +88,8 @@ class AverageProjection(nn.Sequential):
         """(B, in, H, W) -> (B, out, H, W), before the ReLU."""
         pool, projection = self
         averaged = pool(F.conv2d(x, projection.conv.weight))
-        return projection.bn(averaged + projection.conv.bias[:, None, None])
+        bias = projection.conv.bias.to(averaged.dtype)  # in float32 it would widen the block under autocast
+        return projection.bn(averaged + bias[:, None, None])
 
 
 class Inception(nn.Module):

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from alm.bn_inception import CACHED_PICTURES, AverageProjection, BNInception, StemPool
+from alm.device import autocast
 
 
 @pytest.mark.parametrize("size", [(64, 32), (7, 5), (8, 7)])
@@ -41,3 +42,18 @@ def test_folded_stem_takes_any_batch(count):
     assert backbone.stem_batch == CACHED_PICTURES
     for level, tap in backbone(images).items():
         torch.testing.assert_close(tap, expected[level], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(("training", "folded"), [(True, False), (False, False), (False, True)])
+def test_half_precision_stays_half(training, folded):
+    """A float32 tensor among those that a block concatenates would widen all of it."""
+    backbone = BNInception().train(training)
+    if folded:
+        backbone.fold()
+    outputs = []
+    for module in backbone.modules():
+        module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    with torch.no_grad(), autocast(torch.device("cpu"), torch.bfloat16):
+        taps = backbone(torch.randn(2, 3, 64, 32))
+    assert outputs.pop() is taps
+    assert {output.dtype for output in (*outputs, *taps.values())} == {torch.bfloat16}
