@@ -135,8 +135,8 @@ def pooled(features: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) 
     """
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2).to(features.dtype)  # (B, N, HW)
     if features.shape[1] < weights.shape[1]:
-        return weights @ lateral(features)
-    return lateral(weights @ features)
+        return torch.bmm(weights, lateral(features))
+    return lateral(torch.bmm(weights, features))
 
 
 def stacked_linear(count: int, in_features: int, out_features: int) -> tuple[nn.Parameter, nn.Parameter]:
