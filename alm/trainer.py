@@ -166,14 +166,15 @@ class Run:
         for epoch in range(self.start_epoch, self.epochs):
             self._set_learning_rate(trainer, epoch)
             trainer.train_epoch(train_loader, epoch, self.max_iters)
-            improved = False
+            figures, improved = None, False
             if val_loader is not None:
                 figures = trainer.evaluate(val_loader, num_attributes)
-                evaluated(epoch, figures)
                 improved = figures["ma"] > self.best_ma
                 self.best_ma = max(self.best_ma, figures["ma"])  # a NaN is not larger
                 self.best_accu = max(self.best_accu, figures["accu"])
-            self._save(trainer, epoch, improved)
+            self._save(trainer, epoch, improved)  # before anything that may fail is done with the figures
+            if figures:
+                evaluated(epoch, figures)
 
     def _set_learning_rate(self, trainer: Trainer, epoch: int) -> None:
         lr = self.lr

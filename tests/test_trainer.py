@@ -183,6 +183,15 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     assert resumed.log.losses == whole.log.losses[8:]
 
 
+def test_an_epoch_is_saved_before_its_figures_are_told(tmp_path):
+    def disk_is_full(epoch, figures):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        Run(tmp_path, 2, lr=0.1, save_freq=1).fit(trainer_of(), Batches(), Batches(), 2, disk_is_full)
+    assert load_checkpoint(tmp_path / "1.pth.tar")["epoch"] == 1
+
+
 def test_best_is_the_best_ma(tmp_path, monkeypatch):
     trainer = trainer_of()
     figures = iter([0.5, 0.7, 0.6, float("nan")])
