@@ -68,13 +68,25 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             "--init_from and --pretrained both give the backbone's weights: give one of them",
         ),
         *(
-            (path and not Path(path).parent.is_dir(), f"{option} {path}: there is no such directory")
+            (path is not None and refusal(path), f"{option} {path}: {refusal(path or '')}")
             for option, path in (("--json", options.json), ("--log_json", options.log_json))
         ),
     )
     for refused, message in refusals:
         if refused:
             parser.error(message)
+
+
+def refusal(path: str | Path) -> str | None:
+    """Return why no file can be written at `path`, or None: better said before hours of work than after."""
+    path = Path(path)
+    if path.is_dir():
+        return "that is a directory; name a file"
+    if not path.parent.is_dir():
+        return "there is no such directory"
+    if not os.access(path.parent, os.W_OK):
+        return "the directory cannot be written to"
+    return None
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -50,7 +50,7 @@ def main() -> None:
     with TrainingLog(log_path, json_path=options.log_json, tensorboard_dir=options.tensorboard) as log:
         announce(log, options, model, data, notes)
         criterion = WeightedBCELoss(ratio, options.loss).to(device)
-        compiled = build.compile_network(options, model)
+        compiled = None if options.evaluate else build.compile_network(options, model)
         trainer = Trainer(
             model, criterion, optimizer, scaler, device, precision, log, options.print_freq, compiled
         )
