@@ -5,6 +5,8 @@ The only file that knows what an accelerator is called.
 
 import contextlib
 import importlib
+import platform
+import re
 from pathlib import Path
 
 import torch
@@ -78,15 +80,29 @@ def synchronize(device: torch.device) -> None:
         getattr(torch, device.type).synchronize()
 
 
+def device_name(device: torch.device) -> str:
+    """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
+    if device.type != "cpu":
+        return getattr(torch, device.type).get_device_name()
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        for name in re.findall(r"model name\s*: (.*)", text):
+            return name.strip()
+    return platform.machine()
+
+
 def peak_memory(device: torch.device) -> int:
     """Return the most bytes held so far: on an accelerator by tensors, on the CPU by the process.
 
-    Raises FileNotFoundError for the CPU on other systems than Linux.
+    Raises OSError where the system does not tell: for the CPU on others than Linux.
     """
     if device.type != "cpu":
         return getattr(torch, device.type).max_memory_allocated()
     status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would count the parent too
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+    if not peak:
+        raise OSError("the system does not tell a process's peak memory")
+    return int(peak[1]) * 1024
 
 
 class Readback:

@@ -115,7 +115,7 @@ def downsampled_weights(weights: Tensor) -> Tensor:
 
 
 def positions(tap: Tensor) -> Tensor:
-    """Return a map (B, C, H, W) as its positions (B, H W, C): a view where it is in channels_last memory."""
+    """Return a map (B, C, H, W) as its positions (B, H W, C): a view, each in one piece in channels_last."""
     return tap.flatten(2).mT
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,8 +21,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alm.device import DEVICES, PRECISIONS, choose_device
+from alm import AlmError
+from alm.device import DEVICES, PRECISIONS, choose_device, device_name
 from run_scripts import measure
+from run_scripts.argument import positive, refusal
 from run_scripts.command import clear_ending
 from utils.run_directory import write_json
 from utils.synthetic import ensure_dataset
@@ -75,20 +78,22 @@ def main() -> None:
             for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
                 figures.append(figure_of(goal, values, options))
                 print(row(figures[-1]), flush=True)
-    if options.json:
-        write_json(options.json, {"machine": machine(options), "figures": figures})
+            if options.json:  # so far: a later measurement may fail
+                write_json(options.json, {"machine": machine(options), "figures": figures})
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options."""
-    parser = argparse.ArgumentParser(description="Measure what ALM costs, beside its goals.")
+    parser = argparse.ArgumentParser(
+        description="Measure what ALM costs, beside its goals.", allow_abbrev=False
+    )
     add = parser.add_argument
-    add("--batch_size", type=int, default=32, metavar="N", help="pictures a step; default 32")
-    add("--attributes", type=int, default=35, metavar="K", help="attributes; default 35")
+    add("--batch_size", type=positive(int), default=32, metavar="N", help="pictures a step; default 32")
+    add("--attributes", type=positive(int), default=35, metavar="K", help="attributes; default 35")
     add("--device", choices=("auto", *DEVICES), default="cpu", help="default cpu")
     add("--amp", choices=("off", *PRECISIONS), default="off", help="of all rows but its own; default off")
-    add("--rounds", type=int, default=15, metavar="N", help="ratios behind each median; default 15")
-    add("--threads", type=int, default=2, metavar="N", help="CPU threads; default 2")
+    add("--rounds", type=positive(int), default=15, metavar="N", help="ratios behind each median; default 15")
+    add("--threads", type=positive(int), default=2, metavar="N", help="CPU threads; default 2")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser
 
@@ -97,20 +102,22 @@ def parse_options() -> argparse.Namespace:
     """Return the options, the device chosen."""
     parser = build_parser()
     options = parser.parse_args()
-    for name in ("batch_size", "attributes", "rounds", "threads"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} takes a whole number from 1 on")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json {options.json}: there is no such directory")
+    if options.json and refusal(options.json):
+        parser.error(f"--json {options.json}: {refusal(options.json)}")
     options.device = choose_device(options.device)
     return options
 
 
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
-    """Return what a function of measure.py measures."""
+    """Return what a function of measure.py measures. Raises AlmError where its process dies."""
     threads = torch.set_num_threads, (options.threads,)
-    with ProcessPoolExecutor(1, get_context("spawn"), *threads) as process:
-        return process.submit(measurement, options).result()
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn"), *threads) as process:
+            return process.submit(measurement, options).result()
+    except BrokenProcessPool as error:
+        raise AlmError(
+            "a measuring process died, as it does when memory runs out; lower --batch_size or --threads"
+        ) from error
 
 
 def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:
@@ -134,7 +141,7 @@ def row(figure: dict) -> str:
 
 def machine(options: argparse.Namespace) -> str:
     """Return what the figures hold for."""
-    words = [time.strftime("%Y-%m-%d"), platform.machine(), f"torch {torch.__version__}"]
+    words = [time.strftime("%Y-%m-%d"), device_name(options.device), f"torch {torch.__version__}"]
     words += [f"Python {platform.python_version()}", f"{options.device.type}, {options.threads} threads"]
     words += [f"batch {options.batch_size}", f"{options.attributes} attributes", f"amp {options.amp}"]
     return ", ".join(words)

@@ -1,6 +1,7 @@
 """benchmark.py: the comparison it rests on, its table, and the command on a size that takes seconds."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
+from alm import AlmError
 from run_scripts import measure
-from run_scripts.benchmark import GOALS, Goal, figure_of, row
+from run_scripts.benchmark import GOALS, Goal, figure_of, in_own_process, row
 
 COMMAND = REPOSITORY / "run_scripts" / "benchmark.py"
 ALL_GOALS = [goal for goals in GOALS.values() for goal in goals]
@@ -84,9 +86,11 @@ def test_rows(goal, values, expected):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--rounds", 0), r"--rounds takes a whole number from 1 on"),
-        (("--batch_size", "many"), r"--batch_size: invalid int value: 'many'"),
+        (("--rounds", 0), r"--rounds: invalid positive int value: '0'"),
+        (("--batch_size", "many"), r"--batch_size: invalid positive int value: 'many'"),
         (("--json", "nowhere/x.json"), r"--json nowhere.x\.json: there is no such directory"),
+        (("--json", REPOSITORY), r"--json .*: that is a directory; name a file"),
+        (("--json", ""), r"--json .*: that is a directory; name a file"),
         (("--amp", "int8"), r"--amp: invalid choice"),
     ],
 )
@@ -94,6 +98,15 @@ def test_bad_option_is_a_clear_error(options, message):
     output, errors = run(*options, status=2)
     assert re.search(message, errors)
     assert output == ""
+
+
+def die(_options):
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_a_clear_error():
+    with pytest.raises(AlmError, match=r"a measuring process died.*lower --batch_size"):
+        in_own_process(die, Namespace(threads=1))
 
 
 def test_absent_device_is_a_clear_error():

@@ -82,7 +82,9 @@ print(before, peak_memory(torch.device("cpu")))
 def test_accelerators_are_asked_themselves(monkeypatch):
     calls = []
     backend = types.SimpleNamespace(
-        synchronize=lambda: calls.append("waited"), max_memory_allocated=lambda: 12_345
+        synchronize=lambda: calls.append("waited"),
+        max_memory_allocated=lambda: 12_345,
+        get_device_name=lambda: "SDAA card",
     )
     monkeypatch.setattr(torch, "sdaa", backend, raising=False)
     stand_in = types.SimpleNamespace(type="sdaa")
@@ -90,6 +92,7 @@ def test_accelerators_are_asked_themselves(monkeypatch):
     devices.synchronize(torch.device("cpu"))
     assert calls == ["waited"]
     assert devices.peak_memory(stand_in) == 12_345
+    assert devices.device_name(stand_in) == "SDAA card"
 
 
 def test_no_other_file_names_an_accelerator():
