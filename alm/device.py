@@ -86,8 +86,8 @@ def device_name(device: torch.device) -> str:
         return getattr(torch, device.type).get_device_name()
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        for name in re.findall(r"model name\s*: (.*)", text):
-            return name.strip()
+        if name := re.search(r"model name\s*: (.*)", text):
+            return name[1].strip()
     return platform.machine()
 
 
