@@ -136,12 +136,12 @@ def start_model(
 
 
 def compile_network(options: Namespace, model: nn.Module) -> Callable | None:
-    """Return the model's compiled form for training with --compile, else None.
+    """Return the model's compiled form, where --compile asks for it and there is training; else None.
 
     It is compiled for full batches; an epoch's smaller last one runs as it is, because compiling for its
     size would cost another start. Calling it raises AlmError where torch cannot compile here.
     """
-    if not options.compile:
+    if options.evaluate or not options.compile:
         return None
     from torch._dynamo.exc import TorchDynamoException  # more than a second, for those who compile
 

@@ -37,9 +37,10 @@ def main() -> None:
     ratio = build.choose_ratio(options, experiment, data, resumed)
     model, notes = build.start_model(options, experiment, resumed)
     start_epoch = first_epoch(options, resumed)
-    if options.compile and not options.evaluate:
-        notes.append(build.COMPILE_NOTE)
     model = model.to(device)
+    compiled = build.compile_network(options, model)
+    if compiled:
+        notes.append(build.COMPILE_NOTE)
     optimizer = build.build_optimizer(options, model, device)
     scaler = gradient_scaler(device, precision)
     if resumed and not options.evaluate:
@@ -50,7 +51,6 @@ def main() -> None:
     with TrainingLog(log_path, json_path=options.log_json, tensorboard_dir=options.tensorboard) as log:
         announce(log, options, model, data, notes)
         criterion = WeightedBCELoss(ratio, options.loss).to(device)
-        compiled = None if options.evaluate else build.compile_network(options, model)
         trainer = Trainer(
             model, criterion, optimizer, scaler, device, precision, log, options.print_freq, compiled
         )

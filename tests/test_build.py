@@ -10,7 +10,7 @@ from torch._dynamo.exc import TorchDynamoException
 import alm
 from run_scripts.build import compile_network
 
-OPTIONS = Namespace(compile=True, batch_size=3)
+OPTIONS = Namespace(compile=True, evaluate=False, batch_size=3)
 
 
 @pytest.fixture
@@ -35,8 +35,10 @@ def test_full_batches_are_compiled_and_the_last_is_not(compiled_sizes):
     assert compiled_sizes == [3, 3]
 
 
-def test_without_the_option_nothing_is_compiled(compiled_sizes):
-    assert compile_network(Namespace(compile=False, batch_size=3), nn.Linear(2, 2)) is None
+@pytest.mark.parametrize(("compile_", "evaluate"), [(False, False), (True, True)])
+def test_without_the_option_or_training_nothing_is_compiled(compiled_sizes, compile_, evaluate):
+    options = Namespace(compile=compile_, evaluate=evaluate, batch_size=3)
+    assert compile_network(options, nn.Linear(2, 2)) is None
 
 
 def test_where_torch_cannot_compile_it_says_so(monkeypatch):
