@@ -68,8 +68,9 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             "--init_from and --pretrained both give the backbone's weights: give one of them",
         ),
         *(
-            (path is not None and refusal(path), f"{option} {path}: {refusal(path or '')}")
+            (reason, f"{option} {path}: {reason}")
             for option, path in (("--json", options.json), ("--log_json", options.log_json))
+            if path is not None and (reason := unwritable(path))
         ),
     )
     for refused, message in refusals:
@@ -77,7 +78,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             parser.error(message)
 
 
-def refusal(path: str | Path) -> str | None:
+def unwritable(path: str | Path) -> str | None:
     """Return why no file can be written at `path`, or None: better said before hours of work than after."""
     path = Path(path)
     if path.is_dir():

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from alm import AlmError
 from alm.device import DEVICES, PRECISIONS, choose_device, device_name
 from run_scripts import measure
-from run_scripts.argument import positive, refusal
+from run_scripts.argument import positive, unwritable
 from run_scripts.command import clear_ending
 from utils.run_directory import write_json
 from utils.synthetic import ensure_dataset
@@ -102,17 +102,22 @@ def parse_options() -> argparse.Namespace:
     """Return the options, the device chosen."""
     parser = build_parser()
     options = parser.parse_args()
-    if options.json and refusal(options.json):
-        parser.error(f"--json {options.json}: {refusal(options.json)}")
+    if options.json and (reason := unwritable(options.json)):
+        parser.error(f"--json {options.json}: {reason}")
     options.device = choose_device(options.device)
     return options
 
 
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
     """Return what a function of measure.py measures. Raises AlmError where its process dies."""
-    threads = torch.set_num_threads, (options.threads,)
+    pool = ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(options.threads,),
+    )
     try:
-        with ProcessPoolExecutor(1, get_context("spawn"), *threads) as process:
+        with pool as process:
             return process.submit(measurement, options).result()
     except BrokenProcessPool as error:
         raise AlmError(

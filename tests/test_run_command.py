@@ -303,6 +303,7 @@ BAD_OPTIONS = {
     "custom without names": (("--experiment", "custom"), 2, r"--attributes"),
     "no such accelerator": (("--experiment", "peta", "--device", "sdaa"), 1, r"--device sdaa.*here: "),
     "json into nowhere": (("--experiment", "peta", "--json", "absent/figures.json"), 2, r"--json"),
+    "json at a directory": (("--experiment", "peta", "--json", "."), 2, r"--json \.: that is a directory"),
 }
 
 
