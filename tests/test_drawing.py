@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.drawing.pedestrian import draw_pedestrian
-from utils.drawing.shapes import mirrored, shade, smooth
 from utils.experiments import EXPERIMENTS
+from utils.synthetic.drawing.pedestrian import draw_pedestrian
+from utils.synthetic.drawing.shapes import mirrored, shade, smooth
 
 ATTRIBUTES = EXPERIMENTS["peta"].attributes
 PLACELESS = {name for name in ATTRIBUTES if name.startswith("Age")} | {"Male", "No accessory", "No carrying"}

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from run_scripts import prepare_data
-from utils import synthetic
-from utils.drawing import album
 from utils.experiments import EXPERIMENTS
+from utils.files import whole_directory
 from utils.list_file import DataError, read_list
-from utils.synthetic import SyntheticError, draw_list, ensure_dataset
+from utils.synthetic import SyntheticError, data_set, draw_list, ensure_dataset
+from utils.synthetic.drawing import album
 
 PETA = EXPERIMENTS["peta"]
 COMMAND = Path(__file__).resolve().parents[1] / "run_scripts" / "prepare_data.py"
@@ -85,7 +85,7 @@ def test_pictures_depend_on_the_seed(tmp_path):
 
 def test_data_set_is_drawn_once(tmp_path, monkeypatch):
     ensure_dataset(tmp_path / "set", **SMALL)
-    monkeypatch.setattr(synthetic, "draw_pages", None)
+    monkeypatch.setattr(data_set, "draw_pages", None)
     ensure_dataset(tmp_path / "set", **SMALL)
 
 
@@ -131,7 +131,7 @@ def test_a_fault_in_another_process_leaves_nothing(tmp_path):
     pages = [album.Page("a.jpg", frozenset(), (0,)), album.Page("b.unknown", frozenset(), (1,))]
     with (
         pytest.raises(ValueError, match="unknown"),
-        synthetic._whole_or_nothing(tmp_path / "set") as directory,
+        whole_directory(tmp_path / "set") as directory,
     ):
         album.draw_pages(directory, pages, processes=2)
     assert list(tmp_path.iterdir()) == []
@@ -146,8 +146,8 @@ def test_two_at_once_end_with_one_data_set(tmp_path, monkeypatch, theirs):
         ensure_dataset(tmp_path / "set", **SMALL, seed=theirs)
         return draw_pages(directory, pages, processes)
 
-    draw_pages = synthetic.draw_pages
-    monkeypatch.setattr(synthetic, "draw_pages", draw_late)
+    draw_pages = data_set.draw_pages
+    monkeypatch.setattr(data_set, "draw_pages", draw_late)
     if theirs == 1:
         ensure_dataset(tmp_path / "set", **SMALL, seed=1)
     else:

@@ -7,19 +7,16 @@
 """
 
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from utils.drawing.album import Page, draw_pages
-from utils.experiments import EXPERIMENTS
-from utils.label_sampler import sample_labels
+from utils.attributes import PETA
+from utils.errors import InputError
+from utils.files import whole_directory, write_text
 from utils.list_file import DataError, read_list, read_text
+from utils.synthetic.drawing.album import Page, draw_pages
+from utils.synthetic.labels import sample_labels
 
 DRAWING_VERSION = 2  # to be raised with every change that gives other pictures or labels
 TRAIN, TEST = 1500, 300
@@ -27,10 +24,10 @@ TRAIN, TEST = 1500, 300
 LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
 REGIONS, SETTINGS = "regions.json", "settings.json"
 FILE_TYPES = (".jpg", ".png", ".bmp")
-ATTRIBUTES = EXPERIMENTS["peta"].attributes
+ATTRIBUTES = tuple(attribute.name for attribute in PETA)
 
 
-class SyntheticError(DataError):
+class SyntheticError(InputError):
     """The data set cannot be drawn as asked; the message is one sentence for the user."""
 
 
@@ -48,7 +45,7 @@ def ensure_dataset(
     if _is_drawn(root, settings):
         return
     try:
-        with _whole_or_nothing(root) as directory:
+        with whole_directory(root) as directory:
             _draw_dataset(directory, settings, processes)
     except OSError:
         if not _is_drawn(root, settings):  # else another process was faster, and drew the same
@@ -70,10 +67,10 @@ def draw_list(
     paths, rows, lines = paths[:limit], rows[:limit], lines[:limit]
     _check_drawable(labels, [n for n, _ in lines], paths, rows)
     _refuse_occupied(output)
-    with _whole_or_nothing(output) as directory:
+    with whole_directory(output) as directory:
         regions = draw_pages(directory, _pages(paths, rows, (seed,)), processes)
-        _write_text(directory / labels.name, "".join(f"{line}\n" for _, line in lines))
-        _write_json(directory / REGIONS, regions)
+        write_text(directory / labels.name, "".join(f"{line}\n" for _, line in lines))
+        _write_data(directory / REGIONS, regions)
     return len(paths)
 
 
@@ -87,10 +84,10 @@ def _draw_dataset(directory: Path, settings: dict[str, int], processes: int | No
             for index in range(len(rows))
         ]
         lines = [f"{path} {' '.join(map(str, row))}\n" for path, row in zip(paths, rows, strict=True)]
-        _write_text(directory / list_name, "".join(lines))
+        write_text(directory / list_name, "".join(lines))
         pages += _pages(paths, rows, key)
-    _write_json(directory / REGIONS, draw_pages(directory, pages, processes))
-    _write_json(directory / SETTINGS, settings)
+    _write_data(directory / REGIONS, draw_pages(directory, pages, processes))
+    _write_data(directory / SETTINGS, settings)
 
 
 def _pages(paths: list[str], rows: np.ndarray, key: tuple[int, ...]) -> list[Page]:
@@ -149,25 +146,6 @@ def _refuse_occupied(directory: Path) -> None:
         )
 
 
-@contextmanager
-def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """Give a temporary directory beside `target` that becomes `target` at the end, or vanishes on any error.
-
-    Raises OSError where something has appeared at `target` in the meantime.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.rename(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _write_json(path: Path, content) -> None:
-    _write_text(path, json.dumps(content) + "\n")
+def _write_data(path: Path, content) -> None:
+    """Write JSON on one line."""
+    write_text(path, json.dumps(content) + "\n")

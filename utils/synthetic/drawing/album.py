@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.drawing.pedestrian import Box, draw_pedestrian
+from utils.synthetic.drawing.pedestrian import Box, draw_pedestrian
 
 POOL_PAYS = 200  # pictures: fewer are drawn before other processes have started
 

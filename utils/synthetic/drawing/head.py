@@ -2,9 +2,9 @@
 
 from collections.abc import Set
 
-from utils.drawing.figure import Figure, Look
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import WHITE, around, mirrored, shade
+from utils.synthetic.drawing.figure import Figure, Look
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import WHITE, around, mirrored, shade
 
 FACE = ((-7.2, -4), (0, -9.4), (7.2, -4), (7, 3), (3.6, 9), (-3.2, 8.8), (-6.8, 3))
 BEARD = ((-6.6, 2.6), (-1, 5), (1.4, 4.4), (3.6, 5), (7, 2.6), (5.2, 9), (1, 11), (-4, 9.4))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.experiments import EXPERIMENTS
+from utils.attributes import PETA
 
 RARE = 0.12
 
@@ -54,9 +54,8 @@ def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
     up every attribute has positives and negatives.
     """
     random = np.random.default_rng(seed)
-    peta = EXPERIMENTS["peta"]
-    aim = {name: max(ratio, RARE) for name, ratio in zip(peta.attributes, peta.positive_ratio, strict=True)}
-    wears = {name: np.zeros(count, dtype=bool) for name in peta.attributes}
+    aim = {attribute.name: max(attribute.positive_ratio, RARE) for attribute in PETA}
+    wears = {attribute.name: np.zeros(count, dtype=bool) for attribute in PETA}
     for group in GROUPS:
         suits = np.ones(count, dtype=bool)
         for name in group.only_with:
@@ -70,7 +69,7 @@ def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
             ratios /= total
         for name, chosen in zip(group.attributes, _allot(ratios, rows, random), strict=True):
             wears[name][chosen] = True
-    return np.stack([wears[name] for name in peta.attributes], axis=1).astype(np.uint8)
+    return np.stack([wears[attribute.name] for attribute in PETA], axis=1).astype(np.uint8)
 
 
 def _allot(ratios: np.ndarray, rows: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:

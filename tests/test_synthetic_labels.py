@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.experiments import EXPERIMENTS
-from utils.label_sampler import RARE, sample_labels
+from utils.synthetic.labels import RARE, sample_labels
 
 PETA = EXPERIMENTS["peta"]
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.drawing.shapes import Colour, Point, choose
+from utils.synthetic.drawing.shapes import Colour, Point, choose
 
 SKINS = ((248, 214, 184), (238, 190, 150), (214, 160, 118), (172, 118, 80), (128, 84, 58))
 

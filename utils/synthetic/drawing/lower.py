@@ -2,9 +2,9 @@
 
 from collections.abc import Set
 
-from utils.drawing.figure import Figure, Look
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import Colour, around, between, choose, mirrored, shade
+from utils.synthetic.drawing.figure import Figure, Look
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import Colour, around, between, choose, mirrored, shade
 
 SUIT = (44, 46, 58)
 CREASE = (150, 154, 176)

@@ -2,9 +2,9 @@
 
 from collections.abc import Set
 
-from utils.drawing.figure import Figure
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import BLACK, WHITE, Colour, Point, around, shade
+from utils.synthetic.drawing.figure import Figure
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import BLACK, WHITE, Colour, Point, around, shade
 
 GLOSS = (226, 230, 240)
 STRAP = (255, 140, 30)

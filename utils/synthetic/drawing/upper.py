@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence, Set
 from functools import partial
 
-from utils.drawing.figure import Figure
-from utils.drawing.lower import CREASE, SUIT
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import BLACK, WHITE, Colour, Point, around, between, mirrored, shade
+from utils.synthetic.drawing.figure import Figure
+from utils.synthetic.drawing.lower import CREASE, SUIT
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import BLACK, WHITE, Colour, Point, around, between, mirrored, shade
 
 CREAM = (250, 236, 206)
 ZIP = (250, 196, 30)

@@ -2,9 +2,9 @@
 
 from collections.abc import Set
 
-from utils.drawing.figure import Figure, Look
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import Colour, around, choose, mirrored, shade
+from utils.synthetic.drawing.figure import Figure, Look
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import Colour, around, choose, mirrored, shade
 
 WOOL, FRINGE = (226, 24, 34), (255, 240, 230)
 GLASS, GLINT = (12, 12, 16), (210, 230, 255)

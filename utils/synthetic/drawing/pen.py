@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.drawing.shapes import WHITE, Colour, Point, shade, smooth
+from utils.synthetic.drawing.shapes import WHITE, Colour, Point, shade, smooth
 
 ENLARGEMENT = 3  # drawn three times as large and averaged down: Pillow's shapes are not anti-aliased
 INK = 0.6  # outlines are this dark a shade of what they enclose

@@ -1,6 +1,6 @@
 """A sample of the embedded data set for the README: people in a row, their labels below.
 
-python -c "from utils.sheet import draw_sheet; draw_sheet('data/synthetic', 'docs/synthetic.png')"
+python -c "from utils.synthetic.sheet import draw_sheet; draw_sheet('data/synthetic', 'docs/synthetic.png')"
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """What a person carries. Each kind has a signal colour of its own."""
 
-from utils.drawing.figure import Figure, Look
-from utils.drawing.pen import Pen
-from utils.drawing.shapes import around, choose, mirrored, shade
+from utils.synthetic.drawing.figure import Figure, Look
+from utils.synthetic.drawing.pen import Pen
+from utils.synthetic.drawing.shapes import around, choose, mirrored, shade
 
 PACK = (22, 160, 74)
 CANVAS, CLASP = (196, 224, 24), (60, 70, 20)

@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from utils.sheet import draw_sheet
 from utils.synthetic import ensure_dataset
+from utils.synthetic.sheet import draw_sheet
 
 
 def test_sheet_shows_people_and_labels(tmp_path):

@@ -5,22 +5,22 @@ from collections.abc import Set
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.drawing.accessories import draw_accessories
-from utils.drawing.belongings import (
+from utils.synthetic.drawing.accessories import draw_accessories
+from utils.synthetic.drawing.belongings import (
     draw_backpack_behind,
     draw_backpack_straps,
     draw_carried_object,
     draw_messenger_bag,
     draw_plastic_bag,
 )
-from utils.drawing.figure import Look, build_figure
-from utils.drawing.footwear import draw_feet
-from utils.drawing.head import draw_hair_behind, draw_head
-from utils.drawing.lower import draw_lower
-from utils.drawing.pen import ENLARGEMENT, Pen
-from utils.drawing.scenery import draw_scene
-from utils.drawing.shapes import Point
-from utils.drawing.upper import draw_upper
+from utils.synthetic.drawing.figure import Look, build_figure
+from utils.synthetic.drawing.footwear import draw_feet
+from utils.synthetic.drawing.head import draw_hair_behind, draw_head
+from utils.synthetic.drawing.lower import draw_lower
+from utils.synthetic.drawing.pen import ENLARGEMENT, Pen
+from utils.synthetic.drawing.scenery import draw_scene
+from utils.synthetic.drawing.shapes import Point
+from utils.synthetic.drawing.upper import draw_upper
 
 Box = list[int]  # x0, y0, x1, y1 in pixels
 

@@ -1,0 +1,96 @@
+"""Files and directories that are written whole or not at all."""
+
+import errno
+import os
+
+import pytest
+
+from utils import files
+from utils.files import unwritable, whole_directory, whole_file, write_json, write_text
+
+
+def test_text_json_and_bytes(tmp_path):
+    write_text(tmp_path / "a.txt", "one\ntwo é\n")
+    write_json(tmp_path / "a.json", {"x": [1]})
+    with whole_file(tmp_path / "a.bin") as file:
+        file.write(b"\0\1")
+    assert (tmp_path / "a.txt").read_bytes() == "one\ntwo é\n".encode()
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "x": [\n  1\n ]\n}\n'
+    assert (tmp_path / "a.bin").read_bytes() == b"\0\1"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_what_was_there(tmp_path, error):
+    write_text(tmp_path / "a.txt", "before")
+
+    def write():
+        with whole_file(tmp_path / "a.txt", "w") as file:
+            file.write("half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_the_order_is_write_flush_rename(tmp_path, monkeypatch):
+    """So that a crash at any moment leaves the old file or the new one, never half of it."""
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    size = []
+    monkeypatch.setattr(
+        files.os, "fsync", lambda fd: (calls.append("fsync"), size.append(os.fstat(fd).st_size), fsync(fd))
+    )
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    write_text(tmp_path / "a.txt", "text")
+    assert (calls, size) == (["fsync", "replace"], [4])
+
+
+def test_a_disk_that_is_full_is_an_error_about_the_file_asked_for(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_text(tmp_path / "a.txt", "text")
+    assert error.value.filename == str(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_directory_is_an_error_about_the_file_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        write_text(tmp_path / "absent" / "a.txt", "text")
+    assert error.value.filename == str(tmp_path / "absent" / "a.txt")
+
+
+def test_another_files_error_keeps_its_name(tmp_path):
+    def write():
+        with whole_file(tmp_path / "a.txt", "w"):
+            (tmp_path / "other.txt").read_text(encoding="utf-8")
+
+    with pytest.raises(FileNotFoundError) as error:
+        write()
+    assert error.value.filename == str(tmp_path / "other.txt")
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path):
+    with whole_directory(tmp_path / "a" / "set") as directory:
+        (directory / "x").touch()
+        assert not (tmp_path / "a" / "set").exists()
+    assert [path.name for path in (tmp_path / "a" / "set").iterdir()] == ["x"]
+
+    def fail():
+        with whole_directory(tmp_path / "other") as directory:
+            (directory / "x").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_why_a_file_cannot_be_written(tmp_path):
+    assert unwritable(tmp_path / "a.json") is None
+    assert unwritable(tmp_path) == "that is a directory; name a file"
+    assert unwritable(tmp_path / "absent" / "a.json") == "there is no such directory"

@@ -1,0 +1,80 @@
+"""Write files and directories whole or not at all: what is half written never has the name asked for."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+    """Give a file beside `path`, open in `mode` ("wb" or "w"), that becomes `path` at the end, or vanishes on
+    any error. What is at `path` already stays until then.
+
+    Text is UTF-8 with line feeds. Raises OSError, naming `path`, where it cannot be written.
+    """
+    path = Path(path)
+    temporary = temporary_name(path)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        try:
+            with open(temporary, mode, **text) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename == str(temporary) or error.filename is None:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+@contextmanager
+def whole_directory(target: str | Path) -> Iterator[Path]:
+    """Give a directory beside `target` that becomes `target` at the end, or vanishes on any error.
+
+    Raises OSError where something has appeared at `target` in the meantime.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a new name beside `path`, hidden, for what is not whole yet."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole_file(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: str | Path, content) -> None:
+    """Write a JSON file for people and machines, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def unwritable(path: str | Path) -> str | None:
+    """Return why no file can be written at `path`, or None: better said before hours of work than after."""
+    path = Path(path)
+    if path.is_dir():
+        return "that is a directory; name a file"
+    if not path.parent.is_dir():
+        return "there is no such directory"
+    if not os.access(path.parent, os.W_OK):
+        return "the directory cannot be written to"
+    return None
