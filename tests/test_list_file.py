@@ -50,6 +50,35 @@ def test_white_space_blank_lines_and_byte_order_mark(tmp_path, content):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "b c.jpg 1,0,2",
+        "b c.jpg 1,0,2,",
+        "b c.jpg\t1, 0, 2, ",
+        "b c.jpg, 1, 0, 2",
+        "b c.jpg,1,0,2",
+        "b c.jpg 1 0,2",
+    ],
+)
+def test_labels_may_be_separated_by_commas(tmp_path, line):
+    for count in (3, None):
+        names, labels = read_list(write(tmp_path / "list.txt", f"{line}\na.jpg 0 0 0\n"), count)
+        assert names == ["b c.jpg", "a.jpg"]
+        assert labels.tolist() == [[1, 0, 2], [0, 0, 0]]
+
+
+def test_a_comma_in_a_name_is_part_of_it(tmp_path):
+    assert read_list(write(tmp_path / "list.txt", "b, c.jpg 0 1"), 2)[0] == ["b, c.jpg"]
+
+
+@pytest.mark.parametrize("header", ["image Hat Bag Skirt", "# Image,Hat,Bag,Skirt", "path\tlabels"])
+def test_a_header_is_called_so(tmp_path, header):
+    for count in (3, None):
+        with pytest.raises(DataError, match=r"list\.txt:2: this is a header, not a picture .*; delete it"):
+            read_list(write(tmp_path / "list.txt", f"\n{header}\na.jpg 0 1 1\n"), count)
+
+
+@pytest.mark.parametrize(
     "name", ["..a.jpg", "a../b.jpg", "a/...jpg", "1", "pictures/no extension", "é/ü.png"]
 )
 def test_unusual_paths_are_fine(tmp_path, name):
@@ -67,7 +96,16 @@ def test_unusual_paths_are_fine(tmp_path, name):
         ("b.jpg 0 1 1 0 0 0 0", "7 labels, expected 3"),
         ("noextension 0 1 1 0", "4 labels, expected 3"),
         ("b.jpg 0 3 1", "label '3' is not 0, 1 or 2"),
-        ("b.jpg 0 1 -1", "label '-1' is not 0, 1 or 2"),
+        (
+            "b.jpg 0 1 -1",
+            "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown",
+        ),
+        ("b.jpg 0,1", "2 labels, expected 3"),
+        ("b.jpg 0,1,1,0,", "4 labels, expected 3"),
+        ("b.jpg 0,,1,1", "nothing between two commas"),
+        ("b.jpg 0,3,1", "label '3' is not 0, 1 or 2"),
+        ("b.jpg,0,-1,1", "label '-1' is not 0, 1 or 2"),
+        (",,,", "nothing between two commas"),
         ("b.jpg 0 0.5 1", "label '0.5' is not 0, 1 or 2"),
         ("b.jpg 0 yes 1", "label 'yes' is not 0, 1 or 2"),
         ("b.jpg 0 01 1", "label '01' is not 0, 1 or 2"),

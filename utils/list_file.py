@@ -5,16 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.errors import InputError
+
 UNKNOWN = 2
 
 # An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
 LEAVES_ROOT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
 LOOKS_LIKE_PATH = re.compile(r"[/\\]|\.[A-Za-z]")
-ENDS_IN_LABEL = re.compile(r"\s[012]$")
+ENDS_IN_LABEL = re.compile(r"[\s,][012]$")
+WORD = re.compile(r"[^\s,]+")  # some lists separate labels by commas, and end in one
+EMPTY_LABEL = re.compile(r",\s*,")
 
 
-class DataError(ValueError):
-    """Bad input; the message is one sentence for the user: what, where, how to mend it."""
+class DataError(InputError):
+    """A data set that cannot be used as it is: a list, a picture's place, a file of names."""
 
 
 def read_text(path) -> str:
@@ -36,17 +40,21 @@ def read_text(path) -> str:
 def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.ndarray]:
     """Return the picture paths of a list file, relative to the root, and their labels, uint8 (N, K).
 
-    The last K fields of a line are its labels, the rest is its path, which may hold blanks. K is
-    `num_attributes`, by default the number of labels in the first line. Blank lines are skipped.
-    Raises DataError: naming file and line where labels are too few, too many or not 0, 1 or 2, or where a
-    path is absolute or leaves the root; naming the file where it is missing, empty or not text.
+    The last K words of a line are its labels, the rest is its path, which may hold blanks. Words are
+    separated by blanks, tabs or commas; a comma may end a line. K is `num_attributes`, by default the number
+    of labels in the first line. Blank lines are skipped. Raises DataError: naming file and line where labels
+    are too few, too many or not 0, 1 or 2, where a path is absolute or leaves the root, or where the first
+    line is a header; naming the file where it is missing, empty or not text.
     """
     lines = read_text(path).split("\n")
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{path} is empty; give a list with a line `path l_1 ... l_K` for each picture")
+    first_number, first = rows[0]
+    if is_header(first):
+        raise DataError(f"{path}:{first_number}: this is a header, not a picture with its labels; delete it")
     if num_attributes is None:
-        num_attributes = count_labels(rows[0][1])
+        num_attributes = count_labels(first)
     names, labels = [], []  # labels: a string of K digits for each picture
     for number, line in rows:
         try:
@@ -61,30 +69,60 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
 
 def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
     """Return the path of a list's line and its labels as a string of K digits; DataError as in read_list."""
-    name, *labels = line.strip().rsplit(None, num_attributes)
+    name, labels = split_line(line, num_attributes)
     digits = "".join(labels)
     complete = len(labels) == len(digits) == num_attributes > 0
-    if not complete or digits.strip("012") or ENDS_IN_LABEL.search(name):
+    if (
+        not complete
+        or digits.strip("012")
+        or ENDS_IN_LABEL.search(name)
+        or not name
+        or EMPTY_LABEL.search(line)
+    ):
         raise DataError(label_fault(line, num_attributes))
     if LEAVES_ROOT.search(name):
         raise DataError(f"the path {name} leaves the root; list paths relative to the root")
     return name, digits
 
 
+def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
+    """Return a line's path and its last K words, or fewer where there are no more."""
+    if "," not in line:  # the usual list, split ten times faster
+        name, *labels = line.strip().rsplit(None, num_attributes)
+        return name, labels
+    words = list(WORD.finditer(line))[-num_attributes:]
+    return line[: words[0].start()].strip(", \t") if words else "", [word[0] for word in words]
+
+
+def is_header(line: str) -> bool:
+    """Whether a line names columns: neither a label in it nor what looks like a path."""
+    words = WORD.findall(line)
+    return len(words) > 1 and not any(is_number(word) or LOOKS_LIKE_PATH.search(word) for word in words)
+
+
+def is_number(word: str) -> bool:
+    """Whether a word could be meant as a label, right or wrong."""
+    return re.fullmatch(r"[-+]?[\d.]+", word) is not None
+
+
 def label_fault(line: str, num_attributes: int) -> str:
     """Return the sentence that says what is wrong with the labels of a line."""
+    if EMPTY_LABEL.search(line):
+        return "nothing between two commas; write 0 for no, 1 for yes, 2 for unknown"
     found = count_labels(line)
     if found != num_attributes or not found:
         return f"{found} labels, expected {num_attributes or 'some'}; give one label for each attribute"
-    wrong = next(label for label in line.split()[-found:] if label not in ("0", "1", "2"))
-    return f"label {wrong!r} is not 0, 1 or 2; use 2 for unknown"
+    wrong = next(label for label in WORD.findall(line)[-found:] if label not in ("0", "1", "2"))
+    if wrong == "-1":
+        return "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown"
+    return f"label {wrong!r} is not 0, 1 or 2; write 0 for no, 1 for yes, 2 for unknown"
 
 
 def count_labels(line: str) -> int:
-    """Return the number of fields behind the path, which ends in the last field that looks like a path."""
-    fields = line.split()
-    ends = [i for i, field in enumerate(fields) if LOOKS_LIKE_PATH.search(field)]
-    return len(fields) - 1 - (ends[-1] if ends else 0)
+    """Return the number of words behind the path, which ends in the last word that looks like a path."""
+    words = WORD.findall(line)
+    ends = [i for i, word in enumerate(words) if LOOKS_LIKE_PATH.search(word)]
+    return len(words) - 1 - (ends[-1] if ends else 0)
 
 
 def positive_ratio(labels) -> np.ndarray:
