@@ -14,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+from alm.pictures import PictureError, read_resized
 from utils import cache as cache_module
+from utils import files as files_module
 from utils.cache import cache_directory, open_cache
-from utils.dataset import MultiLabelDataset, PictureError, read_resized
+from utils.dataset import MultiLabelDataset
 
 COUNT = 6
 
@@ -38,8 +40,8 @@ def open_dataset(root, list_name="list.txt", cached=True, **options):
 
 def open_with(root, read, list_name="list.txt"):
     """Open the cache of the root's pictures, read by `read`."""
-    names = [f"{i}.png" for i in range(COUNT)]
-    return open_cache(root / "cache", root / list_name, names, [str(root / name) for name in names], read)
+    paths = [str(root / f"{i}.png") for i in range(COUNT)]
+    return open_cache(root / "cache", root / list_name, root, paths, read)
 
 
 def files(root):
@@ -132,6 +134,25 @@ def test_lists_keep_their_caches_apart(root):
     assert len(files(root)) == 3
 
 
+def test_the_same_list_under_another_root_has_its_own_pictures(root, tmp_path_factory):
+    """Also where files have the same names, sizes and times, as copies and negatives do."""
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(root, other, dirs_exist_ok=True)
+    for i in range(COUNT):
+        status = (root / f"{i}.png").stat()
+        Image.new("RGB", (9, 9), (i, 2, 3)).save(other / f"{i}.png")
+        with open(other / f"{i}.png", "ab") as file:
+            file.write(b"\0" * (status.st_size - (other / f"{i}.png").stat().st_size))
+        os.utime(other / f"{i}.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    shared = {"cache": root / "cache"}
+    for _ in range(2):  # neither takes the other's place
+        for place in (root, other):
+            cached = MultiLabelDataset(place, root / "list.txt", **shared)
+            expected = MultiLabelDataset(place, root / "list.txt")
+            assert torch.equal(cached.batch(range(COUNT))[0], expected.batch(range(COUNT))[0])
+    assert len(files(root)) == 2
+
+
 def test_a_damaged_cache_is_built_again(root):
     built = open_with(root, read_resized).pictures.copy()
     (name,) = files(root)
@@ -165,13 +186,13 @@ def test_what_a_killed_build_left_is_removed_and_a_running_one_left_alone(root):
     (name,) = files(root)
     stem = (root / "cache" / name).stem
     for suffix, age in (("killed", 1e6), ("running", 0)):
-        path = root / "cache" / f"{stem}-{suffix}.tmp"
+        path = root / "cache" / f".{stem}.rgb.{suffix}.tmp"
         path.touch()
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     os.utime(root / "2.png", (1, 1))
     open_dataset(root)
-    assert f"{stem}-killed.tmp" not in files(root)
-    assert f"{stem}-running.tmp" in files(root)
+    assert f".{stem}.rgb.killed.tmp" not in files(root)
+    assert f".{stem}.rgb.running.tmp" in files(root)
 
 
 def test_a_disk_without_room_is_a_warning_and_nothing_is_written(root, monkeypatch):
@@ -188,7 +209,7 @@ def test_a_disk_that_fills_up_is_a_warning_and_leaves_nothing(root, monkeypatch)
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache_module.os, "fsync", full)
+    monkeypatch.setattr(files_module.os, "fsync", full)
     with pytest.warns(UserWarning, match="No space left on device"):
         assert open_with(root, read_resized) is None
     assert files(root) == []

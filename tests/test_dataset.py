@@ -1,7 +1,5 @@
 """MultiLabelDataset: the pictures as torchvision resizes them, the labels, and what is wrong with a file."""
 
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -12,12 +10,9 @@ from utils.dataset import MultiLabelDataset, PictureError
 from utils.list_file import DataError
 
 
-def noise(mode="RGB", size=(70, 150), seed=0):
+def noise(size=(70, 150), seed=0):
     """Return a picture of noise."""
-    if mode in ("1", "P"):
-        return noise("RGB", size, seed).convert(mode)
-    channels = 2 if mode == "I;16" else len(mode)
-    return Image.frombytes(mode, size, np.random.default_rng(seed).bytes(size[0] * size[1] * channels))
+    return Image.frombytes("RGB", size, np.random.default_rng(seed).bytes(size[0] * size[1] * 3))
 
 
 def write_list(root, rows):
@@ -35,36 +30,6 @@ def people(tmp_path):
     for i, (name, _) in enumerate(rows):
         noise(size=(60 + 10 * i, 130 + 5 * i), seed=i).save(tmp_path / name)
     return tmp_path, write_list(tmp_path, rows)
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix", "size"),
-    [
-        ("RGB", "jpg", (64, 128)),
-        ("RGB", "png", (100, 200)),
-        ("RGB", "bmp", (128, 256)),
-        ("RGB", "jpeg", (301, 517)),
-        ("RGB", "png", (1, 1)),
-        ("L", "jpg", (70, 150)),
-        ("L", "png", (70, 150)),
-        ("1", "png", (70, 150)),
-        ("P", "png", (70, 150)),
-        ("P", "gif", (70, 150)),
-        ("LA", "png", (70, 150)),
-        ("RGBA", "png", (70, 150)),
-        ("CMYK", "jpg", (70, 150)),
-        ("I;16", "png", (70, 150)),
-    ],
-)
-def test_pictures_are_those_of_torchvision(tmp_path, mode, suffix, size):
-    path = tmp_path / f"a.{suffix}"
-    noise(mode, size).save(path)
-    image, _ = MultiLabelDataset(tmp_path, write_list(tmp_path, [(path.name, (1,))]))[0]
-    with Image.open(path) as picture:
-        expected = Resize((256, 128))(picture.convert("RGB"))
-    assert image.dtype == torch.uint8
-    assert image.shape == (3, 256, 128)
-    assert np.array_equal(image.permute(1, 2, 0), np.asarray(expected))
 
 
 def test_labels_names_and_paths(people):
@@ -160,23 +125,6 @@ def test_all_pictures_missing_is_an_error_even_when_asked_to_go_on(people, tmp_p
         MultiLabelDataset(elsewhere, people[1], skip_missing=True)
 
 
-def cut(path, share):
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif"])
-@pytest.mark.parametrize("share", [0, 0.01, 0.5])
-def test_truncated_pictures_are_named(tmp_path, suffix, share):
-    path = tmp_path / f"bad.{suffix}"
-    noise().save(path)
-    cut(path, share)
-    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [(path.name, (1,))]))
-    with pytest.raises(PictureError) as error:
-        dataset[0]
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_files_that_are_no_pictures_are_named(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("no picture", encoding="utf-8")
@@ -186,13 +134,21 @@ def test_files_that_are_no_pictures_are_named(tmp_path):
             dataset[0]
 
 
-def test_decompression_bombs_are_named(people, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PictureError, match=r"0\.png.*decompression bomb"):
-        MultiLabelDataset(*people)[0]
+@pytest.mark.parametrize("listed", ["a\\b\\1.png", "a/b\\1.png"])
+def test_backslashes_are_slashes_where_no_file_is_called_so(tmp_path, listed):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    noise().save(tmp_path / "a" / "b" / "1.png")
+    path = write_list(tmp_path, [(listed, (0, 1))])
+    dataset = MultiLabelDataset(tmp_path, path)
+    assert dataset.names == [listed]
+    assert dataset.paths == [str(tmp_path / "a" / "b" / "1.png")]
+    noise().save(tmp_path / "odd\\name.png")
+    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [("odd\\name.png", (0, 1))]))
+    assert dataset.paths == [str(tmp_path / "odd\\name.png")]
 
 
-def test_a_picture_error_passes_between_processes():
-    error = pickle.loads(pickle.dumps(PictureError("cannot read picture a.jpg")))
-    assert isinstance(error, PictureError)
-    assert str(error) == "cannot read picture a.jpg"
+def test_backslashes_in_either_spelling_of_petas_directory(tmp_path):
+    (tmp_path / "PETA dataset" / "MIT").mkdir(parents=True)
+    noise().save(tmp_path / "PETA dataset" / "MIT" / "a.png")
+    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [("PETA_dataset\\MIT\\a.png", (0, 1))]))
+    assert dataset.paths == [str(tmp_path / "PETA dataset" / "MIT" / "a.png")]

@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,11 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-PICTURE_SHAPE = (256, 128, 3)
-PICTURE_BYTES = 256 * 128 * 3
+from alm.pictures import HEIGHT, WIDTH
+from utils.files import whole_file
+
+PICTURE_SHAPE = (HEIGHT, WIDTH, 3)
+PICTURE_BYTES = HEIGHT * WIDTH * 3
 DECODED_AHEAD = 256  # pictures that may wait for the disk: 25 MB
 ABANDONED_AFTER = 600  # seconds without a write: a build that was killed
 
@@ -40,48 +42,53 @@ class PictureCache:
 
 
 def open_cache(
-    directory, list_path, names: Sequence[str], paths: Sequence[str], read: Callable[[str], np.ndarray]
+    directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray]
 ) -> PictureCache | None:
     """Return the cache of a list's pictures, built where there is none or a picture has changed.
 
-    `names` are the list's paths, `paths` the files; `read(path)` returns uint8 (256, 128, 3), and what it
-    raises ends the build. Where the disk is full or the directory cannot be written, warns and returns None.
+    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and what it raises ends the
+    build. Where the disk is full or the directory cannot be written, warns and returns None.
     """
     directory = Path(directory)
-    prefix = list_prefix(list_path)
-    path = directory / f"{prefix}{digest(names, paths)}.rgb"
+    prefix = list_prefix(list_path, root)
+    path = directory / f"{prefix}{digest(root, paths)}.rgb"
     size = len(paths) * PICTURE_BYTES
     try:
         if not path.is_file() or path.stat().st_size != size:
             directory.mkdir(parents=True, exist_ok=True)
             remove_stale(directory, prefix, path)
             require_space(directory, size)
-            write_whole(path, decoded(paths, read))
+            with whole_file(path) as file:
+                for picture in decoded(paths, read):  # written, not mapped: a full disk is an error then
+                    file.write(picture)
         return PictureCache(path)
     except OSError as error:
         warnings.warn(f"no cache in {directory} ({error}); pictures are decoded each time", stacklevel=2)
         return None
 
 
-def list_prefix(list_path) -> str:
-    """Return how the cache files of a list begin: its name, and a digest that tells namesakes apart."""
-    list_path = Path(list_path).resolve()
-    return f"{list_path.stem}-{hashlib.sha256(os.fsencode(list_path)).hexdigest()[:8]}-"
+def list_prefix(list_path, root) -> str:
+    """Return how the cache files of a list begin: its name, and a digest that tells its namesakes apart, and
+    its pictures from those under another root.
+    """
+    places = "\n".join(str(Path(place).resolve()) for place in (list_path, root))
+    return f"{Path(list_path).stem}-{hashlib.sha256(os.fsencode(places)).hexdigest()[:8]}-"
 
 
-def digest(names: Sequence[str], paths: Sequence[str]) -> str:
-    """Return a digest of what the pixels depend on: list paths, file sizes, modification times, decoder."""
+def digest(root, paths: Sequence[str]) -> str:
+    """Return a digest of what the pixels depend on: files, their sizes and modification times, decoder."""
     state = hashlib.sha256(f"Pillow {PIL.__version__}\n".encode())
-    for name, path in zip(names, paths, strict=True):
+    for path in paths:
         status = os.stat(path)
-        state.update(f"{name}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+        place = os.fsencode(os.path.relpath(path, root))
+        state.update(place + f"\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
     return state.hexdigest()[:16]
 
 
 def remove_stale(directory: Path, prefix: str, current: Path) -> None:
     """Remove a list's former cache, which would take its space twice, and what killed builds left."""
     for path in directory.iterdir():
-        if not path.name.startswith(prefix) or path == current:
+        if not path.name.lstrip(".").startswith(prefix) or path == current:
             continue
         with contextlib.suppress(FileNotFoundError):  # another process has finished its build, or removed it
             if path.suffix == ".rgb" or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
@@ -102,18 +109,3 @@ def decoded(paths: Sequence[str], read: Callable[[str], np.ndarray]) -> Iterator
             for picture in pool.map(read, paths[first : first + DECODED_AHEAD]):
                 yield picture
                 bar.update()
-
-
-def write_whole(path: Path, pictures: Iterator[np.ndarray]) -> None:
-    """Write pictures one behind the other, so that the file appears complete or not at all."""
-    temporary = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.tmp")
-    try:
-        # Written, not mapped: a full disk is then an error instead of a bus error.
-        with open(temporary, "xb") as file:
-            for picture in pictures:
-                file.write(picture)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

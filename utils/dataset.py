@@ -2,36 +2,17 @@
 
 import os
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from alm.pictures import HEIGHT, WIDTH, PictureError, read_picture, read_resized
 from utils.cache import open_cache
 from utils.list_file import DataError, read_list
 
-HEIGHT, WIDTH = 256, 128
+__all__ = ["MultiLabelDataset", "PictureError", "find_picture"]
 
 # PETA's lists and its archive spell the first directory differently.
 PETA_SPELLINGS = ("PETA_dataset/", "PETA dataset/")
-
-
-class PictureError(DataError):
-    """A picture that cannot be read; the message names the file."""
-
-
-def read_picture(path) -> Image.Image:
-    """Return a picture, decoded, in RGB; PictureError where it is damaged, too large or no picture."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
-        raise PictureError(f"cannot read picture {path} ({error}); replace it or drop its line") from error
-
-
-def read_resized(path) -> np.ndarray:
-    """Return a picture as uint8 (256, 128, 3), resized as torchvision's Resize does it on a picture."""
-    return np.asarray(read_picture(path).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
 
 
 class MultiLabelDataset(torch.utils.data.Dataset):
@@ -64,7 +45,7 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         self.names = [names[i] for i in found]
         self.paths = [paths[i] for i in found]
         self.labels = torch.from_numpy(labels[found])
-        self.cache = None if cache is None else open_cache(cache, label, self.names, self.paths, read_resized)
+        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,10 +80,14 @@ class MultiLabelDataset(torch.utils.data.Dataset):
 
 
 def find_picture(root, name: str) -> str | None:
-    """Return the file of a list's path, in either spelling of PETA's directory; None where it is missing."""
+    """Return the file of a list's path; None where it is missing.
+
+    Either spelling of PETA's directory is found, and backslashes, as lists from Windows have them.
+    """
     spellings = [name]
+    if "\\" in name:
+        spellings.append(name.replace("\\", "/"))
     for spelling, other in (PETA_SPELLINGS, PETA_SPELLINGS[::-1]):
-        if name.startswith(spelling):
-            spellings.append(other + name.removeprefix(spelling))
+        spellings += [other + name.removeprefix(spelling) for name in spellings if name.startswith(spelling)]
     candidates = (os.path.abspath(os.path.join(root, spelling)) for spelling in spellings)
     return next((path for path in candidates if os.path.isfile(path)), None)

@@ -1,0 +1,71 @@
+"""Any picture file -> RGB of the network's size: which formats are read, and what is too much."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from alm.errors import AlmError
+
+HEIGHT, WIDTH = 256, 128  # of the network's input
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
+MOST_PIXELS = 64_000_000
+WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up to 8 bits only
+PHOTOMETRIC_INTERPRETATION = 262
+
+
+class PictureError(AlmError):
+    """A picture that cannot be read; the message names the file."""
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """Return a picture, decoded, in RGB; of an animation the first frame. Transparency is left out.
+
+    16-bit grey is scaled to 8 bits. Raises PictureError where the file is damaged, too large, none of
+    `FORMATS`, or grey in 32 bits or floating point, whose white no format defines.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(
+                    f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS // 10**6} million"
+                )
+            return to_rgb(picture)
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        raise PictureError(f"cannot read picture {path} ({error}); replace it or delete its line") from error
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture as 8-bit RGB. Raises ValueError where its numbers have no defined white."""
+    if is_16_bit_grey(picture):
+        grey = np.asarray(picture) >> 8  # the high byte, as Pillow takes it of 16-bit colour
+        if picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+            grey = 255 - grey
+        picture = Image.fromarray(grey.astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        raise ValueError("32-bit grey, where no format says what is white: save it with 8 bits")
+    return picture.convert("RGB")
+
+
+def is_16_bit_grey(picture: Image.Image) -> bool:
+    """Whether a picture's values go from 0 to 65,535; Pillow holds some such pictures in 32 bits."""
+    return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+
+
+def read_resized(path: str | Path) -> np.ndarray:
+    """Return a picture as uint8 (256, 128, 3), resized as torchvision's Resize does it on a picture."""
+    return np.asarray(read_picture(path).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+
+
+def read_pictures(paths: Sequence[str | Path]) -> Tensor:
+    """Return pictures as `alm.preprocess` takes them: uint8 (B, 3, 256, 128), in channels_last memory.
+
+    Raises PictureError.
+    """
+    pictures = torch.empty((len(paths), HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    for picture, path in zip(pictures.numpy(), paths, strict=True):
+        picture[:] = read_resized(path)
+    return pictures.permute(0, 3, 1, 2)
