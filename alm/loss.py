@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from alm.device import is_accelerator
+from alm.errors import AlmError
+
 WEIGHTINGS = ("reference", "paper", "none")
 UNKNOWN = 2  # a label that counts neither way
 EPSILON = 1e-12  # inside the logarithms, as published
@@ -23,14 +26,48 @@ class WeightedBCELoss(nn.Module):
             raise ValueError(f"unknown weighting {weighting!r}; known: {', '.join(WEIGHTINGS)}")
         ratio = torch.as_tensor(positive_ratio, dtype=torch.float64)
         one = torch.ones_like(ratio)
-        self.register_buffer("positive_weight", one if weighting == "none" else (1 - ratio).exp())
-        self.register_buffer("negative_weight", ratio.exp() if weighting == "paper" else one)
+        self._exact_weights = (  # no buffers: some devices have no float64
+            one if weighting == "none" else (1 - ratio).exp(),
+            ratio.exp() if weighting == "paper" else one,
+        )
+        self._rounded_weights: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown."""
+        """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown.
+
+        Raises AlmError where their shapes differ or a label is another one; on an accelerator, which would
+        have to wait for the labels, such a label makes the loss NaN instead.
+        """
+        check_answers(logits, targets)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        positive = self.positive_weight.to(logits.dtype) * (logits.sigmoid() + EPSILON).log()
-        negative = self.negative_weight.to(logits.dtype) * ((-logits).sigmoid() + EPSILON).log()
+        positive_weight, negative_weight = self._weights_like(logits)
+        positive = positive_weight * (logits.sigmoid() + EPSILON).log()
+        negative = negative_weight * ((-logits).sigmoid() + EPSILON).log()
         known = targets != UNKNOWN
         terms = torch.where(targets == 1, positive, negative) * known
+        terms = terms.masked_fill(is_no_label(targets), torch.nan)
         return -terms.sum() / known.sum().clamp(min=1)
+
+    def _weights_like(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights of positives and negatives (K,), made once for each type and device."""
+        key = logits.dtype, logits.device
+        if key not in self._rounded_weights:
+            with torch.inference_mode(False):  # else whoever evaluates first would spoil them for training
+                positive, negative = (w.to(logits.dtype).to(logits.device) for w in self._exact_weights)
+            self._rounded_weights[key] = positive, negative
+        return self._rounded_weights[key]
+
+
+def is_no_label(targets: Tensor) -> Tensor:
+    """Return where labels are none of 0, 1 and 2, bool (B, K)."""
+    return (targets != 0) & (targets != 1) & (targets != UNKNOWN)
+
+
+def check_answers(logits: Tensor, targets: Tensor) -> None:
+    """Raise AlmError where logits and labels have not one shape, or, on the CPU, a label is not 0, 1 or 2."""
+    if logits.shape != targets.shape:
+        raise AlmError(
+            f"logits {tuple(logits.shape)} and labels {tuple(targets.shape)} have different shapes"
+        )
+    if not is_accelerator(targets.device) and (wrong := targets[is_no_label(targets)]).numel():
+        raise AlmError(f"label {wrong[0].item()} is not 0, 1 or 2; use 2 for unknown")

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from alm.loss import UNKNOWN
+from alm.errors import AlmError
+from alm.loss import UNKNOWN, check_answers, is_no_label
 
 
 class AttributeMetrics:
@@ -16,10 +17,15 @@ class AttributeMetrics:
     def __init__(self, num_attributes: int):
         self.num_attributes = num_attributes
         self._per_attribute = None  # (5, K): counts so far
-        self._per_picture: list[Tensor] = []  # (B, 3) each: counts of one batch
+        self._per_picture: list[Tensor] = []  # (B, 5) each: counts and faults of one batch
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
-        """Count a batch: logits (B, K) and labels (B, K)."""
+        """Count a batch: logits (B, K) and labels (B, K).
+
+        Raises AlmError where the shapes differ, or a label is not 0, 1 or 2: on an accelerator `compute`
+        does, because this must not wait.
+        """
+        check_answers(logits, targets)
         known = targets != UNKNOWN
         truth = targets == 1
         predicted = (logits > 0) & known
@@ -34,7 +40,8 @@ class AttributeMetrics:
             ]
         )
         self._per_attribute = counts if self._per_attribute is None else self._per_attribute + counts
-        self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1)], dim=1))
+        faults = logits.isnan().any(1), is_no_label(targets).any(1)
+        self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1))
 
     def compute(self) -> dict:
         """Return ma, accuracy, precision, recall, f1 (floats in [0, 1]), and per attribute (K,): attribute_ma
@@ -44,13 +51,24 @@ class AttributeMetrics:
         mA is the mean over attributes of (TPR + TNR) / 2. One whose rate is undefined (no positives or no
         negatives) has attribute_ma NaN and is left out. The other four are means over pictures, where an
         empty denominator adds 0. Everything is NaN or 0 where nothing was counted.
+
+        Raises AlmError where a logit was NaN, which is neither above nor below the threshold: it gives no
+        figure; or where a label was not 0, 1 or 2.
         """
         if self._per_attribute is None:
             self.update(torch.empty(0, self.num_attributes), torch.empty(0, self.num_attributes))
         counts = self._per_attribute.cpu()
+        hit, truth, guess, without_number, mislabelled = torch.cat(self._per_picture).cpu().T
+        if without_number.any():
+            raise AlmError(
+                f"the predictions of {without_number.sum()} of {len(hit)} pictures are NaN, so there are no "
+                "figures; the weights are damaged, or were trained until they diverged: use an earlier "
+                "checkpoint, a lower --lr or --amp off"
+            )
+        if mislabelled.any():
+            raise AlmError(f"{mislabelled.sum()} of {len(hit)} pictures have labels other than 0, 1 and 2")
         true_positive, true_negative, positive, negative, predicted = counts
         attribute_ma = (true_positive.double() / positive + true_negative.double() / negative) / 2
-        hit, truth, guess = torch.cat(self._per_picture).cpu().T
         precision, recall = mean_ratio(hit, guess), mean_ratio(hit, truth)
         return {
             "ma": attribute_ma.nanmean().item(),

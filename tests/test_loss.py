@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alm
+from alm import loss as loss_module
 
 
 def written_out(logits, targets, ratio, weighting):
@@ -66,3 +67,37 @@ def test_extreme_logits_stay_finite(logit):
 def test_unknown_weighting_is_refused():
     with pytest.raises(ValueError, match="reference, paper, none"):
         alm.WeightedBCELoss([0.5], "balanced")
+
+
+def test_shapes_must_match():
+    criterion = alm.WeightedBCELoss([0.5] * 3)
+    for targets in (torch.zeros(2, 1), torch.zeros(3), torch.zeros(4, 3)):  # some of which would broadcast
+        with pytest.raises(alm.AlmError, match=r"logits \(2, 3\) and labels \(.*\) have different shapes"):
+            criterion(torch.zeros(2, 3), targets)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 255, 0.5, float("nan")])
+def test_labels_other_than_0_1_2_are_refused(label, monkeypatch):
+    """On the CPU at once; on an accelerator, which must not wait, the loss becomes NaN."""
+    criterion, targets = alm.WeightedBCELoss([0.5] * 3), torch.tensor([[0.0, 1.0, label]])
+    with pytest.raises(alm.AlmError, match="is not 0, 1 or 2; use 2 for unknown"):
+        criterion(torch.zeros(1, 3), targets)
+    monkeypatch.setattr(loss_module, "is_accelerator", lambda device: True)
+    assert criterion(torch.zeros(1, 3), targets).isnan()
+    assert criterion(torch.zeros(1, 3), torch.tensor([[0, 1, 2]])).isfinite()
+
+
+def test_the_loss_holds_no_float64_for_a_device_to_take():
+    criterion = alm.WeightedBCELoss([0.1, 0.2], "paper")
+    assert list(criterion.buffers()) == []
+    loss = criterion(torch.zeros(1, 2, dtype=torch.bfloat16), torch.tensor([[0, 1]]))
+    assert {tensor.dtype for pair in criterion._rounded_weights.values() for tensor in pair} == {loss.dtype}
+
+
+def test_evaluating_first_does_not_spoil_training():
+    criterion, targets = alm.WeightedBCELoss([0.5, 0.5]), torch.tensor([[0, 1]])
+    with torch.inference_mode():
+        criterion(torch.zeros(1, 2), targets)
+    logits = torch.zeros(1, 2, requires_grad=True)
+    criterion(logits, targets).backward()
+    assert logits.grad.abs().min() > 0

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alm
+from alm import loss as loss_module
 from alm.metrics import right_answers
-from alm.table import RULE, evaluation_record, evaluation_table
+from utils.log_text import RULE, evaluation_record, evaluation_table
 
 
 def by_loops(logits, targets):
@@ -102,6 +103,36 @@ def test_table_says_on_how_many_pictures():
     metrics.update(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1], [0]]))
     lines = evaluation_table(metrics.compute(), ("Hat",), 2, 5).split("\n")
     assert lines[-2:] == ["\tPictures:  2 of 5", RULE]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_nan_gives_no_figure_and_says_of_how_many_pictures(count):
+    logits = torch.zeros(5, 3)
+    logits[:count, 1:] = torch.nan
+    logits[4, 0] = torch.inf  # a prediction like any other
+    metrics = alm.AttributeMetrics(3)
+    metrics.update(logits[:2], torch.ones(2, 3))
+    metrics.update(logits[2:], torch.ones(3, 3))
+    with pytest.raises(alm.AlmError, match=rf"predictions of {count} of 5 pictures are NaN"):
+        metrics.compute()
+
+
+def test_shapes_must_match():
+    with pytest.raises(alm.AlmError, match=r"logits \(2, 3\) and labels \(2, 1\) have different shapes"):
+        alm.AttributeMetrics(3).update(torch.zeros(2, 3), torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_other_than_0_1_2_are_refused(label, monkeypatch):
+    """On the CPU at once; on an accelerator, which must not wait, at the end."""
+    targets = torch.tensor([[0, 1], [2, label]])
+    with pytest.raises(alm.AlmError, match=rf"label {label} is not 0, 1 or 2"):
+        alm.AttributeMetrics(2).update(torch.zeros(2, 2), targets)
+    monkeypatch.setattr(loss_module, "is_accelerator", lambda device: True)
+    metrics = alm.AttributeMetrics(2)
+    metrics.update(torch.zeros(2, 2), targets)
+    with pytest.raises(alm.AlmError, match="1 of 2 pictures have labels other than 0, 1 and 2"):
+        metrics.compute()
 
 
 def test_right_answers_are_over_the_known_labels():
