@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
+from alm.device import is_accelerator
+
 # Output channels of each branch of an Inception block; a pair or triple names the convolutions of a chain.
 #        1x1    3x3         double 3x3      pool
 BLOCKS = {
@@ -148,7 +150,8 @@ class BNInception(nn.Module):
         """Return the taps of images (B, 3, H, W): 3b (B, 320, H/8, W/8), 4d (B, 608, H/16, W/16) and
         5b (B, 1024, H/32, W/32).
         """
-        if self.stem_batch is None:
+        exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()  # whose batch has any size
+        if self.stem_batch is None or exporting:
             x = self._stem(images)
         else:
             x = torch.cat([self._stem(part) for part in images.split(self.stem_batch)])
@@ -169,5 +172,5 @@ class BNInception(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
-        if self.conv1.conv.weight.device.type == "cpu":
+        if not is_accelerator(self.conv1.conv.weight.device):
             self.stem_batch = CACHED_PICTURES

@@ -40,7 +40,10 @@ class Localization(nn.Module):
             self.excite_bias.chunk(self.parts, dim=1),
             strict=True,
         )
-        return [1 + torch.baddbmm(bias[:, None], hidden, weight.mT).sigmoid() for weight, bias in excite]
+        return [
+            1 + torch.baddbmm(bias[:, None], hidden, weight.transpose(-2, -1)).sigmoid()
+            for weight, bias in excite
+        ]
 
     def region(self, attention: list[Tensor], means: list[Tensor]) -> Tensor:
         """Return each attribute's region (B, K, 4) as [s_x, s_y, t_x, t_y] (paper, equation 2).
@@ -64,7 +67,7 @@ def stacked_product(parts: list[Tensor], weight: Tensor, bias: Tensor) -> Tensor
     parts of its channels.
     """
     weights = weight.chunk(len(parts), dim=-1)
-    return bias[:, None] + sum(x @ w.mT for x, w in zip(parts, weights, strict=True))
+    return bias[:, None] + sum(x @ w.transpose(-2, -1) for x, w in zip(parts, weights, strict=True))
 
 
 def region_weights(region: Tensor, size: tuple[int, int], align_corners: bool) -> tuple[Tensor, Tensor]:
@@ -99,7 +102,8 @@ def axis_weights(scale: Tensor, shift: Tensor, size: int, align_corners: bool) -
         before, after = left[..., :-1], left[..., 1:]
         between, middle = after - before, (before + after - 1) / 2
     summed = (before + between * (edges[1:] - first - scale * middle)) / size
-    return torch.diff(F.pad(F.pad(summed, (0, 1), value=1.0), (1, 0)), dim=-1)
+    cumulative = F.pad(F.pad(summed, (0, 1), value=1.0), (1, 0))
+    return cumulative[..., 1:] - cumulative[..., :-1]
 
 
 def downsampled_weights(weights: Tensor) -> Tensor:
@@ -111,12 +115,12 @@ def downsampled_weights(weights: Tensor) -> Tensor:
     half = weights.shape[-1] // 2
     identity = torch.eye(half, device=weights.device, dtype=weights.dtype)
     upsampling = F.interpolate(identity[:, None], scale_factor=2, mode="linear")[:, 0]  # U^T (n/2, n)
-    return weights @ upsampling.mT
+    return weights @ upsampling.transpose(-2, -1)
 
 
 def positions(tap: Tensor) -> Tensor:
     """Return a map (B, C, H, W) as its positions (B, H W, C): a view, each in one piece in channels_last."""
-    return tap.flatten(2).mT
+    return tap.flatten(2).transpose(-2, -1)
 
 
 def spatial_mean(features: Tensor) -> Tensor:

@@ -20,20 +20,35 @@ from alm.localization import (
 
 LATERAL_CHANNELS = 256
 LEVELS = ("3b", "4d", "5b")  # fine to coarse; the order of the predictions
-HEIGHT, WIDTH = 256, 128  # of the input picture
 
 
 class Baseline(nn.Module):
-    """Backbone and one linear layer: what the authors train first (paper, section 4.2)."""
+    """Backbone and one linear layer: what the authors train first (paper, section 4.2).
 
-    def __init__(self, num_attributes: int):
+    `attributes` are the K names, where they are known: `load_model` sets them.
+    """
+
+    approach = "bn_inception"
+    attributes: tuple[str, ...] | None = None
+
+    def __init__(self, num_attributes: int, align_corners: bool = False):
+        """`align_corners` has no meaning here: there are no regions."""
         super().__init__()
+        self.align_corners = align_corners
         self.backbone = BNInception()
         self.classifier = nn.Linear(TAPS["5b"], num_attributes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits, (pred_main,), each (B, K), of normalized images (B, 3, 256, 128)."""
-        return (self.classifier(spatial_mean(positions(self.backbone(images)["5b"]))),)
+        return self.predict(images)[0]
+
+    def localize(self, images: Tensor) -> dict[str, Tensor]:
+        """Return no regions, {}: this network has none."""
+        return {}
+
+    def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what `forward` and `localize` return, from one pass."""
+        return (self.classifier(spatial_mean(positions(self.backbone(images)["5b"]))),), {}
 
     def folded(self) -> "Baseline":
         """Return an evaluation-mode copy with every batch normalization folded into its convolution."""
@@ -49,9 +64,10 @@ class ALM(Baseline):
     published checkpoints were trained (PyTorch 0.4).
     """
 
+    approach = "inception_iccv"
+
     def __init__(self, num_attributes: int, align_corners: bool = False):
-        super().__init__(num_attributes)
-        self.align_corners = align_corners
+        super().__init__(num_attributes, align_corners)
         self.lateral = nn.ModuleDict({level: nn.Linear(TAPS[level], LATERAL_CHANNELS) for level in LEVELS})
         self.localization = nn.ModuleDict(
             {
@@ -65,41 +81,45 @@ class ALM(Baseline):
         """Return the logits (pred_3b, pred_4d, pred_5b, pred_main), each (B, K), of normalized images
         (B, 3, 256, 128).
         """
-        taps = self.backbone(images)
-        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
-        means = {level: spatial_mean(feature) for level, feature in features.items()}
-        attention, region = self._localize(means)
-        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
-        evidence = self._evidence(features, sizes, region)
-        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in LEVELS]
-        return (*logits, self.classifier(means["5b"]))
+        return self.predict(images)[0]
 
     def localize(self, images: Tensor) -> dict[str, Tensor]:
         """Return each level's regions, {"3b": (B, K, 4), ...}, [s_x, s_y, t_x, t_y] in [-1, 1] coordinates:
         centre (t_x, t_y), half-size (s_x, s_y), to be cut at the picture's border.
         """
         means = {level: spatial_mean(positions(tap)) for level, tap in self.backbone(images).items()}
-        region = self._localize(means)[1]
-        return {level: region[level] for level in LEVELS}
+        return self._attend(means)[1]
 
-    def _localize(self, means: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return each level's attention (K, B, C) and region (B, K, 4) from the taps' means (B, C).
+    def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what `forward` and `localize` return, from one pass."""
+        taps = self.backbone(images)
+        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
+        means = {level: spatial_mean(feature) for level, feature in features.items()}
+        attention, regions = self._attend(means)
+        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
+        evidence = self._evidence(features, sizes, regions)
+        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in LEVELS]
+        return (*logits, self.classifier(means["5b"])), regions
+
+    def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
+        """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means
+        (B, C).
 
         Upsampling keeps the mean, so a level's mean is that of its lateral map beside the coarser level's.
         """
-        attention, region = {}, {}
+        attention, regions = {}, {}
         lateral_means = []
         for level in reversed(LEVELS):
             lateral_means.append(self.lateral[level](means[level]))
             attention[level] = self.localization[level].attention(lateral_means)
-            region[level] = self.localization[level].region(attention[level], lateral_means)
-        return attention, region
+            regions[level] = self.localization[level].region(attention[level], lateral_means)
+        return attention, {level: regions[level] for level in LEVELS}
 
     def _evidence(
         self,
         features: dict[str, Tensor],
         sizes: dict[str, tuple[int, int]],
-        region: dict[str, Tensor],
+        regions: dict[str, Tensor],
     ) -> dict[str, list[Tensor]]:
         """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
 
@@ -108,17 +128,17 @@ class ALM(Baseline):
         """
         evidence = {level: [] for level in LEVELS}
         rows, columns = [], []
-        for depth, level in enumerate(LEVELS, start=1):
-            own = region_weights(region[level], sizes[level], self.align_corners)
+        for index, level in enumerate(LEVELS):
+            own = region_weights(regions[level], sizes[level], self.align_corners)
             rows = [*map(downsampled_weights, rows), own[0]]
             columns = [*map(downsampled_weights, columns), own[1]]
             sums = pooled(features[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
-            for finer, part in zip(LEVELS[:depth], sums.chunk(depth, dim=1), strict=True):
+            for finer, part in zip(LEVELS[: index + 1], sums.chunk(index + 1, dim=1), strict=True):
                 evidence[finer].insert(0, part)
         return evidence
 
 
-APPROACHES = {"inception_iccv": ALM, "bn_inception": Baseline}
+APPROACHES = {network.approach: network for network in (ALM, Baseline)}
 
 
 def build_model(approach: str, num_attributes: int, align_corners: bool = False) -> nn.Module:
@@ -128,7 +148,7 @@ def build_model(approach: str, num_attributes: int, align_corners: bool = False)
     """
     if approach not in APPROACHES:
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
-    model = ALM(num_attributes, align_corners) if approach == "inception_iccv" else Baseline(num_attributes)
+    model = APPROACHES[approach](num_attributes, align_corners)
     return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
 
 

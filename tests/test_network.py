@@ -122,6 +122,31 @@ def test_parameter_counts_are_the_published_ones():
     assert sum(p.numel() for p in alm.build_model("inception_iccv", 35).parameters()) == 15_147_120
 
 
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize("training", [False, True])
+def test_one_pass_gives_predictions_and_regions(approach, training):
+    torch.manual_seed(0)
+    model = alm.build_model(approach, 5).train(training)
+    images = torch.randn(2, 3, 256, 128)
+    predictions, regions = model.predict(images)
+    assert all(map(torch.equal, predictions, model(images)))
+    alone = model.localize(images)
+    assert list(regions) == list(alone) == (["3b", "4d", "5b"] if approach == "inception_iccv" else [])
+    assert all(torch.equal(regions[level], alone[level]) for level in regions)
+
+
+def test_one_pass_costs_one_pass():
+    model = alm.build_model("inception_iccv", 5).eval()
+    with torch.no_grad(), Work() as work:
+        model.predict(torch.randn(1, 3, 256, 128))
+    assert work.convolutions == 69
+
+
+def test_the_registry_is_what_builds():
+    assert {name: type(alm.build_model(name, 2)) for name in alm.APPROACHES} == alm.APPROACHES
+    assert all(network.approach == name for name, network in alm.APPROACHES.items())
+
+
 def test_unknown_approach_lists_the_known_ones():
     with pytest.raises(alm.AlmError, match=r"resnet50.*inception_iccv, bn_inception"):
         alm.build_model("resnet50", 35)
