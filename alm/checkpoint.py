@@ -1,181 +1,275 @@
-"""Checkpoints: ours and the published program's, in and out. No other file knows the published names."""
+"""Checkpoints: our files, written whole and read with care; the published program's are read too."""
 
 import os
-import warnings
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from alm.errors import AlmError
-from alm.network import APPROACHES
+from alm.network import APPROACHES, build_model
+from alm.published import (
+    copy_whole,
+    from_reference,
+    has_localization,
+    load_backbone,
+    load_reference_state,
+    load_what_fits,
+    reference_state,
+    samples_with_aligned_corners,
+    to_reference,
+)
 from alm.safe_load import safe_load
+
+__all__ = [
+    "OWN_FORMAT",
+    "check_attributes",
+    "initialize",
+    "is_own",
+    "load_backbone",
+    "load_checkpoint",
+    "load_model",
+    "load_reference_state",
+    "published_checkpoint",
+    "reference_state",
+    "restore_model",
+    "save_checkpoint",
+    "to_reference",
+]
 
 OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
 
-# Our module -> the published one. Backbone modules are named by block, branch and place in the branch.
-STEM = {"conv1": "conv1_7x7_s2", "conv2_reduce": "conv2_3x3_reduce", "conv2": "conv2_3x3"}
-BRANCHES = {
-    "1x1.0": "1x1",
-    "3x3.0": "3x3_reduce",
-    "3x3.1": "3x3",
-    "double_3x3.0": "double_3x3_reduce",
-    "double_3x3.1": "double_3x3_1",
-    "double_3x3.2": "double_3x3_2",
-    "pool.1": "pool_proj",
-}
-# Our stacked parameter -> the published one of attribute {k}, and its slice's shape after the first axis.
-STACKED = {
-    "squeeze_weight": ("att_list.{k}.conv1.weight", (-1, 1, 1)),
-    "squeeze_bias": ("att_list.{k}.conv1.bias", ()),
-    "excite_weight": ("att_list.{k}.conv2.weight", (-1, 1, 1)),
-    "excite_bias": ("att_list.{k}.conv2.bias", ()),
-    "region_weight": ("stn_list.{k}.weight", (-1,)),
-    "region_bias": ("stn_list.{k}.bias", ()),
-    "logit_weight": ("fc_list.{k}.weight", (-1,)),
-    "logit_bias": ("fc_list.{k}.bias", ()),
-}
 
-
-def save_checkpoint(path: Path, checkpoint: dict, old_serialization: bool = False) -> None:
+def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
     """Write the file whole or not at all: beside its place first, then moved there.
 
-    `old_serialization` is what PyTorch wrote before 1.6, and still reads.
+    `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            torch.save(checkpoint, file, _use_new_zipfile_serialization=not old_serialization)
+            writer = Writer(file)
+            try:
+                torch.save(checkpoint, writer, _use_new_zipfile_serialization=not old_serialization)
+            except RuntimeError as error:
+                raise (writer.failure or error) from error
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path) -> dict:
+class Writer:
+    """A file for torch.save, which remembers why a write failed: the errors that torch raises do not tell."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.failure = file, None
+
+    def write(self, data) -> int:
+        """Write, as a file does."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        """Flush, as a file does."""
+        self.file.flush()
+
+
+def load_checkpoint(path: str | Path) -> dict:
     """Return what a checkpoint file holds, on the CPU; nothing in the file is executed.
 
     Ours, the published program's (PyTorch 0.4's serialization too) and a bare state dict are taken; the
-    result has at least `state_dict`. Raises AlmError where there is no such file or it is something else.
+    result has at least `state_dict`, `epoch` (trained so far), `best_accu` and `align_corners`. Raises
+    AlmError where there is no such file, it is something else, or a part of it is not what it should be.
     """
-    content = safe_load(Path(path))
+    path = Path(path)
+    content = safe_load(path)
     if isinstance(content, Mapping) and "state_dict" not in content:
         content = {"state_dict": content}
-    if not isinstance(content, Mapping) or not _is_state_dict(content["state_dict"]):
-        raise AlmError(f"{path}: this is not a checkpoint: no `state_dict` of tensors in it")
-    return dict(content)
+    if not isinstance(content, Mapping) or not is_state_dict(content["state_dict"]):
+        raise AlmError(f"{path}: this is not a checkpoint: no `state_dict` of named tensors in it")
+    content = dict(content)
+    if not is_own(content):
+        content = {"epoch": 0, "best_accu": 0.0} | content
+        content["align_corners"] = has_localization(content["state_dict"]) and samples_with_aligned_corners(
+            path
+        )
+    elif content["format"] != OWN_FORMAT:
+        raise AlmError(
+            f"{path}: written by a newer version of this program (format {content['format']}, this one reads "
+            f"{OWN_FORMAT}); update the program"
+        )
+    check_parts(path, content, OWN_PARTS if is_own(content) else PUBLISHED_PARTS)
+    if is_own(content) and len(content["positive_ratio"]) != len(content["attributes"]):
+        raise AlmError(f"{path}: this checkpoint is damaged: not one positive ratio for each attribute")
+    return content
 
 
-def is_own(checkpoint: Mapping) -> bool:
-    """Whether this program wrote it; otherwise it has the published layout."""
-    return checkpoint.get("format") == OWN_FORMAT
+def check_parts(path: Path, content: Mapping, parts: Mapping[str, tuple[Callable, str]]) -> None:
+    """Raise AlmError where a part of a checkpoint is missing or not what it should be."""
+    for name, (is_right, what) in parts.items():
+        if name not in content:
+            raise AlmError(f"{path}: this checkpoint has no `{name}`; it is damaged, or was made by hand")
+        if not is_right(content[name]):
+            shown = repr(content[name])
+            shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
+            raise AlmError(f"{path}: this checkpoint is damaged: its `{name}` is {shown}, not {what}")
 
 
-def align_corners_of(path: Path, checkpoint: Mapping) -> bool:
-    """Return the sampling convention that a checkpoint was trained with.
-
-    Ours say so. A published one in the serialization of PyTorch before 1.6 (no zip) means True, PyTorch
-    0.4's only behaviour; a later one means False, the default since 1.3.
-    """
-    if is_own(checkpoint):
-        return checkpoint["align_corners"]
-    return not zipfile.is_zipfile(path)
-
-
-def _is_state_dict(content) -> bool:
+def is_state_dict(content) -> bool:
+    """Whether this is what `state_dict()` of a module returns: names and tensors."""
     return (
         isinstance(content, Mapping)
         and len(content) > 0
-        and all(isinstance(value, Tensor) for value in content.values())
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
     )
 
 
-def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors named as in our state dict (parameters, gradients, ...) under the published names."""
-    return {
-        name: piece.detach().clone(memory_format=torch.contiguous_format)
-        for ours, tensor in tensors.items()
-        for name, piece in _published(ours, tensor)
-    }
+def is_count(value) -> bool:
+    """Whether this is a whole number from 0 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def reference_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's state dict in the published layout, without the `module.` prefix."""
-    return to_reference(model.state_dict())
+def is_number(value) -> bool:
+    """Whether this is a number, NaN and infinity among them, or a tensor of one."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def load_reference_state(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load a state dict in the published layout, with or without the `module.` prefix.
+def is_ratios(value) -> bool:
+    """Whether these are shares, each in [0, 1]."""
+    return isinstance(value, (list, tuple)) and all(is_number(ratio) and 0 <= ratio <= 1 for ratio in value)
 
-    Raises AlmError, and changes nothing, where an entry is missing (but for `num_batches_tracked`, which
-    PyTorch 0.4 did not always write) or has another shape; warns of entries that the model does not have.
+
+def is_names(value) -> bool:
+    """Whether these are names, no two the same."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(isinstance(name, str) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def is_options(value) -> bool:
+    """Whether this is a dict of option names and whatever they were set to."""
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+PUBLISHED_PARTS = {
+    "epoch": (is_count, "a whole number from 0 on"),
+    "best_accu": (is_number, "a number"),
+}
+OWN_PARTS = PUBLISHED_PARTS | {
+    "approach": (lambda value: value in list(APPROACHES), f"one of {', '.join(APPROACHES)}"),
+    "attributes": (is_names, "a list of names"),
+    "positive_ratio": (is_ratios, "a list of shares"),
+    "align_corners": (lambda value: isinstance(value, bool), "True or False"),
+    "best_ma": (is_number, "a number"),
+    "options": (is_options, "a dict of options"),
+    "optimizer": (is_options, "an optimizer's state"),
+    "scaler": (is_options, "a scaler's state"),
+}
+
+
+def is_own(checkpoint: Mapping) -> bool:
+    """Whether this program wrote it, in this version or another; otherwise it has the published layout."""
+    return str(checkpoint.get("format")).startswith("alm-")
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """Return the network of a checkpoint, ours or a published one, in evaluation mode on the CPU.
+
+    Its `attributes` are the names of its outputs, None for a published checkpoint, which does not tell;
+    its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
     """
-    given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    own = _views(model)
-    for name in own:
-        if name.endswith("num_batches_tracked"):
-            given.setdefault(name, torch.zeros_like(own[name]))
-    missing = [name for name in own if name not in given]
-    misshapen = [
-        f"{name} {tuple(given[name].shape)} instead of {tuple(piece.shape)}"
-        for name, piece in own.items()
-        if name in given and given[name].shape != piece.shape
-    ]
-    extra = [name for name in given if name not in own]
-    problems = [
-        f"{len(names)} {what}: {_first(names)}"
-        for names, what in (
-            (missing, "missing"),
-            (misshapen, "of another shape"),
-            (extra, "not in this model"),
+    checkpoint = load_checkpoint(path)
+    if is_own(checkpoint):
+        approach = checkpoint["approach"]
+    else:
+        approach = "inception_iccv" if has_localization(checkpoint["state_dict"]) else "bn_inception"
+    model = build_model(approach, count_attributes(path, checkpoint), checkpoint["align_corners"])
+    restore_model(model, checkpoint, path)
+    if is_own(checkpoint):
+        model.attributes = tuple(checkpoint["attributes"])
+    return model.eval()
+
+
+def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "checkpoint") -> None:
+    """Load a checkpoint's weights, whoever wrote it; `path` is what errors call it.
+
+    Raises AlmError, and changes nothing, where they are of another approach or number of attributes.
+    """
+    approach = checkpoint["approach"] if is_own(checkpoint) else model.approach
+    if approach != model.approach:
+        raise AlmError(
+            f"{path}: this is a checkpoint of {approach}; give --approach {approach} to go on with it, or "
+            "start a new training from its weights with --init_from"
         )
-        if names
-    ]
-    if missing or misshapen:
-        raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
-    if extra:
-        warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=2)
-    with torch.no_grad():
-        for name, piece in own.items():
-            piece.copy_(given[name])
+    count = count_attributes(path, checkpoint)
+    if count != model.classifier.out_features:
+        raise AlmError(
+            f"{path}: it is of {count} attributes, and the experiment has {model.classifier.out_features}; "
+            "--init_from takes what fits of it"
+        )
+    try:
+        if is_own(checkpoint):
+            copy_whole(model.state_dict(), checkpoint["state_dict"])
+        else:
+            load_reference_state(model, checkpoint["state_dict"])
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
 
 
-def load_backbone(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load backbone weights (`bn_inception-52deb4733.pth`: no prefix, BatchNorm vectors (C) or (1, C)).
-
-    Returns the names used and the names in the file that were not. Raises AlmError where the file has none
-    of the backbone's names, or one of another shape.
+def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
+    """Return the number of attributes that a checkpoint's weights are for. Raises AlmError where there is no
+    classifier.
     """
-    prefix = "main_branch."
-    own = {
-        name.removeprefix(prefix): piece for name, piece in _views(model).items() if name.startswith(prefix)
-    }
-    used = [name for name in state_dict if name in own]
-    if not used:
-        raise AlmError("the file has none of the backbone's names (conv1_7x7_s2.weight, ...)")
-    for name in used:
-        if state_dict[name].numel() != own[name].numel():
-            shapes = f"{tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}"
-            raise AlmError(f"{name} has the shape {shapes}")
-    with torch.no_grad():
-        for name in used:
-            own[name].copy_(state_dict[name].view_as(own[name]))
-    return used, [name for name in state_dict if name not in own]
+    state = checkpoint["state_dict"]
+    bias = state.get("classifier.bias") if is_own(checkpoint) else from_reference(state).get("finalfc.bias")
+    if bias is None or bias.dim() != 1:
+        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier")
+    return len(bias)
 
 
-def load_warm_start(model: nn.Module, checkpoint: Mapping) -> None:
-    """Load the backbone and the global classifier of a checkpoint of `bn_inception`; the rest stays.
+def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path: str | Path) -> str:
+    """Load from any checkpoint what is of use to a model of the attributes `names`; return what, in words.
 
-    Raises AlmError where one of their entries is missing or has another shape.
+    Raises AlmError where it has no backbone that fits.
     """
-    shared = ("main_branch.", "finalfc.")
-    kept = {name: piece for name, piece in reference_state(model).items() if not name.startswith(shared)}
-    given = {name: piece for name, piece in _entries(checkpoint).items() if name.startswith(shared)}
-    load_reference_state(model, kept | given)
+    entries = published_entries(path, checkpoint)
+    try:
+        return load_what_fits(model, entries, names, checkpoint.get("attributes"))
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
+
+
+def check_attributes(path: str | Path, checkpoint: Mapping, names: Sequence[str]) -> None:
+    """Raise AlmError where a checkpoint's attributes are not `names`, in this order, naming the first that
+    differs. A published checkpoint does not tell.
+    """
+    theirs = checkpoint.get("attributes", names)
+    if len(theirs) != len(names):
+        raise AlmError(
+            f"{path}: it is of {len(theirs)} attributes, and the experiment has {len(names)}; "
+            "--init_from takes what fits of it"
+        )
+    for number, (their, our) in enumerate(zip(theirs, names, strict=True), start=1):
+        if their != our:
+            raise AlmError(
+                f"{path}: its attribute {number} is {their!r}, and the experiment's is {our!r}; give the "
+                "attributes that it was trained with, in their order, or start anew with --init_from"
+            )
 
 
 def published_checkpoint(checkpoint: Mapping) -> dict:
@@ -185,69 +279,20 @@ def published_checkpoint(checkpoint: Mapping) -> dict:
     """
     if not is_own(checkpoint):
         raise AlmError("it has the published layout already")
-    state = {f"module.{name}": piece for name, piece in _entries(checkpoint).items()}
+    state = {f"module.{name}": piece for name, piece in to_reference(checkpoint["state_dict"]).items()}
     return {"epoch": checkpoint["epoch"], "state_dict": state, "best_accu": checkpoint["best_accu"]}
 
 
-def restore_model(model: nn.Module, checkpoint: Mapping) -> None:
-    """Load a checkpoint's weights, whoever wrote it.
-
-    Raises AlmError where they are of another approach or another number of attributes.
-    """
-    written_by = checkpoint.get("approach") if is_own(checkpoint) else None
-    if written_by and type(model) is not APPROACHES[written_by]:
-        raise AlmError(
-            f"this is a checkpoint of {written_by}; name it with --approach, or start with --init_from"
-        )
-    given = _entries(checkpoint)
-    count = len(given.get("finalfc.bias", model.classifier.bias))
-    if count != model.classifier.out_features:
-        raise AlmError(f"it is of {count} attributes, and the experiment has {model.classifier.out_features}")
-    load_reference_state(model, given)
-
-
-def _entries(checkpoint: Mapping) -> dict[str, Tensor]:
-    """Return a checkpoint's weights under the published names, whoever wrote it."""
-    if is_own(checkpoint):
+def published_entries(path: str | Path, checkpoint: Mapping) -> dict[str, Tensor]:
+    """Return a checkpoint's weights under the published names, without a prefix, whoever wrote it."""
+    if not is_own(checkpoint):
+        return from_reference(checkpoint["state_dict"])
+    try:
         return to_reference(checkpoint["state_dict"])
-    return {name.removeprefix("module."): tensor for name, tensor in checkpoint["state_dict"].items()}
+    except (AlmError, KeyError, ValueError, IndexError, RuntimeError) as error:
+        raise AlmError(f"{path}: its weights do not have this program's names and shapes") from error
 
 
-def _views(model: nn.Module) -> dict[str, Tensor]:
-    """Return views of the model's tensors under the published names: writing to them changes the model."""
-    return {
-        name: piece for ours, tensor in model.state_dict().items() for name, piece in _published(ours, tensor)
-    }
-
-
-def _published(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield the published name and the piece (a view) of each entry that our entry `name` stands for."""
-    module, _, role = name.partition(".")
-    if module == "backbone":
-        yield f"main_branch.{_published_convolution(role)}", tensor
-    elif module == "classifier":
-        yield f"finalfc.{role}", tensor
-    elif module == "lateral":
-        level, kind = role.split(".")
-        yield f"latlayer_{level}.{kind}", tensor[..., None, None] if kind == "weight" else tensor
-    else:
-        level, parameter = role.split(".")
-        pattern, trailing = STACKED[parameter]
-        for k, piece in enumerate(tensor):
-            shape = (piece.shape[0], *trailing)
-            yield f"st_{level}.{pattern.format(k=k)}", piece.view(shape)
-
-
-def _published_convolution(name: str) -> str:
-    """`inception.3a.double_3x3.1.bn.weight` -> `inception_3a_double_3x3_1_bn.weight`."""
-    module, layer, tensor = name.rsplit(".", 2)
-    if module.startswith("inception."):
-        _, block, _, branch = module.split(".", 3)
-        module = f"inception_{block}_{BRANCHES[branch]}"
-    else:
-        module = STEM[module]
-    return f"{module}{'_bn' if layer == 'bn' else ''}.{tensor}"
-
-
-def _first(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+def all_finite(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether no tensor has a NaN or an infinity."""
+    return all(tensor.isfinite().all() for tensor in state_dict.values())

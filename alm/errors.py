@@ -2,4 +2,4 @@
 
 
 class AlmError(ValueError):
-    """Bad input; the message is one sentence for the user: what, where, how to mend it."""
+    """Bad input; the message is one sentence for the user: what, where, how to fix it."""

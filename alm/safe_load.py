@@ -3,47 +3,107 @@
 import codecs
 import pickle
 import re
+import tarfile
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from alm.device import CPU
 from alm.errors import AlmError
+
+_ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
 
 def safe_load(path: Path):
     """Return what `torch.save` wrote, in the old serialization or the new, on the CPU.
 
     Tensors, plain containers and numbers, and numpy's float64 scalar, which the published checkpoints hold.
-    Raises AlmError where there is no such file, it is damaged, or it wants anything else.
+    Raises AlmError where there is no such file, it is damaged, would unpack to more than it is, or wants
+    anything else.
     """
     if not path.is_file():
         raise AlmError(f"{path}: no such file")
     try:
+        refuse_packed(path)
         with numpy_scalar_allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on odd files; ours are errors
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location=CPU, weights_only=True)
+        refuse_inflated(content, path.stat().st_size)
+    except AlmError as error:
+        raise AlmError(f"{path}: refused: {error}") from error
+    except OSError as error:
+        raise AlmError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a damaged file fails in every way that a pickle or a zip can
         raise AlmError(f"{path}: {reason(error)}") from error
+    return content
+
+
+def refuse_packed(path: Path) -> None:
+    """Raise AlmError where a file's entries are compressed or declare more than the file holds, or where it
+    is an archive of PyTorch before 0.2, which would be unpacked into files.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        declared = sum(entry.file_size for entry in entries)
+        if (
+            any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            or declared > path.stat().st_size
+        ):
+            raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
+    elif tarfile.is_tarfile(path):
+        raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
+
+
+def refuse_inflated(content, size: int) -> None:
+    """Raise AlmError where tensors are more than a file of `size` bytes can hold."""
+    storages = {}
+    for tensor in tensors_in(content):
+        if tensor.layout != torch.strided or tensor.is_meta:
+            raise AlmError("it holds a tensor that is not plain numbers")
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        if tensor.numel() * tensor.element_size() > storage.nbytes():
+            raise AlmError(f"it declares a tensor of shape {tuple(tensor.shape)} without its numbers")
+    if sum(storages.values()) > size:
+        raise AlmError(f"its tensors declare {sum(storages.values())} bytes, and the file has {size}")
+
+
+def tensors_in(content) -> Iterator[Tensor]:
+    """Yield all tensors in nested plain containers."""
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from tensors_in(value)
+    elif isinstance(content, (list, tuple, set)):
+        for value in content:
+            yield from tensors_in(value)
 
 
 @contextmanager
 def numpy_scalar_allowed() -> Iterator[None]:
-    """Let the weights-only loader build numpy's scalar, dtype and Float64DType, and put it back after."""
-    before = torch.serialization.get_safe_globals()
+    """Let the weights-only loader build numpy's float64 scalar, and nothing new after."""
     # The loader goes by names: those that numpy 1 and numpy 2 write.
     scalars = [scalar_named("numpy.core.multiarray"), scalar_named("numpy._core.multiarray")]
-    allowed = [*scalars, np.dtype, np.dtypes.Float64DType]
-    allowed.append(codecs.encode)  # how pickle spells the scalar's bytes; torch's own list has it from 2.5 on
-    torch.serialization.add_safe_globals(allowed)
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(before)
+    # codecs.encode is how pickle spells the scalar's bytes; torch's own list has it from 2.5 on.
+    ours = [*scalars, np.dtype, type(np.dtype(np.float64)), codecs.encode]
+    with _ALLOWING:
+        added = [entry for entry in ours if entry not in torch.serialization.get_safe_globals()]
+        torch.serialization.add_safe_globals(added)
+        try:
+            yield
+        finally:
+            kept = [entry for entry in torch.serialization.get_safe_globals() if entry not in added]
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(kept)
 
 
 def scalar_named(module: str) -> Callable:
@@ -51,7 +111,7 @@ def scalar_named(module: str) -> Callable:
 
     def scalar(dtype: np.dtype, data: bytes) -> np.float64:
         if dtype != np.float64:
-            raise pickle.UnpicklingError(f"a numpy scalar of type {dtype}")
+            raise AlmError(f"it holds a numpy scalar of type {dtype}; save it as a plain Python number")
         return np.frombuffer(data, np.float64)[0]
 
     scalar.__module__ = module
@@ -61,8 +121,11 @@ def scalar_named(module: str) -> Callable:
 
 def reason(error: Exception) -> str:
     """Return why a file was not loaded, as a sentence for the user."""
-    wanted = re.search(r"GLOBAL (\S+)", str(error))
-    if wanted:
+    if wanted := re.search(r"numpy\.dtypes\.(\w+)DType", str(error)):
+        return (
+            f"refused: it holds a numpy scalar of type {wanted[1].lower()}; save it as a plain Python number"
+        )
+    if wanted := re.search(r"GLOBAL (\S+)", str(error)):
         return f"refused: it asks for {wanted[1]}, and nothing but tensors and numbers is taken from a file"
     if isinstance(error, pickle.UnpicklingError):
         return "refused: it is damaged, or asks for more than tensors and numbers"

@@ -1,0 +1,175 @@
+"""Files of tensors from anyone: nothing is executed, nothing unpacks to more than it is."""
+
+import os
+import pickle
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import alm
+from alm.safe_load import numpy_scalar_allowed, safe_load
+
+
+class Hostile:
+    """Pickles to a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def save(path, content, old):
+    torch.save(content, path, _use_new_zipfile_serialization=not old)
+    return path
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_hostile_file_is_refused_and_does_nothing(tmp_path, old):
+    trace = tmp_path / "trace"
+    hostile = Hostile(os.system, f"touch {trace}")
+    path = save(tmp_path / "hostile.pth.tar", {"state_dict": {}, "epoch": hostile}, old)
+    with pytest.raises(alm.AlmError, match=r"hostile.pth.tar: refused: it asks for .*system"):
+        safe_load(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize(("value", "name"), [(np.float32(1), "float32"), (np.int64(3), "int64"),
+                                             (np.bool_(True), "bool")])  # fmt: skip
+def test_other_numpy_scalars_are_named(tmp_path, value, name, old):
+    path = save(tmp_path / "a.pth.tar", {"best_accu": value}, old)
+    with pytest.raises(
+        alm.AlmError, match=rf"it holds a numpy scalar of type {name}; .* plain Python number"
+    ):
+        safe_load(path)
+
+
+@pytest.mark.parametrize("value", [np.arange(3), np.array([object()], dtype=object)])
+def test_numpy_arrays_are_refused(tmp_path, value):
+    with pytest.raises(alm.AlmError, match="refused: it asks for numpy"):
+        safe_load(save(tmp_path / "a.pth.tar", {"epoch": value}, old=False))
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_float64_scalar_is_taken_whatever_numpy_names_its_class(tmp_path, old, monkeypatch):
+    """numpy below 1.25 has no numpy.dtypes."""
+    path = save(tmp_path / "a.pth.tar", {"best_accu": np.float64(0.75)}, old)
+    monkeypatch.delattr(np, "dtypes")
+    assert safe_load(path)["best_accu"] == 0.75
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 torn", pickle.dumps([1, 2]), b"\x80\x02}q\x00."]
+)
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "file.pth.tar"
+    path.write_bytes(content)
+    with pytest.raises(alm.AlmError, match=r"file.pth.tar: "):
+        safe_load(path)
+
+
+def test_missing_file_and_device_are_named(tmp_path):
+    (tmp_path / "device.pth.tar").symlink_to(os.devnull)
+    for name in ("absent.pth.tar", "device.pth.tar"):
+        with pytest.raises(alm.AlmError, match=rf"{name}: no such file"):
+            safe_load(tmp_path / name)
+
+
+def repacked(path, change, compression=zipfile.ZIP_STORED):
+    """Write a zip of the same entries, each changed by `change(name, bytes)`, beside a file."""
+    with (
+        zipfile.ZipFile(path) as source,
+        zipfile.ZipFile(path.with_name("b.pth.tar"), "w", compression) as out,
+    ):
+        for entry in source.infolist():
+            out.writestr(entry.filename, change(entry.filename, source.read(entry)))
+    return path.with_name("b.pth.tar")
+
+
+def test_compressed_entries_are_refused_before_they_are_unpacked(tmp_path):
+    path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(5_000_000)}}, old=False)
+    bomb = repacked(path, lambda name, content: content, zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 50_000
+    with pytest.raises(alm.AlmError, match=r"compressed, and would unpack to 20\.0 MB"):
+        safe_load(bomb)
+
+
+def test_numbers_that_are_declared_and_not_there_are_refused(tmp_path):
+    path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(5_000_000)}}, old=False)
+    short = repacked(path, lambda name, content: content[:40] if name.endswith("data/0") else content)
+    with pytest.raises(alm.AlmError, match=r"declare 20000000 bytes, and the file has|it is damaged"):
+        safe_load(short)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, old):
+    path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(1).expand(10**9)}}, old)
+    with pytest.raises(alm.AlmError, match=r"declares a tensor of shape \(1000000000,\) without its numbers"):
+        safe_load(path)
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(2, 2).to_sparse(), torch.zeros(3, device="meta")])
+def test_tensors_that_are_not_plain_numbers_are_refused(tmp_path, tensor):
+    path = save(tmp_path / "a.pth.tar", {"state_dict": [{"a": tensor}]}, old=False)
+    with pytest.raises(alm.AlmError, match="not plain numbers"):
+        safe_load(path)
+
+
+def test_a_tar_archive_is_refused(tmp_path):
+    import tarfile
+
+    path = tmp_path / "a.pth.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "storages")
+    with pytest.raises(alm.AlmError, match="it is a tar archive"):
+        safe_load(path)
+
+
+def test_shared_and_sliced_tensors_are_taken(tmp_path):
+    whole = torch.arange(10.0)
+    content = {"whole": whole, "part": whole[2:5], "turned": torch.ones(2, 3).T, "empty": torch.zeros(0)}
+    for old in (True, False):
+        read = safe_load(save(tmp_path / "a.pth.tar", content, old))
+        assert all(torch.equal(read[name], tensor) for name, tensor in content.items())
+
+
+def test_nothing_stays_allowed_whichever_thread_ends_first():
+    before = torch.serialization.get_safe_globals()
+    started, go_on = threading.Event(), threading.Event()
+
+    def first():
+        with numpy_scalar_allowed():
+            started.set()
+            go_on.wait(10)
+
+    def second():
+        with numpy_scalar_allowed():
+            pass
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    started.wait(10)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert set(torch.serialization.get_safe_globals()) == set(before)
+
+
+def test_what_others_allow_stays_allowed():
+    class Other:
+        pass
+
+    before = torch.serialization.get_safe_globals()
+    try:
+        with numpy_scalar_allowed():
+            torch.serialization.add_safe_globals([Other])
+        assert Other in torch.serialization.get_safe_globals()
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
