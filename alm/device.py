@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from alm.errors import AlmError
 
+CPU = torch.device("cpu")
 DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
 
 
@@ -41,14 +44,33 @@ def is_available(kind: str) -> bool:
     return backend is not None and backend.is_available()
 
 
+def is_accelerator(device: torch.device) -> bool:
+    """Whether a device works beside the CPU, which then waits wherever it asks for a value."""
+    return device.type != "cpu"
+
+
 def choose_precision(device: torch.device, amp: str) -> torch.dtype | None:
     """Return what `--amp` means on a device: autocast's type, or None for float32 throughout.
 
     `auto` is fp16 on an accelerator and off on the CPU.
     """
     if amp == "auto":
-        amp = "off" if device.type == "cpu" else "fp16"
+        amp = "fp16" if is_accelerator(device) else "off"
     return PRECISIONS.get(amp)
+
+
+def set_arithmetic(device: torch.device, precision: torch.dtype | None) -> str:
+    """Make float32 mean float32 and convolutions repeat themselves, as the published program does; return a
+    line that says what is set.
+    """
+    name = next((name for name, dtype in PRECISIONS.items() if dtype == precision), "float32")
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        return f"Precision: {name}; TF32 off, convolutions deterministic"
+    return f"Precision: {name}"
 
 
 def cpu_has_bfloat16() -> bool:
@@ -76,13 +98,13 @@ def has_fused_adam(device: torch.device) -> bool:
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given."""
-    if device.type != "cpu":
+    if is_accelerator(device):
         getattr(torch, device.type).synchronize()
 
 
 def device_name(device: torch.device) -> str:
     """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
-    if device.type != "cpu":
+    if is_accelerator(device):
         return getattr(torch, device.type).get_device_name()
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -96,7 +118,7 @@ def peak_memory(device: torch.device) -> int:
 
     Raises OSError where the system does not tell: for the CPU on others than Linux.
     """
-    if device.type != "cpu":
+    if is_accelerator(device):
         return getattr(torch, device.type).max_memory_allocated()
     status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would count the parent too
     peak = re.search(r"VmHWM:\s*(\d+) kB", status)
@@ -105,13 +127,27 @@ def peak_memory(device: torch.device) -> int:
     return int(peak[1]) * 1024
 
 
+@contextlib.contextmanager
+def memory_for(pictures: int) -> Iterator[None]:
+    """Turn a lack of memory within a step over so many pictures into an AlmError that says so."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            raise AlmError(
+                f"out of memory in a step over {pictures} pictures; lower --batch_size, "
+                "or use less for each with --amp bf16 or fp16"
+            ) from error
+        raise
+
+
 class Readback:
     """Values on their way from the device to the CPU: started now, read later, no stall between."""
 
     def __init__(self, values: Tensor):
         self._event = None
         self._values = values
-        if values.device.type != "cpu":
+        if is_accelerator(values.device):
             self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             self._values.copy_(values, non_blocking=True)
             self._event = getattr(torch, values.device.type).Event()

@@ -7,12 +7,15 @@ import re
 import subprocess
 import sys
 import types
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from utils.logger import METRICS, LogError, TrainingLog
+from utils.errors import LogError
+from utils.log_sinks import METRICS
+from utils.logger import TrainingLog
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}"
@@ -27,17 +30,17 @@ def events(path):
 def test_iteration_line_is_to_the_letter():
     stream = io.StringIO()
     with TrainingLog(stream=stream) as log:
-        log.iteration(0, 1, 3.3725974559783936, 9.209552076911972, rank=3)
+        log.iteration(1, 1, of=9, pictures=4, seconds=0.5, loss=3.3725974559783936, accu=0.5, rank=3)
     assert re.fullmatch(
-        rf"TCAPPDLL {TIME} - Epoch: 0 Iteration: 1  rank : 3  "
-        r"train\.loss : 3\.3725974559783936  train\.ips : 9\.209552076911972 imgs/s\n",
+        rf"TCAPPDLL {TIME} - Epoch: 1 Iteration: 1  rank : 3  "
+        r"train\.loss : 3\.3725974559783936  train\.ips : 8\.0 imgs/s\n",
         stream.getvalue(),
     )
 
 
 def test_numpy_scalars_are_printed_as_plain_numbers():
     stream = io.StringIO()
-    TrainingLog(stream=stream).iteration(0, 0, np.float64(0.5), np.float32(2))
+    TrainingLog(stream=stream).iteration(0, 1, 9, 4, np.float64(2), np.float64(0.5), 0.5)
     assert "train.loss : 0.5  train.ips : 2.0 imgs/s" in stream.getvalue()
 
 
@@ -46,10 +49,10 @@ def test_stream_and_file_get_the_same_lines_at_once(tmp_path):
     with TrainingLog(path, stream=stream) as log:
         log.line("学习 = \t")
         log.line()
-        log.iteration(2, 7, math.nan, math.inf)
+        log.iteration(2, 7, 9, 4, 0.5, math.nan, 0.5)
         assert path.read_text(encoding="utf-8") == stream.getvalue()
     assert stream.getvalue().startswith("学习 = \t\n\nTCAPPDLL ")
-    assert stream.getvalue().endswith("train.loss : nan  train.ips : inf imgs/s\n")
+    assert stream.getvalue().endswith("train.loss : nan  train.ips : 8.0 imgs/s\n")
 
 
 def test_standard_output_is_the_default_stream(capsys):
@@ -97,23 +100,21 @@ def test_json_stream_declares_every_metric_first(tmp_path):
 
 def test_json_events_are_to_the_letter(tmp_path):
     with TrainingLog(stream=io.StringIO(), json_path=tmp_path / "log.json") as log:
-        log.iteration(0, 1, 3.3725974559783936, 9.209552076911972)
+        log.iteration(0, 1, 9, 4, 0.5, 3.3725974559783936, 0.5)
         log.evaluation(0, {"ma": 0.5, "f1": math.nan})
         training, evaluation = events(tmp_path / "log.json")[len(METRICS) :]  # flushed before closing
     assert list(training) == ["timestamp", "datetime", "elapsedtime", "type", "step", "data"]
     assert all(isinstance(training[key], str) for key in ("timestamp", "elapsedtime", "datetime"))
     assert re.fullmatch(TIME, training["datetime"])
     assert (training["type"], training["step"]) == ("LOG", [0, 1])
-    assert training["data"] == (
-        "{'rank': '0', 'train.loss': '3.3725974559783936', 'train.ips': '9.209552076911972'}"
-    )
+    assert training["data"] == ("{'rank': '0', 'train.loss': '3.3725974559783936', 'train.ips': '8.0'}")
     assert (evaluation["type"], evaluation["step"]) == ("LOG", [0])
     assert evaluation["data"] == "{'val.ma': '0.5', 'val.f1': 'nan'}"
 
 
 def test_elapsed_time_starts_at_zero_and_grows(tmp_path):
     with TrainingLog(stream=io.StringIO(), json_path=tmp_path / "log.json") as log:
-        log.iteration(0, 0, 1.0, 1.0)
+        log.iteration(0, 0, 9, 4, 0.5, 1.0, 1.0)
     elapsed = [float(event["elapsedtime"]) for event in events(tmp_path / "log.json")]
     assert elapsed == sorted(elapsed)
     assert 0 <= elapsed[0] < 60
@@ -125,35 +126,100 @@ def test_evaluation_prints_nothing():
     assert stream.getvalue() == ""
 
 
-def test_every_iteration_and_evaluation_is_a_scalar(tmp_path, monkeypatch):
+@pytest.fixture
+def tensorboard(monkeypatch):
+    """Stand in for TensorBoard's writer; return what is written."""
     written = []
 
     class Writer:
         def __init__(self, folder):
-            assert folder == str(tmp_path)
+            written.append(("opened", folder))
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *exception):
+        def close(self):
             written.append("closed")
 
         def add_scalar(self, *scalar):
             written.append(scalar)
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
-    with TrainingLog(stream=io.StringIO(), tensorboard_dir=tmp_path) as log:
-        log.iteration(0, 0, 3.0, 8.0)
-        log.evaluation(0, {"ma": 0.5})
-        log.iteration(1, 0, 2.0, 9.0)
-    assert written == [
-        ("train/loss", 3.0, 0),
-        ("train/ips", 8.0, 0),
-        ("val/ma", 0.5, 0),
-        ("train/loss", 2.0, 1),
-        ("train/ips", 9.0, 1),
+    return written
+
+
+@pytest.mark.parametrize("first", [0, 500])
+def test_every_iteration_and_evaluation_is_a_scalar(tmp_path, tensorboard, first):
+    """A run that goes on counts its iterations on."""
+    with TrainingLog(stream=io.StringIO(), tensorboard_dir=tmp_path, first_iteration=first) as log:
+        log.iteration(0, 0, 1, 4, 0.5, 3.0, 0.5)
+        log.evaluation(1, {"ma": 0.5})
+        log.iteration(1, 0, 1, 4, 0.25, 2.0, 0.5)
+    assert tensorboard == [
+        ("opened", str(tmp_path)),
+        ("train/loss", 3.0, first),
+        ("train/ips", 8.0, first),
+        ("val/ma", 0.5, 1),
+        ("train/loss", 2.0, first + 1),
+        ("train/ips", 16.0, first + 1),
         "closed",
     ]
+
+
+def test_progress_lines_come_every_print_freq_with_running_means():
+    stream = io.StringIO()
+    log = TrainingLog(stream=stream, print_freq=2)
+    for epoch in (3, 4):
+        log.learning_rate(0.1)
+        for i, loss in enumerate((3.0, 2.0, 1.0)):
+            log.iteration(epoch, i, of=3, pictures=4, seconds=1.0 + i, loss=loss, accu=0.5)
+    for i, pictures in enumerate((64, 32)):
+        log.test(i, of=2, pictures=pictures, seconds=0.5, loss=1.0 + i, accu=0.9)
+    log.tested(0.93249)
+    log.stopped_early(7)
+    lines = [line for line in stream.getvalue().split("\n") if not line.startswith("TCAPPDLL")]
+    epoch = [
+        "",
+        "Learning Rate: 0.1",
+        "",
+        "Epoch: [3][0/3]\tTime 1.000 (1.000)\tLoss 3.0000 (3.0000)\tAccu 0.500 (0.500)",
+        "Epoch: [3][2/3]\tTime 3.000 (2.000)\tLoss 1.0000 (2.0000)\tAccu 0.500 (0.500)",
+    ]
+    assert lines == [
+        *epoch,
+        *(line.replace("Epoch: [3]", "Epoch: [4]") for line in epoch),
+        "Test: [0/2]\tTime 0.500 (0.500)\tLoss 1.0000 (1.0000)\tAccu 0.900 (0.900)",
+        " * Accu 0.932",
+        "",
+        "Early stopping at iteration 7",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("earlier", [None, "", "a whole line\n", "a torn li"])
+def test_a_run_that_fails_before_its_first_iteration_leaves_the_files_as_they_were(
+    tmp_path, tensorboard, earlier
+):
+    paths = {"path": tmp_path / "train.log", "json_path": tmp_path / "log.json"}
+    for path in paths.values():
+        if earlier is not None:
+            path.write_text(earlier, encoding="utf-8")
+    for error in (OSError, KeyboardInterrupt):
+        with (
+            suppress(error),
+            TrainingLog(**paths, stream=io.StringIO(), tensorboard_dir=tmp_path / "scalars") as log,
+        ):
+            log.line("options")
+            raise error
+    for path in paths.values():
+        assert (path.read_text(encoding="utf-8") if path.exists() else None) == earlier
+    assert tensorboard == []
+
+
+@pytest.mark.parametrize("event", ["iteration", "test"])
+def test_a_run_that_fails_later_keeps_its_log(tmp_path, event):
+    with suppress(OSError), TrainingLog(tmp_path / "train.log", stream=io.StringIO()) as log:
+        log.line("options")
+        getattr(log, event)(*([0] if event == "iteration" else []), 0, 1, 4, 0.5, 3.0, 0.5)
+        raise OSError
+    assert (tmp_path / "train.log").read_text(encoding="utf-8").startswith("options\n")
 
 
 def test_missing_tensorboard_is_said_before_any_file_is_made(tmp_path, monkeypatch):

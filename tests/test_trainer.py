@@ -1,90 +1,70 @@
-"""One epoch, one evaluation and the run, on a network small enough to know everything about."""
+"""One epoch and one evaluation: what the log is told, in time, whatever happens."""
 
 import copy
-import re
 
 import pytest
 import torch
-from torch import nn
+from tiny import CPU, Batches, Tiny, trainer_of
 
 import alm
-from alm.checkpoint import load_checkpoint
-from alm.device import gradient_scaler
-from alm.trainer import Run, Trainer, one_late
-
-CPU = torch.device("cpu")
+from alm import trainer as trainer_module
+from alm.trainer import NonFiniteLossError, Steps
 
 
-class Tiny(nn.Module):
-    """Two branches on the picture's mean colour."""
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that stands still until a test moves it."""
 
-    def __init__(self):
+    class Clock:
+        now = 100.0
+
+    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: Clock.now)
+    return Clock
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """Let the trainer take the CPU for an accelerator."""
+    monkeypatch.setattr(trainer_module, "is_accelerator", lambda device: True)
+
+
+class Slow(Batches):
+    """Batches of which number i takes i + 1 seconds."""
+
+    def __init__(self, clock):
         super().__init__()
-        torch.manual_seed(0)
-        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
-
-    def forward(self, images):
-        mean = images.mean((2, 3))
-        return self.first(mean), self.second(mean)
-
-    def folded(self):
-        return copy.deepcopy(self).eval()
-
-
-class Batches:
-    """Four batches of three pictures; labels follow from the colour, or, with `bad`, are all unknown."""
-
-    def __init__(self, sizes=(3, 3, 3, 3)):
-        generator = torch.Generator().manual_seed(1)
-        self.batches = []
-        for size in sizes:
-            images = torch.randint(0, 256, (size, 3, 8, 4), generator=generator, dtype=torch.uint8)
-            labels = (images.float().mean((2, 3))[:, :2] > 127).to(torch.uint8)
-            self.batches.append((images, labels, torch.zeros(size, dtype=torch.bool)))
-        self.asked = []
-
-    def __len__(self):
-        return len(self.batches)
+        self.clock = clock
 
     def epoch(self, epoch):
-        self.asked.append(epoch)
-        return iter(self.batches)
+        for number, batch in enumerate(self.batches):
+            self.clock.now += number + 1
+            yield batch
 
 
-class Lines:
-    """A log that remembers."""
+class Poisoned(Batches):
+    """Batches of which one turns the loss into NaN, or ends with an error."""
 
-    def __init__(self):
-        self.lines, self.losses = [], []
+    def __init__(self, trainer, at, error=None):
+        super().__init__()
+        self.trainer, self.at, self.error = trainer, at, error
 
-    def line(self, text=""):
-        self.lines.append(text)
-
-    def iteration(self, epoch, iteration, loss, ips):
-        assert ips > 0
-        self.losses.append((epoch, iteration, loss))
-        self.lines.append(f"loss {epoch} {iteration}")
-
-
-def trainer_of(precision=None, lr=0.1, print_freq=2):
-    model = Tiny()
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    criterion = alm.WeightedBCELoss([0.5, 0.5])
-    scaler = gradient_scaler(CPU, precision)
-    return Trainer(model, criterion, optimizer, scaler, CPU, precision, Lines(), print_freq)
+    def epoch(self, epoch):
+        for number, batch in enumerate(self.batches):
+            if number == self.at:
+                if self.error:
+                    raise self.error
+                with torch.no_grad():
+                    self.trainer.model.first.bias.fill_(torch.nan)
+            yield batch
 
 
-def test_epoch_logs_every_iteration_and_every_print_freq():
+def test_the_log_is_told_of_every_iteration():
     trainer = trainer_of()
-    trainer.train_epoch(Batches(), epoch=7)
-    assert [(epoch, iteration) for epoch, iteration, _ in trainer.log.losses] == [(7, i) for i in range(4)]
-    average = r"\d+\.\d{3} \(\d+\.\d{3}\)"
-    for lines, iteration in ((trainer.log.lines[1], 0), (trainer.log.lines[4], 2)):
-        loss = r"\d+\.\d{4} \(\d+\.\d{4}\)"
-        assert re.fullmatch(
-            rf"Epoch: \[7\]\[{iteration}/4\]\tTime {average}\tLoss {loss}\tAccu {average}", lines
-        )
-    assert len(trainer.log.lines) == 6
+    assert trainer.train_epoch(Batches((3, 3, 2)), epoch=7) == 3
+    told = trainer.log.of("iteration")
+    assert [values[:4] for values in told] == [[7, 0, 3, 3], [7, 1, 3, 3], [7, 2, 3, 2]]
+    assert all(seconds > 0 and 0 <= accu <= 1 for *_, seconds, _, accu in told)
+    assert {event for event, *_ in trainer.log.events} == {"iteration"}
 
 
 def test_losses_are_those_of_a_plain_loop():
@@ -92,29 +72,75 @@ def test_losses_are_those_of_a_plain_loop():
     trainer.train_epoch(Batches(), epoch=0)
     model, criterion = Tiny(), alm.WeightedBCELoss([0.5, 0.5])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for (images, labels, mirror), (_, _, logged) in zip(Batches().epoch(0), trainer.log.losses, strict=True):
-        loss = sum(criterion(p, labels) for p in model(alm.preprocess.preprocess(images, mirror)))
+    for (images, labels, mirror), (_, _, told) in zip(Batches().epoch(0), trainer.log.losses, strict=True):
+        loss = sum(criterion(p, labels) for p in model(alm.preprocess(images, mirror)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        assert logged == loss.item()
+        assert told == loss.item()
 
 
-@pytest.mark.parametrize(("max_iters", "expected", "early"), [(2, 2, True), (4, 4, False), (9, 4, False)])
+@pytest.mark.parametrize(("max_iters", "expected", "early"), [(2, 2, [[2]]), (4, 4, []), (9, 4, [])])
 def test_max_iters_stops_the_epoch_and_says_so(max_iters, expected, early):
     trainer = trainer_of()
-    trainer.train_epoch(Batches(), epoch=0, max_iters=max_iters)
+    assert trainer.train_epoch(Batches(), epoch=0, max_iters=max_iters) == expected
     assert len(trainer.log.losses) == expected
-    assert (trainer.log.lines[-1] == f"\nEarly stopping at iteration {max_iters}") is early
+    assert trainer.log.of("stopped_early") == early
+
+
+def test_each_iteration_has_its_own_time(clock):
+    trainer = trainer_of()
+    trainer.train_epoch(Slow(clock), epoch=0)
+    assert [seconds for *_, seconds, _, _ in trainer.log.of("iteration")] == [1, 2, 3, 4]
+    trainer.evaluate(Slow(clock))
+    assert [seconds for *_, seconds, _, _ in trainer.log.of("test")] == [1, 2, 3, 4]
+
+
+def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(monkeypatch):
+    """What an iteration was is told before the next batch is asked for, or one later."""
+    for late in (False, True):
+        monkeypatch.setattr(trainer_module, "is_accelerator", lambda device, late=late: late)
+        told = []
+        with Steps(CPU, lambda step, *_, told=told: told.append(step.iteration)) as steps:
+            for count in range(1, 4):
+                steps.taken(2, torch.tensor(1.0), torch.tensor(0.5))
+                assert told == list(range(count - late))
+        assert told == [0, 1, 2]
+
+
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+@pytest.mark.parametrize("error", [OSError("picture"), KeyboardInterrupt()])
+def test_the_last_step_is_told_whatever_comes_after_it(device, error, request):
+    if device == "accelerator":
+        request.getfixturevalue("accelerator")
+    trainer = trainer_of()
+    with pytest.raises(type(error)):
+        trainer.train_epoch(Poisoned(trainer, at=2, error=error), epoch=0)
+    assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1]
+
+
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_a_loss_that_is_not_finite_stops_the_run(device, at, request):
+    if device == "accelerator":
+        request.getfixturevalue("accelerator")
+    trainer = trainer_of()
+    with pytest.raises(
+        NonFiniteLossError, match=rf"the loss is nan at epoch 5 iteration {at}; .*--lr.*--amp"
+    ):
+        trainer.train_epoch(Poisoned(trainer, at), epoch=5)
+    told = [iteration for _, iteration, _ in trainer.log.losses]
+    underway = 1 if device == "accelerator" and at < 3 else 0  # given to it before the NaN was read
+    assert told == list(range(at + 1 + underway))
 
 
 def test_evaluation_is_the_metrics_of_the_vote():
     trainer, batches = trainer_of(), Batches(sizes=(3, 3, 1))
-    figures = trainer.evaluate(batches, 2)
+    figures = trainer.evaluate(batches)
     metrics = alm.AttributeMetrics(2)
     losses, right, count = 0.0, 0.0, 0
     for images, labels, mirror in batches.batches:
-        predictions = trainer.model(alm.preprocess.preprocess(images, mirror))
+        predictions = trainer.model(alm.preprocess(images, mirror))
         metrics.update(alm.vote(predictions), labels)
         losses += sum(trainer.criterion(p, labels) for p in predictions).item() * len(images)
         right += ((alm.vote(predictions) > 0) == labels.bool()).float().mean(1).sum().item()
@@ -123,28 +149,24 @@ def test_evaluation_is_the_metrics_of_the_vote():
     assert figures["ma"] == pytest.approx(expected["ma"], nan_ok=True)
     assert figures["loss"] == pytest.approx(losses / count)
     assert figures["accu"] == pytest.approx(right / count)
-    assert trainer.log.lines[0].startswith("Test: [0/3]\tTime ")
-    assert trainer.log.lines[-1] == f" * Accu {figures['accu']:.3f}"
+    assert [values[:3] for values in trainer.log.of("test")] == [[0, 3, 3], [1, 3, 3], [2, 3, 1]]
+    assert trainer.log.events[-1] == ("tested", figures["accu"])
 
 
-@pytest.mark.parametrize("count", [0, 1, 4])
-def test_an_iteration_is_read_when_the_next_one_is_under_way(count):
-    given = []
-
-    def steps():
-        for step in range(count):
-            given.append(step)
-            yield (step,)
-
-    read = [(step, len(given)) for (step,) in one_late(steps())]
-    assert read == [(step, min(step + 2, count)) for step in range(count)]
+def test_evaluation_of_nan_gives_no_figure():
+    trainer = trainer_of()
+    with torch.no_grad():
+        trainer.model.first.bias.fill_(torch.nan)
+    with pytest.raises(alm.AlmError, match="predictions of 12 of 12 pictures are NaN"):
+        trainer.evaluate(Batches())
+    assert trainer.log.of("tested") == []
 
 
 def test_compiled_network_trains_and_the_model_evaluates():
     trainer, sizes = trainer_of(), []
     trainer.compiled = lambda images: sizes.append(len(images)) or trainer.model(images)
     trainer.train_epoch(Batches(), epoch=0)
-    trainer.evaluate(Batches(), 2)
+    trainer.evaluate(Batches())
     assert sizes == [3, 3, 3, 3]
     plain = trainer_of()
     plain.train_epoch(Batches(), epoch=0)
@@ -152,56 +174,37 @@ def test_compiled_network_trains_and_the_model_evaluates():
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_half_precision_trains(precision):
+def test_half_precision_learns(precision):
     trainer = trainer_of(precision)
     before = copy.deepcopy(trainer.model.state_dict())
-    trainer.train_epoch(Batches(), epoch=0)
-    assert all(loss == loss for _, _, loss in trainer.log.losses)
+    for epoch in range(20):
+        trainer.train_epoch(Batches(), epoch)
+    losses = [loss for _, _, loss in trainer.log.losses]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
     assert any(not torch.equal(before[name], now) for name, now in trainer.model.state_dict().items())
 
 
-def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
-    def run(directory, epochs, start=0, trainer=None):
-        trainer = trainer or trainer_of()
-        directory.mkdir(exist_ok=True)
-        plan = Run(directory, epochs, lr=0.1, decay_epochs=(2, 3), start_epoch=start, save_freq=2, prefix="x")
-        plan.fit(trainer, Batches(), Batches(), 2, lambda epoch, figures: None)
-        return trainer
-
-    whole = run(tmp_path / "whole", 5)
-    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
-    assert names == ["best.pth.tar", "x_2.pth.tar", "x_4.pth.tar", "x_5.pth.tar"]
-    rates = [line.split()[-1] for line in whole.log.lines if "Learning Rate" in line]
-    assert rates == ["0.1", "0.1", repr(0.1 * 0.1), repr(0.1 * 0.1 * 0.1), repr(0.1 * 0.1 * 0.1)]
-
-    checkpoint = load_checkpoint(tmp_path / "whole" / "x_2.pth.tar")
-    assert checkpoint["epoch"] == 2
-    resumed = trainer_of()
-    resumed.model.load_state_dict(checkpoint["state_dict"])
-    resumed.optimizer.load_state_dict(checkpoint["optimizer"])
-    run(tmp_path / "resumed", 5, start=2, trainer=resumed)
-    assert resumed.log.losses == whole.log.losses[8:]
-
-
-def test_an_epoch_is_saved_before_its_figures_are_told(tmp_path):
-    def disk_is_full(epoch, figures):
-        raise OSError("no space left")
-
-    with pytest.raises(OSError, match="no space left"):
-        Run(tmp_path, 2, lr=0.1, save_freq=1).fit(trainer_of(), Batches(), Batches(), 2, disk_is_full)
-    assert load_checkpoint(tmp_path / "1.pth.tar")["epoch"] == 1
-
-
-def test_best_is_the_best_ma(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError(),
+              RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)  # fmt: skip
+def test_lack_of_memory_names_the_batch_size(error):
     trainer = trainer_of()
-    figures = iter([0.5, 0.7, 0.6, float("nan")])
-    monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": 0.25})
-    Run(tmp_path, epochs=4, lr=0.1).fit(trainer, Batches(), Batches(), 2, lambda *_: None)
-    best = load_checkpoint(tmp_path / "best.pth.tar")
-    assert (best["epoch"], best["best_ma"], best["best_accu"]) == (2, 0.7, 0.25)
-    assert load_checkpoint(tmp_path / "4.pth.tar")["best_ma"] == 0.7
+
+    def network(images):
+        raise error
+
+    trainer.compiled = network
+    with pytest.raises(alm.AlmError, match=r"out of memory in a step over 3 pictures; lower --batch_size"):
+        trainer.train_epoch(Batches(), epoch=0)
 
 
-def test_run_without_evaluation_saves_no_best(tmp_path):
-    Run(tmp_path, epochs=1, lr=0.1).fit(trainer_of(), Batches(), None, 2, lambda *_: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["1.pth.tar"]
+def test_other_errors_of_a_step_are_what_they_are():
+    trainer = trainer_of()
+
+    def network(images):
+        raise RuntimeError("shapes do not match")
+
+    trainer.compiled = network
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        trainer.train_epoch(Batches(), epoch=0)

@@ -1,0 +1,148 @@
+"""A run: its epochs, the learning rate of each, what is saved when, and its state."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alm.checkpoint import OWN_FORMAT, all_finite, save_checkpoint
+from alm.errors import AlmError
+from alm.trainer import Loader, Trainer
+
+BEST = "best.pth.tar"
+
+
+@dataclass
+class Run:
+    """A training run, from its first epoch or from a checkpoint on.
+
+    Attributes:
+        epochs: train until so many are done.
+        lr, decay_epochs: the rate, times 0.1 from each of these epochs on, counted from 0.
+        max_iters: end each epoch after so many iterations.
+        save_freq: save every so many epochs, besides the last.
+        identity: what a checkpoint says of its model and options.
+        epoch, iterations: how much is done.
+        best_ma, best_accu: the best figures of any evaluation so far.
+    """
+
+    trainer: Trainer
+    directory: Path
+    epochs: int
+    lr: float
+    decay_epochs: tuple[int, ...] = ()
+    max_iters: int | None = None
+    save_freq: int = 10
+    prefix: str = ""
+    identity: dict = field(default_factory=dict)
+    epoch: int = 0
+    iterations: int = 0
+    best_ma: float = -math.inf
+    best_accu: float = 0.0
+
+    def fit(
+        self,
+        train_loader: Loader,
+        val_loader: Loader | None = None,
+        evaluated: Callable[[int, dict], None] = lambda epoch, figures: None,
+    ) -> None:
+        """Train until `epochs` are done, evaluating after each where there is a list to.
+
+        `evaluated(epoch, figures)` is told each evaluation's figures, `epoch` counting those done. The last
+        epoch and every `save_freq`-th are saved as `[<prefix>_]<epoch>.pth.tar` when they are trained, and
+        any other one that cannot be evaluated; the best mA as `best.pth.tar`. Raises NonFiniteLossError.
+        """
+        while self.epoch < self.epochs:
+            self._set_learning_rate()
+            self.iterations += self.trainer.train_epoch(train_loader, self.epoch, self.max_iters)
+            self.epoch += 1
+            due = self.epoch % self.save_freq == 0 or self.epoch == self.epochs
+            if due:
+                self._save(self._name)
+            if val_loader is None:
+                continue
+            try:
+                figures = self.trainer.evaluate(val_loader)
+            except BaseException:  # a damaged picture of the evaluation list must not cost the epoch
+                if not due:
+                    self._save(self._name)
+                raise
+            self._remember(figures, due)
+            evaluated(self.epoch, figures)
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint holds: all that going on with the run depends on."""
+        return self.identity | {
+            "format": OWN_FORMAT,
+            "epoch": self.epoch,
+            "iterations": self.iterations,
+            "best_ma": self.best_ma,
+            "best_accu": self.best_accu,
+            "state_dict": self.trainer.model.state_dict(),
+            "optimizer": self.trainer.optimizer.state_dict(),
+            "scaler": self.trainer.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, checkpoint: Mapping) -> None:
+        """Go on from a checkpoint whose weights the model has already, ours or a published one.
+
+        Raises AlmError where its optimizer's state is of another model.
+        """
+        self.epoch = checkpoint["epoch"]
+        self.iterations = checkpoint.get("iterations", 0)
+        self.best_ma = checkpoint.get("best_ma", -math.inf)
+        self.best_accu = float(checkpoint["best_accu"])
+        if "optimizer" in checkpoint:
+            self._restore_optimizer(checkpoint["optimizer"])
+        if self.trainer.scaler.is_enabled() and checkpoint.get("scaler"):
+            self.trainer.scaler.load_state_dict(checkpoint["scaler"])
+
+    def _restore_optimizer(self, saved: Mapping) -> None:
+        """Restore the moments. The options of this run stay, and what its device can do (`fused`)."""
+        optimizer = self.trainer.optimizer
+        current = optimizer.state_dict()
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        try:
+            for index, values in saved["state"].items():
+                for tensor in values.values():
+                    if tensor is not None and tensor.dim() and tensor.shape != parameters[index].shape:
+                        raise ValueError(f"state {index} has the shape {tuple(tensor.shape)}")
+            optimizer.load_state_dict({"state": saved["state"], "param_groups": current["param_groups"]})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise AlmError(
+                f"the optimizer's state in the checkpoint is of another model ({error})"
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return f"{self.prefix}_{self.epoch}.pth.tar" if self.prefix else f"{self.epoch}.pth.tar"
+
+    def _set_learning_rate(self) -> None:
+        lr = self.lr
+        for decay in self.decay_epochs:
+            if self.epoch >= decay:
+                lr *= 0.1
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = lr
+        self.trainer.log.learning_rate(lr)
+
+    def _remember(self, figures: Mapping, due: bool) -> None:
+        """Keep the best figures, and save what they are of."""
+        before = self.best_ma, self.best_accu
+        improved = figures["ma"] > self.best_ma  # a NaN is not larger
+        self.best_ma = figures["ma"] if improved else self.best_ma
+        self.best_accu = max(self.best_accu, figures["accu"])
+        if improved:
+            self._save(BEST)
+        if due and before != (self.best_ma, self.best_accu):
+            self._save(self._name)  # once more: who goes on from it goes on with the best so far
+
+    def _save(self, name: str) -> None:
+        """Save the run. Raises AlmError, and saves nothing, where a weight is not finite."""
+        state = self.state_dict()
+        if not all_finite(state["state_dict"]):
+            raise AlmError(
+                f"the weights are not finite after epoch {self.epoch}, so they are not saved; start again "
+                "from the last checkpoint, with a lower --lr or with --amp off"
+            )
+        save_checkpoint(self.directory / name, state)

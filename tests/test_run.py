@@ -1,0 +1,187 @@
+"""A run: what is saved when, what it goes on from, and that nothing worth keeping is lost."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from tiny import Batches, trainer_of
+
+import alm
+from alm.checkpoint import OWN_FORMAT
+from alm.run import Run
+from alm.trainer import NonFiniteLossError, Trainer
+
+IDENTITY = {"identity": "a name"}
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def run_of(directory, epochs, trainer=None, **options):
+    directory.mkdir(exist_ok=True)
+    return Run(trainer or trainer_of(), directory, epochs, lr=0.1, **options)
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def figures_of(monkeypatch, *mas, accu=0.25):
+    """Let evaluations give these mA."""
+    figures = iter(mas)
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": accu})
+
+
+def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
+    whole = run_of(tmp_path / "whole", 5, decay_epochs=(2, 3), save_freq=2, prefix="x", identity=IDENTITY)
+    whole.fit(Batches(), Batches())
+    assert names(tmp_path / "whole") == ["best.pth.tar", "x_2.pth.tar", "x_4.pth.tar", "x_5.pth.tar"]
+    rates = [rate for (rate,) in whole.trainer.log.of("learning_rate")]
+    assert rates == [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1 * 0.1, 0.1 * 0.1 * 0.1]
+
+    checkpoint = load(tmp_path / "whole" / "x_2.pth.tar")
+    assert (checkpoint["epoch"], checkpoint["iterations"]) == (2, 8)
+    assert (checkpoint["format"], checkpoint["identity"]) == (OWN_FORMAT, "a name")
+    resumed = run_of(tmp_path / "resumed", 5, decay_epochs=(2, 3))
+    resumed.trainer.model.load_state_dict(checkpoint["state_dict"])
+    resumed.load_state_dict(checkpoint)
+    resumed.fit(Batches(), Batches())
+    assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
+    assert resumed.iterations == whole.iterations == 20
+    assert (resumed.best_ma, resumed.best_accu) == (whole.best_ma, whole.best_accu)
+
+
+def test_options_of_the_optimizer_are_the_runs_not_the_checkpoints(tmp_path):
+    """Moments come back; weight decay, momentum, and what the device can do (fused) do not."""
+    first = trainer_of()
+    first.optimizer = torch.optim.Adam(first.model.parameters(), weight_decay=5e-4, fused=True)
+    run = run_of(tmp_path, 1, first)
+    run.fit(Batches())
+    second = trainer_of()
+    second.optimizer = torch.optim.Adam(second.model.parameters(), weight_decay=0.05, fused=False)
+    resumed = run_of(tmp_path, 2, second)
+    resumed.load_state_dict(load(tmp_path / "1.pth.tar"))
+    (group,) = second.optimizer.param_groups
+    assert (group["weight_decay"], group["fused"]) == (0.05, False)
+    for ours, theirs in zip(second.model.parameters(), first.model.parameters(), strict=True):
+        assert torch.equal(second.optimizer.state[ours]["exp_avg"], first.optimizer.state[theirs]["exp_avg"])
+        assert second.optimizer.state[ours]["step"] == 4
+    resumed.fit(Batches())
+
+
+def test_state_of_another_optimizer_is_refused(tmp_path):
+    run = run_of(tmp_path, 1)
+    state = run.state_dict()
+    state["optimizer"]["state"] = {0: {"momentum_buffer": torch.zeros(7)}}
+    with pytest.raises(alm.AlmError, match=r"of another model \(state 0 has the shape \(7,\)\)"):
+        run.load_state_dict(state)
+    state["optimizer"] = {"state": {99: {"momentum_buffer": torch.zeros(7)}}}
+    with pytest.raises(alm.AlmError, match="of another model"):
+        run.load_state_dict(state)
+
+
+def test_an_epoch_is_saved_before_its_figures_are_told(tmp_path):
+    def disk_is_full(epoch, figures):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        run_of(tmp_path, 2, save_freq=1).fit(Batches(), Batches(), disk_is_full)
+    assert load(tmp_path / "1.pth.tar")["epoch"] == 1
+
+
+@pytest.mark.parametrize("save_freq", [1, 10])
+@pytest.mark.parametrize("error", [alm.AlmError("cannot read picture"), KeyboardInterrupt()])
+def test_an_epoch_outlives_its_evaluation(tmp_path, monkeypatch, save_freq, error):
+    """Whether it was to be saved or not: a damaged picture of the other list must not cost the training."""
+
+    def evaluate(*_):
+        raise error
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    run = run_of(tmp_path, 30, save_freq=save_freq)
+    with pytest.raises(type(error)):
+        run.fit(Batches(), Batches())
+    assert names(tmp_path) == ["1.pth.tar"]
+    assert load(tmp_path / "1.pth.tar")["state_dict"].keys() == run.trainer.model.state_dict().keys()
+
+
+def test_best_is_the_best_ma(tmp_path, monkeypatch):
+    figures_of(monkeypatch, 0.5, 0.7, 0.6, float("nan"))
+    run_of(tmp_path, 4).fit(Batches(), Batches())
+    best = load(tmp_path / "best.pth.tar")
+    assert (best["epoch"], best["best_ma"], best["best_accu"]) == (2, 0.7, 0.25)
+    assert load(tmp_path / "4.pth.tar")["best_ma"] == 0.7
+
+
+def test_who_goes_on_goes_on_with_the_best_so_far(tmp_path, monkeypatch):
+    figures_of(monkeypatch, 0.5, 0.7, 0.6)
+    run_of(tmp_path, 3, save_freq=1).fit(Batches(), Batches())
+    assert [load(tmp_path / f"{epoch}.pth.tar")["best_ma"] for epoch in (1, 2, 3)] == [0.5, 0.7, 0.7]
+
+
+def test_evaluations_are_told_with_the_epochs_done(tmp_path):
+    told = []
+    run_of(tmp_path, 2).fit(
+        Batches(), Batches(), lambda epoch, figures: told.append((epoch, "ma" in figures))
+    )
+    assert told == [(1, True), (2, True)]
+
+
+def test_run_without_evaluation_saves_no_best(tmp_path):
+    run_of(tmp_path, 1).fit(Batches())
+    assert names(tmp_path) == ["1.pth.tar"]
+
+
+class SpoiledAfter(Batches):
+    """Batches after whose first epochs a weight becomes NaN, before or at the end of the epoch."""
+
+    def __init__(self, model, good_epochs, at_end):
+        super().__init__()
+        self.model, self.good_epochs, self.at_end = model, good_epochs, at_end
+
+    def epoch(self, epoch):
+        spoils = epoch >= self.good_epochs
+        if spoils and not self.at_end:
+            self.spoil()
+        yield from self.batches
+        if spoils and self.at_end:  # a gradient that overflowed in the last step
+            self.spoil()
+
+    def spoil(self):
+        with torch.no_grad():
+            self.model.second.weight[0, 0] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("at_end", "error", "message"),
+    [
+        (False, NonFiniteLossError, "the loss is nan at epoch 2"),
+        (True, alm.AlmError, "not finite after epoch 3"),
+    ],
+)
+def test_weights_that_are_not_finite_write_over_nothing(tmp_path, at_end, error, message):
+    run = run_of(tmp_path, 9, save_freq=1)
+    data = SpoiledAfter(run.trainer.model, 2, at_end)
+    with pytest.raises(error, match=message):
+        run.fit(data, Batches())
+    assert set(names(tmp_path)) == {"1.pth.tar", "2.pth.tar", "best.pth.tar"}
+    assert all(tensor.isfinite().all() for tensor in load(tmp_path / "best.pth.tar")["state_dict"].values())
+
+
+def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):
+    run = run_of(tmp_path, 60)
+    run.load_state_dict({"epoch": 40, "best_accu": torch.tensor(0.875), "state_dict": {}})
+    assert (run.epoch, run.iterations, run.best_accu) == (40, 0, 0.875)
+
+
+def test_the_state_is_a_copy_of_nothing_else(tmp_path):
+    """Loading one's own state changes nothing."""
+    run = run_of(tmp_path, 1)
+    run.fit(Batches())
+    before = copy.deepcopy(run.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.load_state_dict(before)
+    assert str(run.state_dict()) == str(before)

@@ -1,0 +1,72 @@
+"""A network, batches and a log small enough to know everything about; for the tests of trainer and run."""
+
+import copy
+
+import torch
+from torch import nn
+
+import alm
+from alm.device import gradient_scaler
+from alm.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+class Tiny(nn.Module):
+    """Two branches on the picture's mean colour."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, images):
+        mean = images.mean((2, 3))
+        return self.first(mean), self.second(mean)
+
+    def folded(self):
+        return copy.deepcopy(self).eval()
+
+
+class Batches:
+    """Four batches of three pictures, whose labels follow from the colour."""
+
+    num_attributes = 2
+
+    def __init__(self, sizes=(3, 3, 3, 3)):
+        generator = torch.Generator().manual_seed(1)
+        self.batches = []
+        for size in sizes:
+            images = torch.randint(0, 256, (size, 3, 8, 4), generator=generator, dtype=torch.uint8)
+            labels = (images.float().mean((2, 3))[:, :2] > 127).to(torch.uint8)
+            self.batches.append((images, labels, torch.zeros(size, dtype=torch.bool)))
+
+    def __len__(self):
+        return len(self.batches)
+
+    def epoch(self, epoch):
+        return iter(self.batches)
+
+
+class Told:
+    """A log that remembers what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def __getattr__(self, name):
+        return lambda *values: self.events.append((name, *values))
+
+    def of(self, name):
+        return [values for event, *values in self.events if event == name]
+
+    @property
+    def losses(self):
+        return [(epoch, iteration, loss) for epoch, iteration, *_, loss, _ in self.of("iteration")]
+
+
+def trainer_of(precision=None, lr=0.1, model=None):
+    model = model or Tiny()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
+    return Trainer(model, criterion, optimizer, scaler, CPU, precision, Told())

@@ -1,0 +1,121 @@
+"""Files that a run's log goes to: lines for people, JSON events for machines, scalars for TensorBoard."""
+
+import os
+import time
+from pathlib import Path
+
+from utils import log_text
+from utils.errors import LogError
+
+# What the JSON stream declares before its first event: metric -> (unit, goal, stage).
+METRICS = {
+    "train.loss": ("", "MINIMIZE", "TRAIN"),
+    "train.ips": ("imgs/s", "MAXIMIZE", "TRAIN"),
+    "val.loss": ("", "MINIMIZE", "VAL"),
+    "val.accu": ("", "MAXIMIZE", "VAL"),
+    "val.ma": ("", "MAXIMIZE", "VAL"),
+    "val.accuracy": ("", "MAXIMIZE", "VAL"),
+    "val.precision": ("", "MAXIMIZE", "VAL"),
+    "val.recall": ("", "MAXIMIZE", "VAL"),
+    "val.f1": ("", "MAXIMIZE", "VAL"),
+}
+
+
+class LineFile:
+    """A UTF-8 file that grows line by line; whatever it holds already stays."""
+
+    def __init__(self, path: str | Path):
+        self._path = Path(path)
+        self._is_new = not self._path.exists()
+        try:
+            self._file = open(path, "ab+")  # noqa: SIM115, closed by __exit__
+            self._size = self._file.seek(0, os.SEEK_END)
+            if self._is_torn():
+                self._file.write(b"\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise LogError(
+                f"cannot write the log {path}: {reason}; name a file that can be written"
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._file.close()
+
+    def write(self, text: str) -> None:
+        """Write one line, at once."""
+        # A picture's name that is not valid Unicode must not end a training run.
+        self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
+        self._file.flush()
+
+    def undo(self) -> None:
+        """Leave the file as it was before, or not at all."""
+        self._file.truncate(self._size)
+        if self._is_new:
+            self._path.unlink(missing_ok=True)
+
+    def _is_torn(self) -> bool:
+        """Tell whether an interrupted run left the last line without its end."""
+        if self._size == 0:
+            return False
+        self._file.seek(-1, os.SEEK_END)
+        return self._file.read(1) != b"\n"
+
+
+class EventStream(LineFile):
+    """The JSON stream: an event a line, the METADATA of all metrics first."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        self._start = time.monotonic()
+        for metric, (unit, goal, stage) in METRICS.items():
+            timestamp, date, elapsed = self._now()
+            metadata = {"unit": unit, "GOAL": goal, "STAGE": stage}
+            times = {"timestamp": timestamp, "elapsedtime": elapsed, "datetime": date}
+            self.write(log_text.event(**times, type="METADATA", metric=metric, metadata=metadata))
+
+    def log(self, step: list[int], values: dict[str, float]) -> None:
+        """Write one LOG event: `step` is [epoch, iteration] or [epoch], `values` name -> number."""
+        timestamp, date, elapsed = self._now()
+        # Readers outside this project expect a string that holds a dict of strings.
+        data = str({name: str(value) for name, value in values.items()})
+        times = {"timestamp": timestamp, "datetime": date, "elapsedtime": elapsed}
+        self.write(log_text.event(**times, type="LOG", step=step, data=data))
+
+    def _now(self) -> tuple[str, str, str]:
+        """Return the time as seconds since 1970, as a local date, and as seconds since the start."""
+        now = time.time()
+        return str(now), log_text.local_time(now), str(round(time.monotonic() - self._start, 3))
+
+
+class Scalars:
+    """TensorBoard's scalars; its files are made when there is something to write."""
+
+    def __init__(self, folder: str | Path):
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # an extra, and slow to import
+        except ImportError as error:
+            raise LogError(
+                "TensorBoard scalars need the extra 'tensorboard': pip install tensorboard"
+            ) from error
+        self._folder, self._writer_class, self._writer = folder, SummaryWriter, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, metrics: dict[str, float], step: int) -> None:
+        """Write one point of each metric's curve."""
+        if self._writer is None:
+            try:
+                self._writer = self._writer_class(str(self._folder))
+            except OSError as error:
+                reason = error.strerror or error
+                raise LogError(f"cannot write TensorBoard scalars to {self._folder}: {reason}") from error
+        for name, value in metrics.items():
+            self._writer.add_scalar(name.replace(".", "/"), value, step)  # train/loss: one group a stage
