@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from utils.dataset import MultiLabelDataset, PictureError
+from alm.pictures import PictureError
+from utils import loader as loader_module
+from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
 
 COUNT = 11
@@ -138,6 +141,68 @@ def test_a_break_leaves_nothing_for_the_next_epoch(workers):
     assert indices_of(loader.epoch(3)) == expected[3]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_epochs_at_once_do_not_meet(workers):
+    """Each image beside its own label, in its own epoch's order, also when one ends before the other."""
+    loader = Loader(Numbered(), 2, shuffle=True, workers=workers)
+    expected = [indices_of(Loader(Numbered(), 2, shuffle=True).epoch(epoch)) for epoch in range(3)]
+    first, second = loader.epoch(0), loader.epoch(1)
+    found = [indices_of([next(epoch) for _ in range(3)]) for epoch in (first, second)]
+    third = indices_of(loader.epoch(2))
+    rest = [indices_of(epoch) for epoch in (first, second)]
+    assert [[*start, *end] for start, end in zip(found, rest, strict=True)] == expected[:2]
+    assert third == expected[2]
+    assert len(loader._idle) == 3  # what one epoch has used is there for the next
+    indices_of(loader.epoch(0))
+    assert len(loader._idle) == 3
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+def test_labels_and_mirror_are_pinned_too(monkeypatch):
+    """What is not pinned is copied to an accelerator while the CPU waits."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: pinned.append(tensor.dtype) or tensor)
+    for pin_memory in (False, True):
+        pinned.clear()
+        loader = Loader(Numbered(3), 3)
+        loader.pin_memory = pin_memory
+        indices_of(loader.epoch(0))
+        assert pinned == ([torch.uint8, torch.bool] if pin_memory else [])
+
+
+BATCH_OF_32 = 32 * 256 * 128 * 3
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "left"),
+    [
+        (1 << 30, 4, 4),
+        (64 << 20, 4, 4),  # of Docker's 64 MB one loader takes half: 10 batches
+        (32 << 20, 4, 1),
+        (16 << 20, 4, 0),
+        (0, 1, 0),
+        (0, 0, 0),
+    ],
+)
+def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn, free, workers, left):
+    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    assert Loader(Numbered(100), 32, workers=workers).workers == left
+    assert 2 * (left * 2 + 2) * BATCH_OF_32 <= free or left == 0
+    messages = [str(warning.message) for warning in recwarn]
+    if left == workers:
+        assert messages == []
+    else:
+        (message,) = messages
+        assert f"{free / 1e6:.0f} MB free, room for {left} of {workers} processes" in message
+        assert "--shm-size" in message
+
+
+def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
+    assert Loader(Numbered(), 4, workers=3).workers == 3
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("cache", [False, True])
 def test_pictures_arrive_whole_and_in_channels_last_memory(root, workers, cache):
@@ -212,7 +277,8 @@ loader = Loader(MultiLabelDataset(sys.argv[2], sys.argv[2] + "/list.txt"), 2, wo
 list(loader.epoch(0))
 interrupts = []
 if sys.argv[3] == "finish":  # only now that the workers run, which would inherit the handler
-    signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupts.append(True))
 try:
     while not interrupts:
         for batch in loader.epoch(0):
@@ -223,9 +289,18 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-@pytest.mark.parametrize(("wish", "last_line"), [("stop", "interrupted"), ("finish", "6 batches")])
-def test_workers_leave_an_interrupt_to_the_main_process(root, wish, last_line):
+@pytest.mark.parametrize(
+    ("number", "wish", "last_line", "status"),
+    [
+        (signal.SIGINT, "stop", "interrupted", 0),
+        (signal.SIGINT, "finish", "6 batches", 0),
+        (signal.SIGTERM, "finish", "6 batches", 0),
+        (signal.SIGTERM, "stop", "", -signal.SIGTERM),
+    ],
+)
+def test_workers_leave_signals_to_the_main_process(root, number, wish, last_line, status):
     repository = str(Path(__file__).resolve().parents[1])
     process = subprocess.Popen(
         [sys.executable, "-c", READ_UNTIL_INTERRUPTED, repository, str(root), wish],
@@ -236,10 +311,10 @@ def test_workers_leave_an_interrupt_to_the_main_process(root, wish, last_line):
     )
     try:
         assert process.stdout.readline() == "reading\n"
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers as well
+        os.killpg(process.pid, number)  # as Ctrl-C and schedulers do: to the workers as well
         out, err = process.communicate(timeout=300)
     finally:
         process.kill()
-    assert out.endswith(f"{last_line}\n")
+    assert out.endswith(f"{last_line}\n") or not last_line
     assert err == ""
-    assert process.returncode == 0
+    assert process.returncode == status

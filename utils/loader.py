@@ -1,8 +1,13 @@
 """Loader: batches in an order that depends on (seed, epoch) alone, read ahead by worker processes."""
 
+import os
+import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from utils.dataset import MultiLabelDataset, PictureError
+from alm.pictures import HEIGHT, WIDTH, PictureError
+from utils.dataset import MultiLabelDataset
+
+READ_AHEAD = 2  # batches that each worker reads before they are asked for
+IN_USE = 2  # batches that have left the workers and still lie in shared memory
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps what processes share; a container's has 64 MB by default
 
 
 class Loader:
@@ -19,6 +29,8 @@ class Loader:
     With `shuffle` each epoch has its own order, otherwise the list's; with `mirror` a picture is mirrored
     with probability 0.5. Both are decided on the CPU from (seed, epoch, index) alone: number of workers,
     batch size (for mirroring) and global random state have no part in it. `seed` is not negative.
+
+    `workers` processes read ahead, fewer where shared memory has no room for more; a warning says so.
     """
 
     def __init__(
@@ -34,37 +46,37 @@ class Loader:
     ):
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.mirror, self.seed = shuffle, mirror, seed
-        self._plan: list[list[int]] = []  # the indices of each batch of this epoch, filled before it is read
-        self._reader = DataLoader(
-            Images(dataset),
-            batch_size=None,
-            sampler=self._plan,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=stay_silent,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # seeds the workers; without it the global generator would move on
-        )
+        self.workers = workers_with_room(workers, min(batch_size, len(dataset)))
+        self.pin_memory = pin_memory
+        self._idle: list[Reader] = []  # with their workers still there
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
+
+    @property
+    def num_attributes(self) -> int:
+        """K, the number of labels of each picture."""
+        return self.dataset.labels.shape[1]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield an epoch's batches from number `start` on, the last one maybe smaller.
 
         A batch is images, uint8 (B, 3, 256, 128) in channels_last memory, labels, uint8 (B, K), and mirror,
-        bool (B,). Raises PictureError where a picture cannot be read. A bar on a terminal shows the progress.
+        bool (B,), all three pinned where `pin_memory` says so. Raises PictureError where a picture cannot be
+        read, torch's RuntimeError where a worker dies. A bar on a terminal shows the progress.
         """
         order, mirror = self._decide(epoch)
         batches = order.split(self.batch_size)[start:]
-        self._plan[:] = [indices.tolist() for indices in batches]
         name = f"Epoch {epoch}" if self.shuffle else "Test"
-        bar = tqdm(self._reader, name, len(self), initial=start, leave=False, disable=None)
-        for indices, images in zip(batches, bar, strict=True):
-            if isinstance(images, PictureError):
-                # Anew: the local one, raised, and this frame would keep each other and the workers alive.
-                raise PictureError(*images.args)
-            yield images, self.dataset.labels[indices], mirror[indices]
+        reader = self._idle.pop() if self._idle else Reader(self.dataset, self.workers, self.pin_memory)
+        images = reader.read([indices.tolist() for indices in batches])
+        bar = tqdm(images, name, len(self), initial=start, leave=False, disable=None)
+        try:
+            for indices, pictures in zip(batches, bar, strict=True):
+                yield pictures, self._pinned(self.dataset.labels[indices]), self._pinned(mirror[indices])
+        finally:
+            bar.close()
+            self._idle.append(reader)
 
     def _decide(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Return an epoch's order, a permutation (N,), and by index whether to mirror, bool (N,)."""
@@ -74,6 +86,36 @@ class Loader:
         order = torch.randperm(count, generator=generator)
         mirror = torch.rand(count, generator=generator) < 0.5
         return order if self.shuffle else torch.arange(count), mirror & self.mirror
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self.pin_memory else tensor
+
+
+class Reader:
+    """Worker processes that read one epoch at a time."""
+
+    def __init__(self, dataset: MultiLabelDataset, workers: int, pin_memory: bool):
+        self._plan: list[list[int]] = []  # the indices of each batch of this epoch, filled before it is read
+        self._loader = DataLoader(
+            Images(dataset),
+            batch_size=None,
+            sampler=self._plan,
+            num_workers=workers,
+            prefetch_factor=READ_AHEAD if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=stand_apart,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # seeds the workers; without it the global generator would move on
+        )
+
+    def read(self, plan: list[list[int]]) -> Iterator[Tensor]:
+        """Yield the images of each batch of indices."""
+        self._plan[:] = plan
+        for images in self._loader:
+            if isinstance(images, PictureError):
+                # Anew: the local one, raised, and this frame would keep each other and the workers alive.
+                raise PictureError(*images.args)
+            yield images
 
 
 class Images(Dataset):
@@ -92,8 +134,29 @@ class Images(Dataset):
             return error
 
 
-def stay_silent(_worker: int) -> None:
-    """Leave Ctrl-C to the main process, which ends its workers; each would print a traceback otherwise."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def stand_apart(_worker: int) -> None:
+    """Leave signals to the process group (Ctrl-C, SIGTERM) to the main process, which ends its workers."""
+    with suppress(AttributeError):  # no such groups on Windows
+        os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no groups, or it came earlier
     # The thread that hands tensors over reports here, and only here, that the main process has hung up.
     sys.excepthook = lambda *_: None
+
+
+def workers_with_room(workers: int, batch_size: int) -> int:
+    """Return how many workers can read ahead within half of the shared memory that is free; warn where these
+    are fewer. The other half is for another loader, of the evaluation.
+    """
+    if workers == 0 or not SHARED_MEMORY.is_dir():
+        return workers
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    batches = free // 2 // (batch_size * HEIGHT * WIDTH * 3)
+    room = max((batches - IN_USE) // READ_AHEAD, 0)
+    if room >= workers:
+        return workers
+    warnings.warn(
+        f"shared memory has {free / 1e6:.0f} MB free, room for {room} of {workers} processes that read "
+        f"pictures (batch {batch_size}); in Docker, --shm-size=1g makes more",
+        stacklevel=3,
+    )
+    return room
