@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from run_scripts.command import clear_ending, new_parser, whole_number
 from utils.comparison import (
     ABSOLUTE_LIMIT,
     DIVERGENCE,
@@ -24,39 +25,48 @@ from utils.comparison import (
     Comparison,
     compare,
 )
+from utils.files import write_json
 from utils.log_reader import read_losses
-from utils.logger import LogError
-from utils.plots import PlotError, plot_losses
-from utils.run_directory import write_json
+from utils.plots import plot_losses
 
 PASS, FAIL, UNUSABLE = 0, 1, 2
 
 
 def main() -> int:
     """Read, compare, report; return the exit status."""
-    options = parse_options()
-    try:
+    with clear_ending(bad_input=UNUSABLE):
+        options = parse_options()
         comparisons = compare_logs(options)
         report(comparisons, options)
         write_results(comparisons, options)
-    except (LogError, PlotError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UNUSABLE
-    return PASS if all(decide(comparison, options) for comparison in comparisons) else FAIL
+        return PASS if all(decide(comparison, options) for comparison in comparisons) else FAIL
 
 
 def parse_options() -> argparse.Namespace:
     """Return the options; `options.compare` holds all logs, the reference first."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser()
+    options = parser.parse_args()
+    if options.compare is None:
+        options.compare = [options.cuda_log or "cuda.log", options.sdaa_log or "sdaa.log"]
+    elif options.sdaa_log or options.cuda_log:
+        parser.error("--compare names all logs; leave out --sdaa-log and --cuda-log")
+    elif len(options.compare) < 2:
+        parser.error("--compare needs at least two logs, the reference first")
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--sdaa-log", metavar="FILE", help="log of the run that is judged (default: sdaa.log)")
     add("--cuda-log", metavar="FILE", help="log of the run that it should agree with (default: cuda.log)")
     add("--compare", metavar="LOG", nargs="+",
         help="two logs or more instead of these: each is judged by the first")  # fmt: skip
-    add("--rank", metavar="N", type=int, default=0,
+    add("--rank", metavar="N", type=whole_number(0), default=0,
         help="process whose losses are compared, where several share a log (default: 0)")  # fmt: skip
+    add("--align_epochs", action="store_true",
+        help="count each log's epochs from its first one: some count from 1")  # fmt: skip
     add("--strict", action="store_true", help="let the strict rule decide, not the official one")
     add("--limit", metavar="X", type=float, default=MEAN_LIMIT,
         help=f"strict rule: largest mean of |s - c|/|c| (default: {MEAN_LIMIT})")  # fmt: skip
@@ -70,19 +80,13 @@ def parse_options() -> argparse.Namespace:
         help="picture of the curves (default: loss.jpg)",
     )
     add("--json", metavar="FILE", type=Path, help="write all figures and verdicts there, for machines")
-    options = parser.parse_args()
-    if options.compare is None:
-        options.compare = [options.cuda_log or "cuda.log", options.sdaa_log or "sdaa.log"]
-    elif options.sdaa_log or options.cuda_log:
-        parser.error("--compare names all logs; leave out --sdaa-log and --cuda-log")
-    elif len(options.compare) < 2:
-        parser.error("--compare needs at least two logs, the reference first")
-    return options
+    return parser
 
 
 def compare_logs(options: argparse.Namespace) -> list[Comparison]:
     """Read all logs and compare each later one with the first."""
-    reference, *candidates = [read_losses(path, options.rank) for path in options.compare]
+    logs = [read_losses(path, options.rank) for path in options.compare]
+    reference, *candidates = [log.from_epoch_0() for log in logs] if options.align_epochs else logs
     return [compare(candidate, reference) for candidate in candidates]
 
 
@@ -172,12 +176,7 @@ def write_results(comparisons: list[Comparison], options: argparse.Namespace) ->
             },
             "comparisons": [record(comparison, options) for comparison in comparisons],
         }
-        try:
-            write_json(options.json, content)
-        except OSError as error:
-            raise LogError(
-                f"cannot write {options.json}: {error.strerror}; name a file that can be written"
-            ) from error
+        write_json(options.json, content)
     plot_losses(comparisons, options.plot)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.signal import savgol_filter
 
 from utils.comparison import compare, relative_difference, smooth
+from utils.errors import LogError
 from utils.log_reader import LossLog, read_losses
-from utils.logger import LogError, TrainingLog
+from utils.logger import TrainingLog
 
 LOSSES = st.floats(1e-6, 1e6)
 PAIRS = st.lists(st.tuples(LOSSES, LOSSES), min_size=2, max_size=40)
@@ -51,7 +52,7 @@ def test_logs_written_and_read_back_give_the_figures_of_numpy(tmp_path_factory, 
         folder = tmp_path_factory.mktemp("run")
         with TrainingLog(folder / "train.log", stream=io.StringIO(), json_path=folder / "log.json") as log:
             for i, loss in enumerate(losses):
-                log.iteration(i // 7, i % 7, loss, 9.2)
+                log.iteration(i // 7, i % 7, 7, 4, 0.5, loss, 0.9)
         logs.append(read_losses(folder / name))
     figures = compare(*logs).figures
     s, c = np.array(pairs).T.copy()
@@ -179,3 +180,25 @@ def test_smoothing():
     np.testing.assert_array_equal(smooth(losses[:4]), losses[:4])
     losses[3] = math.nan
     np.testing.assert_array_equal(smooth(losses), losses)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_epochs_counted_from_1_are_a_hint(both):
+    """Never compared by guess: a later epoch of the same training looks the same."""
+    theirs, ours = log_of(falling(), "theirs.log"), log_of(falling())
+    from_1 = {(1, i): loss for (_, i), loss in theirs.losses.items()}
+    from_1 |= {(2, 0): 1.0} if both else {}
+    theirs = replace(theirs, losses=from_1)
+    with pytest.raises(LogError, match=r"theirs\.log counts epochs from 1, a\.log from 0; .*--align_epochs"):
+        compare(theirs, ours)
+    assert compare(theirs.from_epoch_0(), ours.from_epoch_0()).figures.mean_relative_error == 0
+    with pytest.raises(LogError, match="0 iterations in common"):
+        compare(replace(ours, losses={(5, 99): 1.0, (5, 100): 1.0}), theirs)
+
+
+def test_a_log_from_epoch_0_keeps_what_is_not_finite():
+    log = LossLog("a.log", "text", {(3, 0): 1.0, (4, 1): math.nan}, 0, ((4, 1), math.nan))
+    moved = log.from_epoch_0()
+    assert list(moved.losses) == [(0, 0), (1, 1)]
+    assert moved.first_nonfinite[0] == (1, 1)
+    assert log_of([1.0]).from_epoch_0().first_nonfinite is None

@@ -8,8 +8,9 @@ import tracemalloc
 
 import pytest
 
+from utils.errors import LogError
 from utils.log_reader import CHUNK_BYTES, read_losses
-from utils.logger import LogError, TrainingLog
+from utils.logger import TrainingLog
 
 
 def line(iteration, loss, epoch=0, rank=0):
@@ -57,7 +58,7 @@ def test_what_the_logger_writes_is_read_back(tmp_path):
         log.line("Number of model parameters: 15147120")
         for epoch in (0, 1):
             for iteration in (0, 1):
-                log.iteration(epoch, iteration, 0.1 + epoch + iteration / 3, 9.2)
+                log.iteration(epoch, iteration, 2, 4, 0.5, 0.1 + epoch + iteration / 3, 0.9)
             log.evaluation(epoch, {"ma": 0.8})
     expected = {(e, i): 0.1 + e + i / 3 for e in (0, 1) for i in (0, 1)}
     for name, form in (("train.log", "text"), ("log.json", "JSON")):
@@ -71,6 +72,47 @@ def test_published_logs(shared):
         found = read_losses(shared / "logs" / f"{device}.log")
         assert sorted(found.losses) == [(0, iteration) for iteration in range(100)]
         assert found.format == "text"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank: 0 train.loss : {} x : 9\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank:0  train.loss:{}  train.ips:9\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch : 0 Iteration : {}  rank :\t0  train.loss :   {}\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank : 0  train.loss_avg : {} \n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank : 0  train.loss_avg : 9.9  "
+        "train.loss : {}\n",
+        "Epoch: 0 |Iteration: {} |Loss: {}|lr: 0.1\n",
+        "Epoch: 0 | Iter {}/99 | loss: {}, accu: 0.5\r",
+        "Epoch: 0, Step: {}, rank: 0, Loss : {}\n",
+    ],
+)
+def test_logs_of_other_ports(read, form):
+    content = "".join("2024-07-31 warning\n" + form.format(i, loss) for (_, i), loss in THREE.items())
+    found = read(content)
+    assert (found.format, found.losses, found.repeated) == ("text", THREE, 0)
+    assert read((content * 2)[:-1]).losses == THREE
+    torn = form.format(2, 3.0)
+    assert read(form.format(0, 3.5) + torn[: torn.index("3.0") + 2]).losses == {(0, 0): 3.5}
+
+
+def test_epoch_lines_with_a_colon(read):
+    assert read("Epoch: [0][5/10] |Loss: 3.25|lr: 0.1\n").losses == {(0, 5): 3.25}
+
+
+def test_losses_of_an_evaluation_are_none_of_training(read):
+    with pytest.raises(LogError, match="no losses found"):
+        read("TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: 7  rank : 0  val.loss : 9.5 \n")
+
+
+def test_where_nothing_is_found_the_nearest_line_is_quoted(read):
+    with pytest.raises(LogError) as raised:
+        read("hello\nstep 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
+    message = str(raised.value)
+    assert "the nearest to one is the line 'step 5 train_loss=" in message
+    assert message.isprintable()
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize("as_object", [False, True])

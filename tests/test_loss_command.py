@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from run_scripts import loss
+from utils import plots
 from utils.comparison import compare
 from utils.log_reader import LossLog
 from utils.plots import PlotError, plot_losses
@@ -193,10 +194,10 @@ def test_usage_errors(run, arguments, reason):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--plot", "missing/loss.png"], "cannot write the plot missing/loss.png: "),
+        (["--plot", "missing/loss.png"], "missing/loss.png: No such file or directory"),
         (["--plot", "loss.xyz"], "cannot draw loss.xyz: choose a suffix of "),
         (["--plot", "loss"], "cannot draw loss: choose a suffix of "),
-        (["--json", "missing/figures.json"], "cannot write missing/figures.json: "),
+        (["--json", "missing/figures.json"], "missing/figures.json: No such file or directory"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_an_error_after_the_figures(run, arguments, reason):
@@ -241,3 +242,49 @@ def test_a_plot_error_leaves_no_file(tmp_path):
     with pytest.raises(PlotError):
         plot_losses([compare(log, log)], tmp_path / "loss.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["训练.log", "日志_$x$.log"])
+def test_paths_in_any_script_are_drawn_without_a_warning(run, name, caplog):
+    """In a font that has them, where one is installed; else spelt out."""
+    for path in (name, "cuda.log"):
+        write_log(path, FALLING)
+    status, _, errors = run("--sdaa-log", name)
+    assert (status, errors) == (0, "")
+    assert caplog.records == []
+
+
+def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
+    monkeypatch.setattr(plots, "_fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
+    assert plots._label(LossLog("训练$.log", "text", {}, 0, None)) == r"\u8bad练\$.log"
+
+
+@pytest.mark.parametrize("option", [(), ("--align_epochs",)])
+def test_epochs_counted_from_1(run, option):
+    write_log("cuda.log", FALLING)
+    write_log("sdaa.log", {(1, i): value for i, value in enumerate(FALLING)})
+    status, output, errors = run(*option)
+    if option:
+        assert (status, output.splitlines()[0], errors) == (0, "MeanRelativeError: 0.0", "")
+    else:
+        assert (status, output) == (2, "")
+        assert errors.startswith("error: sdaa.log counts epochs from 1, cuda.log from 0; ")
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "a closed pipe"])
+def test_output_that_nobody_can_read_is_no_traceback(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    command = f"{sys.executable} {COMMAND} --plot a.png"
+    redirected = (
+        f"{command} > /dev/full" if output == "/dev/full" else f"{command} | true; exit ${{PIPESTATUS[0]}}"
+    )
+    end = subprocess.run(["bash", "-c", redirected], capture_output=True, encoding="utf-8")
+    assert "Traceback" not in end.stderr
+    assert "Exception ignored" not in end.stderr
+    if output == "/dev/full":
+        assert (end.returncode, end.stderr) == (2, "error: No space left on device\n")
+    else:
+        assert (end.returncode, end.stderr) in ((141, ""), (0, ""))  # 0: written before the pipe was closed

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import savgol_filter
 
+from utils.errors import LogError
 from utils.log_reader import LossLog, Step
-from utils.logger import LogError
 
 # The official rule: one of the two is enough.
 RELATIVE_LIMIT = 0.05
@@ -89,6 +89,8 @@ def compare(candidate: LossLog, reference: LossLog) -> Comparison:
     """
     steps = sorted(candidate.losses.keys() & reference.losses.keys())
     if len(steps) < 2:
+        if hint := _epochs_counted_otherwise(candidate, reference):
+            raise LogError(hint)
         raise LogError(
             f"{candidate.path} ({_extent(candidate)}) and {reference.path} ({_extent(reference)}) have "
             f"{len(steps)} iterations in common, which is too few; give logs of the same training"
@@ -134,6 +136,17 @@ def _measure(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Figures:
 def _first_divergence(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Step | None:
     agrees = np.abs(s - c) <= DIVERGENCE * np.abs(c)  # False where either is NaN
     return None if agrees.all() else steps[np.argmin(agrees)]
+
+
+def _epochs_counted_otherwise(candidate: LossLog, reference: LossLog) -> str | None:
+    """Say so where the logs would have iterations in common if both began with the same epoch."""
+    if len(candidate.from_epoch_0().losses.keys() & reference.from_epoch_0().losses.keys()) < 2:
+        return None
+    (first, _), (other, _) = min(candidate.losses), min(reference.losses)
+    return (
+        f"{candidate.path} counts epochs from {first}, {reference.path} from {other}; if these are the same "
+        "epochs, count them from the first one of each log with --align_epochs"
+    )
 
 
 def _extent(log: LossLog) -> str:

@@ -7,31 +7,44 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from utils.logger import LogError
+from utils.errors import LogError
 
 CHUNK_BYTES = 1 << 20
 LONGEST_RECORD = 1 << 13  # bytes; one that is longer may be missed where two chunks meet
 
 # A loss must be followed by something: one that a crash cut short is no loss.
-# Each pattern starts with plain letters, which `re` finds fastest.
-_NUMBER = rb"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?)))"
-_TEXT_LINE = re.compile(
-    rb"TCAPPDLL \S+ \S+ - Epoch: (\d{1,9}) Iteration: (\d{1,9}) +rank : (\d{1,9}) +train\.loss : "
-    + _NUMBER
-    + rb"(?=\s)"
+# Each pattern starts with plain letters, which `re` finds fastest. Blanks are as every port has them, and
+# what separates a record's parts may be a bar or a comma.
+_DIGITS = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
+_NUMBER = rb"(" + _DIGITS + rb")(?=[\s|,;)\]])"
+_COLON, _GAP = rb"[ \t]*:[ \t]*", rb"[ \t|,;]+"
+_TEXT_HEAD = re.compile(
+    rb"Epoch[ \t]*:?[ \t]*(\d{1,9})" + _GAP + rb"(?:Iteration|Iter|Step)[ \t]*:?[ \t]*(\d{1,9})(?!\d)"
 )
+# The rest of a line, or of a torn one that another record follows.
+_TEXT_TAIL = re.compile(rb"[^\r\nET]*(?:(?!Epoch|TCAPPDLL)[ET][^\r\nET]*)*[\r\n]?")
+_TEXT_RANK = re.compile(rb"\brank" + _COLON + rb"(\d{1,9})")
+_TEXT_LOSSES = tuple(  # by preference: a line may have several
+    re.compile(name + _COLON) for name in (rb"\btrain\.loss", rb"\btrain\.loss_avg", rb"(?<![\w.])(?i:loss)")
+)
+_TEXT_NUMBER = re.compile(_NUMBER)
+LONGEST_TAIL = 400  # bytes
 _JSON_EVENT = re.compile(rb"TCAPPDLL \{[^{}\r\n]*\{[^{}\r\n]*\}[^{}\r\n]*\}")
-_EPOCH_LINE = re.compile(rb"Epoch: \[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\bLoss " + _NUMBER + rb" \(")
+_EPOCH_LINE = re.compile(rb"Epoch:? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\bLoss[ \t:]+" + _NUMBER)
 
 # Inside an event; its inner braces are those of `data`, either a string that holds a dict,
 # "{'train.loss': '3.5'}", or an object, {"train.loss": 3.5}.
 _STEP = re.compile(rb'"step": ?\[(\d{1,9}), ?(\d{1,9})\]')
 _RANK = re.compile(rb"""rank(?<=\Wrank)\\?['"]: ?\\?['"]?(\d{1,9})""")
-_LOSS = re.compile(rb"""train\.loss\\?['"]: ?\\?['"]?""" + _NUMBER)
+_LOSS = re.compile(rb"""train\.loss(?:_avg)?\\?['"]: ?\\?['"]?(""" + _DIGITS + rb")")
+
+_ANY_LOSS = re.compile(rb"(?i:loss)[^\r\n]*")
+QUOTED = 120  # characters of a line that is shown
 
 _COLOUR = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -60,13 +73,24 @@ class LossLog:
     repeated: int
     first_nonfinite: tuple[Step, float] | None
 
+    def from_epoch_0(self) -> "LossLog":
+        """Return the same log with its first epoch counted as 0."""
+        first, _ = min(self.losses)
+
+        def moved(step: Step) -> Step:
+            return step[0] - first, step[1]
+
+        losses = {moved(step): loss for step, loss in self.losses.items()}
+        nonfinite = self.first_nonfinite and (moved(self.first_nonfinite[0]), self.first_nonfinite[1])
+        return replace(self, losses=losses, first_nonfinite=nonfinite)
+
 
 def read_losses(path: str | Path, rank: int = 0) -> LossLog:
     """Read a training log, in a stream, and return its `LossLog`.
 
-    Understood are our text log, the JSON stream and, in a file without losses of single iterations, the
-    published `Epoch: [e][i/n] ... Loss v (avg)` lines, which name no rank. Everything else in the file
-    is passed over. The file may be UTF-8, UTF-16 with a byte order mark, or gzip of either.
+    Understood are our text log and those of other ports, the JSON stream and, in a file without losses of
+    single iterations, the published `Epoch: [e][i/n] ... Loss v (avg)` lines, which name no rank. Everything
+    else in the file is passed over. The file may be UTF-8, UTF-16 with a byte order mark, or gzip of either.
 
     Args:
         path: the log file.
@@ -79,7 +103,8 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
     lines = Counter()
     first_nonfinite = {}
     ranks = set()
-    for name, record_rank, step, loss in _records(_chunks(path)):
+    nearest: list[bytes] = []
+    for name, record_rank, step, loss in _records(_chunks(path), nearest):
         ranks.add(record_rank)
         if record_rank == rank or record_rank is None:
             losses[name][step] = loss
@@ -94,24 +119,25 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
         if losses[name]:
             repeated = lines[name] - len(losses[name])
             return LossLog(str(path), name, losses[name], repeated, first_nonfinite.get(name))
+    hint = f"; the nearest to one is the line {_quoted(nearest[0])}" if nearest else ""
     raise LogError(
-        f"{path}: no losses found, neither 'TCAPPDLL ... train.loss' nor 'Epoch: [e][i/n] ... Loss' lines; "
-        "give the log that the training printed"
+        f"{path}: no losses found, neither lines 'Epoch: e Iteration: i ... train.loss : v' nor "
+        f"'Epoch: [e][i/n] ... Loss v'{hint}; give the log that the training printed"
     )
 
 
-def _records(chunks: Iterable[bytes]) -> Iterator[tuple[str, int | None, Step, float]]:
-    """Yield (format, rank or None, (epoch, iteration), loss) for each loss in the byte chunks."""
+def _records(chunks: Iterable[bytes], nearest: list[bytes]) -> Iterator[tuple[str, int | None, Step, float]]:
+    """Yield (format, rank or None, (epoch, iteration), loss) for each loss in the byte chunks; put the first
+    line that speaks of a loss into `nearest`.
+    """
     rest = b""
-    for chunk in chunks:
+    for chunk in chain(chunks, [b""]):
         text = rest + chunk
         if b"\x1b" in text:
             text = _COLOUR.sub(b"", text)
         end = 0
-        for match in _TEXT_LINE.finditer(text):
-            end = match.end()
-            epoch, iteration, rank, loss = match.groups()
-            yield "text", int(rank), (int(epoch), int(iteration)), float(loss)
+        for end, rank, step, loss in _text_losses(text, is_last=not chunk):  # noqa: B007, used below
+            yield "text", rank, step, loss
         for match in _JSON_EVENT.finditer(text):
             end = max(end, match.end())
             yield from _json_losses(match[0])
@@ -119,8 +145,32 @@ def _records(chunks: Iterable[bytes]) -> Iterator[tuple[str, int | None, Step, f
             end = max(end, match.end())
             epoch, iteration, loss = match.groups()
             yield "Epoch", None, (int(epoch), int(iteration)), float(loss)
+        if not nearest and (match := _ANY_LOSS.search(text)):
+            start = max(text.rfind(b"\n", 0, match.start()) + 1, match.start() - QUOTED // 2)
+            nearest.append(text[start : match.end()])
         # What follows the last record may begin the next one; a file without line ends must not pile up here.
         rest = text[max(end, len(text) - LONGEST_RECORD) :]
+
+
+def _text_losses(text: bytes, is_last: bool) -> Iterator[tuple[int, int, Step, float]]:
+    """Yield (where it ends, rank, (epoch, iteration), loss) for each text record; none that may go on in the
+    text that follows, unless this is the last.
+    """
+    for head in _TEXT_HEAD.finditer(text):
+        tail = _TEXT_TAIL.match(text, head.end(), head.end() + LONGEST_TAIL)
+        if tail.end() == len(text) and not is_last:
+            return
+        name = next(filter(None, (pattern.search(tail[0]) for pattern in _TEXT_LOSSES)), None)
+        loss = name and _TEXT_NUMBER.match(tail[0], name.end())
+        if loss:
+            rank = _TEXT_RANK.search(tail[0])
+            yield tail.end(), int(rank[1]) if rank else 0, (int(head[1]), int(head[2])), float(loss[1])
+
+
+def _quoted(line: bytes) -> str:
+    """Return a line as it can be shown: cut, and without characters that a terminal would obey."""
+    text = line.decode("utf-8", errors="backslashreplace").strip()
+    return repr(text if len(text) <= QUOTED else f"{text[:QUOTED]}...")
 
 
 def _json_losses(event: bytes) -> Iterator[tuple[str, int | None, Step, float]]:
