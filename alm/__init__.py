@@ -1,8 +1,26 @@
 """ALM: pedestrian attributes by weakly supervised, attribute-specific localization (ICCV 2019)."""
 
+from alm import checkpoint
+from alm.checkpoint import load_model
 from alm.errors import AlmError
 from alm.loss import WeightedBCELoss
 from alm.metrics import AttributeMetrics
 from alm.network import APPROACHES, build_model, vote
+from alm.pictures import read_pictures
+from alm.preprocess import preprocess
 
-__all__ = ["APPROACHES", "AlmError", "AttributeMetrics", "WeightedBCELoss", "build_model", "vote"]
+__version__ = "1.1.0"
+
+__all__ = [
+    "APPROACHES",
+    "AlmError",
+    "AttributeMetrics",
+    "WeightedBCELoss",
+    "__version__",
+    "build_model",
+    "checkpoint",
+    "load_model",
+    "preprocess",
+    "read_pictures",
+    "vote",
+]

@@ -1,32 +1,137 @@
-"""The options of run_ALM.py: the published program's under their names, and ours."""
+"""The options of run_ALM.py: the published program's under their names, and ours.
+
+One rule decides what an option is: what is named on the command line, else what the checkpoint of --resume
+was trained with, else the default.
+"""
 
 import argparse
 import math
 import os
 import re
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from alm import APPROACHES
+from alm import APPROACHES, AlmError
 from alm.device import DEVICES, PRECISIONS, cpu_has_bfloat16
 from alm.loss import WEIGHTINGS
+from run_scripts.command import new_parser, whole_number
 from utils.experiments import EXPERIMENTS
+from utils.files import unwritable
 
+# In the order in which the log lists them.
+DEFAULTS = {
+    "experiment": None,
+    "approach": "inception_iccv",
+    "epochs": None,
+    "batch_size": None,
+    "lr": None,
+    "optimizer": "adam",
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "start_epoch": None,
+    "print_freq": 100,
+    "save_freq": 10,
+    "resume": "",
+    "decay_epoch": None,
+    "prefix": "",
+    "evaluate": False,
+    "data_root": None,
+    "train_list": None,
+    "val_list": None,
+    "attributes": None,
+    "allow_missing": False,
+    "cache": "none",
+    "workers": "auto",
+    "pretrained": None,
+    "init_from": None,
+    "loss": "reference",
+    "ratios": None,
+    "align_corners": "auto",
+    "seed": 1,
+    "device": "auto",
+    "amp": "auto",
+    "compile": False,
+    "max_iters": None,
+    "output_dir": None,
+    "json": None,
+    "log_json": None,
+    "tensorboard": None,
+}
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
 SYNTHETIC = {"epochs": 5, "batch_size": 16, "lr": 1e-3, "decay_epoch": (4,)}
 
+# What belongs to one start of a run, not to the run: a checkpoint does not give it back.
+OF_ONE_START = (
+    "start_epoch", "resume", "evaluate", "attributes", "pretrained", "init_from", "output_dir"
+)  # fmt: skip
+OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing")  # of one experiment, of no other
+OF_TRAINING = ("json", "log_json", "tensorboard")  # where a training's figures go, not an evaluation's
+PLACES = {"data_root", "train_list", "val_list", "cache", "json", "log_json", "tensorboard"}
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return run_ALM.py's options, every default filled in. Exits with status 2 on a wrong one."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    check(parser, options)
+
+def parse_arguments(arguments: list[str] | None = None) -> Namespace:
+    """Return the options that are named, and no others. Exits with status 2 on a wrong one."""
+    return build_parser().parse_args(arguments)
+
+
+def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
+    """Return all options, and a line for each that is named and differs from the checkpoint's.
+
+    `resumed` is the checkpoint that the run goes on from. Exits with status 2 where options contradict each
+    other; raises AlmError where the checkpoint's make no sense.
+    """
+    named = absolute({name: value for name, value in vars(named).items() if name in DEFAULTS})
+    restored = restore(named, resumed["options"]) if resumed and "options" in resumed else {}
+    options = Namespace(**(DEFAULTS | restored | named))
+    check(options)
     fill_defaults(options)
-    return options
+    if options.start_epoch is None:
+        options.start_epoch = resumed["epoch"] if resumed else 0
+    return options, [
+        f"Option: --{name} {value}, {restored[name]} in {named['resume']}"
+        for name, value in named.items()
+        if name in restored and value != restored[name]
+    ]
 
 
-def fill_defaults(options: argparse.Namespace) -> None:
+def restore(named: dict, saved: Mapping) -> dict:
+    """Return the options of a checkpoint that hold for a run that goes on from it."""
+    left_out = {*OF_ONE_START, *(OF_TRAINING if "evaluate" in named else ())}
+    if named.get("experiment", saved.get("experiment")) != saved.get("experiment"):
+        left_out.update(OF_THE_DATA)
+    words = []
+    for name, value in saved.items():
+        if name not in DEFAULTS or name in left_out or value is None or value is False or value == "":
+            continue
+        words.append(f"--{name}" if value is True else f"--{name}={value}")
+    parser = build_parser()
+    parser.error = refuse_checkpoint(named["resume"])
+    return absolute(vars(parser.parse_args(words)))
+
+
+def refuse_checkpoint(path: str) -> Callable:
+    """Return what a parser does about wrong options in a checkpoint."""
+
+    def error(message: str) -> None:
+        raise AlmError(f"{path}: this checkpoint is damaged: of its options, {message}")
+
+    return error
+
+
+def absolute(options: dict) -> dict:
+    """Return options whose files and directories mean the same from any directory."""
+    fixed = dict(options)
+    for name in PLACES & options.keys():
+        words = ("none", "auto") if name == "cache" else ()
+        in_data_root = name in ("train_list", "val_list") and not Path(options[name]).exists()
+        if options[name] not in words and not in_data_root:
+            fixed[name] = os.path.abspath(options[name])
+    return fixed
+
+
+def fill_defaults(options: Namespace) -> None:
     """Fill in the defaults that depend on other options or on the machine."""
     synthetic = options.experiment == "synthetic"
     for name, value in (SYNTHETIC if synthetic else PUBLISHED).items():
@@ -34,18 +139,25 @@ def fill_defaults(options: argparse.Namespace) -> None:
             setattr(options, name, value)
     if options.ratios is None:
         options.ratios = "published" if options.experiment in ("peta", "rap", "pa100k") else "list"
-    if options.workers is None:
-        options.workers = min(4, (os.cpu_count() or 1) // 2)
     if synthetic and options.amp == "auto" and options.device in ("auto", "cpu") and cpu_has_bfloat16():
         options.amp = "bf16"
 
 
-def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Refuse options that lack or contradict each other."""
     custom = options.experiment == "custom"
+    starts = [name for name in ("resume", "init_from", "pretrained") if getattr(options, name)]
     refusals = (
+        (
+            options.experiment is None,
+            "--experiment NAME is needed"
+            + (f": {options.resume} does not say which data set it is of" if options.resume else ""),
+        ),
         (options.evaluate and not options.resume, "-e needs --resume FILE: the checkpoint to evaluate"),
-        (custom and not options.attributes, "--experiment custom needs --attributes FILE: a name a line"),
+        (
+            custom and not options.attributes and not options.resume,
+            "--experiment custom needs --attributes FILE: a name a line",
+        ),
         (options.attributes and not custom, "--attributes goes with --experiment custom"),
         (
             custom and not options.evaluate and not options.train_list,
@@ -60,12 +172,9 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             f"--ratios published: there are none for {options.experiment}; leave the option out",
         ),
         (
-            options.resume and (options.init_from or options.pretrained),
-            "--resume goes on with a run, --init_from and --pretrained start one: give one of them",
-        ),
-        (
-            options.init_from and options.pretrained,
-            "--init_from and --pretrained both give the backbone's weights: give one of them",
+            len(starts) > 1,
+            f"--{' and --'.join(starts)}: give one of them. --resume goes on with a run, --init_from starts "
+            "a new one from any checkpoint, --pretrained starts one from weights of the backbone alone",
         ),
         *(
             (reason, f"{option} {path}: {reason}")
@@ -75,27 +184,16 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     )
     for refused, message in refusals:
         if refused:
-            parser.error(message)
-
-
-def unwritable(path: str | Path) -> str | None:
-    """Return why no file can be written at `path`, or None: better said before hours of work than after."""
-    path = Path(path)
-    if path.is_dir():
-        return "that is a directory; name a file"
-    if not path.parent.is_dir():
-        return "there is no such directory"
-    if not os.access(path.parent, os.W_OK):
-        return "the directory cannot be written to"
-    return None
+            build_parser().error(message)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; its groups are the sections of run_scripts/README.md's table."""
-    parser = argparse.ArgumentParser(
-        description="Train or evaluate ALM: pedestrian attributes with attribute-specific localization.",
-        epilog="Without any download: run_ALM.py --experiment synthetic",
-        allow_abbrev=False,
+    """Return the parser, without defaults; its groups are the sections of run_scripts/README.md's table."""
+    parser = new_parser(
+        "Train or evaluate ALM: pedestrian attributes with attribute-specific localization.",
+        epilog="Without any download: run_ALM.py --experiment synthetic. With --resume, options that are not "
+        "named are as in the checkpoint.",
+        argument_default=argparse.SUPPRESS,
     )
     add_published_options(parser.add_argument_group("the published program's options"))
     add_data_options(parser.add_argument_group("data"))
@@ -109,25 +207,27 @@ def add_published_options(group) -> None:
     """Add the published program's options: names, defaults and meaning are theirs."""
     add = group.add_argument
     names = [*EXPERIMENTS, "custom"]
-    add("--experiment", required=True, choices=names, help="the data set: %(choices)s", metavar="NAME")
-    add("--approach", default="inception_iccv", choices=list(APPROACHES), metavar="NAME",
+    add("--experiment", choices=names, metavar="NAME",
+        help="the data set: %(choices)s; needed, but with --resume")  # fmt: skip
+    add("--approach", choices=list(APPROACHES), metavar="NAME",
         help="inception_iccv (ALM, the default) or bn_inception (its warm-up baseline)")  # fmt: skip
-    add("--epochs", type=positive(int), metavar="N", help=depends("epochs", "train up to this epoch"))
-    add("--batch_size", type=positive(int), metavar="N", help=depends("batch_size", "pictures a step"))
+    add("--epochs", type=whole_number(1), metavar="N", help=depends("epochs", "train up to this epoch"))
+    add("--batch_size", type=whole_number(1), metavar="N", help=depends("batch_size", "pictures a step"))
     add("--lr", "--learning-rate", type=positive(float), metavar="X",
         help=depends("lr", "learning rate before any decay"))  # fmt: skip
-    add("--optimizer", choices=("adam", "sgd"), default="adam", help="default adam")
-    add("--momentum", type=not_negative(float), default=0.9, metavar="X", help="of sgd; default 0.9")
-    add("--weight_decay", type=not_negative(float), default=5e-4, metavar="X", help="default 0.0005")
-    add("--start-epoch", type=not_negative(int), default=0, metavar="N", help="first epoch; default 0")
-    add("--print_freq", type=positive(int), default=100, metavar="N",
+    add("--optimizer", choices=("adam", "sgd"), help="default adam")
+    add("--momentum", type=not_negative(float), metavar="X", help="of sgd; default 0.9")
+    add("--weight_decay", type=not_negative(float), metavar="X", help="default 0.0005")
+    add("--start-epoch", type=whole_number(0), metavar="N",
+        help="first epoch, counted from 0; default 0, with --resume the checkpoint's next")  # fmt: skip
+    add("--print_freq", type=whole_number(1), metavar="N",
         help="an `Epoch:` or `Test:` line every N iterations; default 100")  # fmt: skip
-    add("--save_freq", type=positive(int), default=10, metavar="N",
+    add("--save_freq", type=whole_number(1), metavar="N",
         help="a checkpoint every N epochs, beside the last and the best; default 10")  # fmt: skip
-    add("--resume", default="", metavar="FILE", help="go on from this checkpoint, ours or a published one")
+    add("--resume", metavar="FILE", help="go on from this checkpoint, ours or a published one")
     add("--decay_epoch", type=epochs, metavar='"(N,...)"',
         help=depends("decay_epoch", "learning rate x 0.1 from each of these epochs on"))  # fmt: skip
-    add("--prefix", default="", metavar="TEXT", help="put before the names of the checkpoints")
+    add("--prefix", type=file_name_part, metavar="TEXT", help="put before the names of the checkpoints")
     add("-e", "--evaluate", action="store_true", help="evaluate the checkpoint of --resume, and end")
 
 
@@ -142,10 +242,10 @@ def add_data_options(group) -> None:
     add("--attributes", metavar="FILE", help="of --experiment custom: the attributes' names, one a line")
     add("--allow_missing", action="store_true",
         help="evaluate although pictures of the list are missing; the table says on how many")  # fmt: skip
-    add("--cache", default="none", metavar="none|auto|DIR",
-        help="keep resized pictures in one file (auto: in .alm_cache/ beside the data)")  # fmt: skip
-    add("--workers", type=not_negative(int), metavar="N",
-        help="processes that read pictures; default: half the cores, 4 at most")  # fmt: skip
+    add("--cache", metavar="none|auto|DIR",
+        help="keep resized pictures in one file, auto: in .alm_cache/ beside the data")  # fmt: skip
+    add("--workers", type=automatic(whole_number(0)), metavar="N|auto",
+        help="processes that read pictures; auto, the default: half the cores, 4 at most")  # fmt: skip
 
 
 def add_model_options(group) -> None:
@@ -153,38 +253,33 @@ def add_model_options(group) -> None:
     add = group.add_argument
     add("--pretrained", metavar="FILE", help="start the backbone from bn_inception-52deb4733.pth")
     add("--init_from", metavar="FILE",
-        help="start the backbone and the global classifier from a checkpoint of bn_inception")  # fmt: skip
-    add("--loss", choices=WEIGHTINGS, default="reference",
+        help="start a new training from what fits of any checkpoint, ours or a published one")  # fmt: skip
+    add("--loss", choices=WEIGHTINGS,
         help="weights in the loss: as published, as in the paper, none; default reference")  # fmt: skip
     add("--ratios", choices=("published", "list"),
         help="positive ratios: constants (peta, rap, pa100k), or the training list's")  # fmt: skip
-    add("--align_corners", choices=("auto", "true", "false"), default="auto",
+    add("--align_corners", choices=("auto", "true", "false"),
         help="sampling of the regions; auto: the checkpoint's, or false; default auto")  # fmt: skip
-    add("--seed", type=not_negative(int), default=1, metavar="N",
+    add("--seed", type=whole_number(0, 2**63 - 1), metavar="N",
         help="starting weights, order and mirroring follow from it alone; default 1")  # fmt: skip
 
 
 def add_device_options(group) -> None:
     """Add where it runs."""
     add = group.add_argument
-    add(
-        "--device",
-        choices=("auto", *DEVICES),
-        default="auto",
-        help="auto: the first of the others; default auto",
-    )
-    add("--amp", choices=("auto", "off", *PRECISIONS), default="auto",
+    add("--device", choices=("auto", *DEVICES), help="auto: the first of the others; default auto")
+    add("--amp", choices=("auto", "off", *PRECISIONS),
         help="auto: fp16 on sdaa and cuda, off on the CPU (synthetic: bf16 where it has it)")  # fmt: skip
     add("--compile", action="store_true",
         help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
-    add("--max_iters", type=positive(int), metavar="N", help="end each epoch after N iterations")
+    add("--max_iters", type=whole_number(1), metavar="N", help="end each epoch after N iterations")
 
 
 def add_output_options(group) -> None:
     """Add what is written beside the log on standard output."""
     add = group.add_argument
-    add("--output_dir", metavar="DIR",
-        help="where log and checkpoints go; default: a new one under runs/ in the repository")  # fmt: skip
+    add("--output_dir", metavar="DIR", help="where log and checkpoints go; default: where --resume's lie, "
+        "if it is the last there, else a new one under runs/ in the repository")  # fmt: skip
     add("--json", metavar="FILE", help="write the evaluation's figures as JSON")
     add("--log_json", metavar="FILE", help="append the log as a stream of JSON events")
     add("--tensorboard", metavar="DIR", help="write scalars for TensorBoard")
@@ -205,7 +300,7 @@ def positive(kind: Callable) -> Callable:
             raise ValueError
         return value
 
-    parse.__name__ = f"positive {kind.__name__}"  # argparse: "invalid positive int value"
+    parse.__name__ = f"positive {kind.__name__}"  # argparse: "invalid positive float value"
     return parse
 
 
@@ -222,8 +317,20 @@ def not_negative(kind: Callable) -> Callable:
     return parse
 
 
+def automatic(parse: Callable) -> Callable:
+    """Return a parser that takes the word `auto` too."""
+    return lambda text: text if text == "auto" else parse(text)
+
+
 def epochs(text: str) -> tuple[int, ...]:
     """Parse `(20,40)`, `20,40`, `20` or `()`. Never evaluated as code."""
-    if not re.fullmatch(r"[\[(]?\s*(\d+\s*(,\s*\d+\s*)*,?)?\s*[\])]?", text.strip()):
+    if not re.fullmatch(r"[\[(]?\s*(\d{1,9}\s*(,\s*\d{1,9}\s*)*,?)?\s*[\])]?", text.strip()):
         raise ValueError
     return tuple(sorted(int(number) for number in re.findall(r"\d+", text)))
+
+
+def file_name_part(text: str) -> str:
+    """Parse a text that may stand in a file's name."""
+    if re.search(r"[/\\\0]", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part of a file name; leave the separators out")
+    return text

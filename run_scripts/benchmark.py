@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from alm import AlmError
 from alm.device import DEVICES, PRECISIONS, choose_device, device_name
 from run_scripts import measure
-from run_scripts.argument import positive, unwritable
-from run_scripts.command import clear_ending
-from utils.run_directory import write_json
+from run_scripts.command import clear_ending, new_parser, whole_number
+from utils.files import unwritable, write_json
 from utils.synthetic import ensure_dataset
 
 
@@ -84,16 +83,20 @@ def main() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options."""
-    parser = argparse.ArgumentParser(
-        description="Measure what ALM costs, beside its goals.", allow_abbrev=False
-    )
+    parser = new_parser("Measure what ALM costs, beside its goals.")
     add = parser.add_argument
-    add("--batch_size", type=positive(int), default=32, metavar="N", help="pictures a step; default 32")
-    add("--attributes", type=positive(int), default=35, metavar="K", help="attributes; default 35")
+    add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures a step; default 32")
+    add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
     add("--device", choices=("auto", *DEVICES), default="cpu", help="default cpu")
     add("--amp", choices=("off", *PRECISIONS), default="off", help="of all rows but its own; default off")
-    add("--rounds", type=positive(int), default=15, metavar="N", help="ratios behind each median; default 15")
-    add("--threads", type=positive(int), default=2, metavar="N", help="CPU threads; default 2")
+    add(
+        "--rounds",
+        type=whole_number(1),
+        default=15,
+        metavar="N",
+        help="ratios behind each median; default 15",
+    )
+    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads; default 2")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser
 

@@ -1,8 +1,8 @@
-"""From options to what a run needs: data, model, optimizer."""
+"""What a command is built from: data set, model, loaders, optimizer. Each takes what it needs, no options."""
 
+import os
 import warnings
-from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alm import AlmError, build_model, checkpoint
-from alm.device import has_fused_adam
+from alm.device import has_fused_adam, is_accelerator
 from utils.cache import cache_directory
 from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
@@ -19,8 +19,7 @@ from utils.loader import Loader
 from utils.synthetic import ensure_dataset
 
 EVALUATION_BATCH = 64  # at least; nothing is kept for gradients, so it may be larger than the training batch
-
-COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
+MOST_WORKERS = 4  # of --workers auto
 
 
 @dataclass
@@ -32,123 +31,170 @@ class Data:
     val: MultiLabelDataset | None
 
 
-def choose_experiment(options: Namespace) -> Experiment:
-    """Return the data set that the options name; `synthetic` is drawn where it is not there yet."""
-    if options.experiment == "custom":
-        return custom_experiment(options.attributes)
-    experiment = get_experiment(options.experiment)
-    if options.experiment == "synthetic":
-        ensure_dataset(find_root(experiment, options.data_root))
+def choose_experiment(
+    name: str, attributes: str | None = None, data_root: str | None = None, resumed: Mapping | None = None
+) -> Experiment:
+    """Return a data set by name; `synthetic` is drawn where it is not there yet.
+
+    The names of `custom` are those of the file `attributes`, else of the checkpoint `resumed`. Raises
+    DataError where neither tells them.
+    """
+    if name == "custom":
+        if attributes:
+            return custom_experiment(attributes)
+        if resumed is None or "attributes" not in resumed:
+            raise DataError(
+                "a published checkpoint does not name its attributes; name them with --attributes"
+            )
+        return Experiment("custom", Path(), tuple(resumed["attributes"]))
+    experiment = get_experiment(name)
+    if name == "synthetic":
+        ensure_dataset(find_root(experiment, data_root))
     return experiment
 
 
-def open_data(options: Namespace, experiment: Experiment) -> Data:
-    """Return the lists and pictures that the options name. Raises DataError where one must be and is not."""
-    root, train_list, val_list = resolve_paths(
-        experiment,
-        options.data_root,
-        options.train_list,
-        options.val_list,
-        train_required=not options.evaluate,
+def open_data(
+    experiment: Experiment,
+    *,
+    data_root: str | None = None,
+    train_list: str | None = None,
+    val_list: str | None = None,
+    training: bool = True,
+    allow_missing: bool = False,
+    cache: str = "none",
+) -> Data:
+    """Return the lists and pictures of a data set. Raises DataError where one must be and is not."""
+    root, train_path, val_path = resolve_paths(
+        experiment, data_root, train_list, val_list, train_required=training
     )
-    if val_list is None:
+    if val_path is None:
         absence = f"no evaluation list in {root} (looked for {', '.join(experiment.val_lists)})"
-        if options.evaluate:
+        if not training:
             raise DataError(f"{absence}; name one with --val_list")
         warnings.warn(f"{absence}; training goes on without evaluation", stacklevel=1)
 
     def pictures(label: Path, skip_missing: bool) -> MultiLabelDataset:
-        cache = cache_directory(options.cache, root)
         count = len(experiment.attributes)
-        return MultiLabelDataset(root, label, num_attributes=count, skip_missing=skip_missing, cache=cache)
+        directory = cache_directory(cache, root)
+        return MultiLabelDataset(
+            root, label, num_attributes=count, skip_missing=skip_missing, cache=directory
+        )
 
-    data = Data(train_list, None, None)
-    if val_list:
-        data.val = pictures(val_list, options.allow_missing)
-    if not options.evaluate:
-        data.train = pictures(train_list, skip_missing=True)
+    data = Data(train_path, None, None)
+    if val_path:
+        data.val = pictures(val_path, allow_missing)
+    if training:
+        data.train = pictures(train_path, skip_missing=True)
         if data.train.missing:
             warnings.warn(f"{data.train.missing_summary()}; training goes on without them", stacklevel=1)
     return data
 
 
 def build_loader(
-    options: Namespace, dataset: MultiLabelDataset, device: torch.device, training: bool
+    dataset: MultiLabelDataset,
+    batch_size: int,
+    *,
+    training: bool,
+    seed: int,
+    workers: int | str,
+    device: torch.device,
 ) -> Loader:
     """Return the batches of a data set: shuffled and mirrored for training, in order for evaluation."""
+    if workers == "auto":
+        workers = min(MOST_WORKERS, (os.cpu_count() or 1) // 2)
     return Loader(
         dataset,
-        options.batch_size if training else max(options.batch_size, EVALUATION_BATCH),
+        batch_size if training else max(batch_size, EVALUATION_BATCH),
         shuffle=training,
         mirror=training,
-        seed=options.seed,
-        workers=options.workers,
-        pin_memory=device.type != "cpu",
+        seed=seed,
+        workers=workers,
+        pin_memory=is_accelerator(device),
     )
 
 
-def choose_ratio(options: Namespace, experiment: Experiment, data: Data, resumed: dict | None) -> list[float]:
-    """Return each attribute's positive ratio: published, the checkpoint's or the training list's."""
-    if options.ratios == "published":
+def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -> list[float]:
+    """Return each attribute's positive ratio: "published", or those of the training "list". Raises DataError
+    where there is no list.
+    """
+    if ratios == "published":
         return list(experiment.positive_ratio)
-    if resumed and "positive_ratio" in resumed:
-        return resumed["positive_ratio"]
-    if data.train_list is None:
+    if train_list is None:
         raise DataError("the loss needs the training list's positive ratios; name it with --train_list")
-    ratio = positive_ratio(read_list(data.train_list, len(experiment.attributes))[1]).tolist()
-    constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share in (0, 1)]
-    if constant:
-        alone = f"{data.train_list} has positives alone or none of: {', '.join(constant)}"
-        warnings.warn(f"{alone}; what is learned of them says nothing", stacklevel=1)
+    ratio = positive_ratio(read_list(train_list, len(experiment.attributes))[1]).tolist()
+    for value, always in ((0, "always 0"), (1, "always 1")):
+        constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share == value]
+        if constant:
+            verb = "is" if len(constant) == 1 else "are"
+            warnings.warn(
+                f"{', '.join(constant)} {verb} {always} in {train_list}, so nothing can be learned of it",
+                stacklevel=1,
+            )
     return ratio
 
 
 def start_model(
-    options: Namespace, experiment: Experiment, resumed: dict | None
+    approach: str,
+    attributes: Sequence[str],
+    seed: int,
+    *,
+    align_corners: bool | None = None,
+    resume: str | None = None,
+    resumed: Mapping | None = None,
+    pretrained: str | None = None,
+    init_from: str | None = None,
 ) -> tuple[nn.Module, list[str]]:
-    """Return the model with the weights to start from, on the CPU, and lines that say which these are."""
-    if options.align_corners != "auto":
-        align_corners = options.align_corners == "true"
+    """Return the model with the weights to start from, on the CPU, and lines that say which these are.
+
+    `resumed` is the checkpoint at `resume`. `align_corners` None means as the checkpoint was trained, where
+    there is one, else False.
+    """
+    given = checkpoint.load_checkpoint(init_from) if init_from else resumed
+    convention = align_corners
+    if convention is None:
+        convention = given is not None and given["align_corners"]
+    torch.manual_seed(seed)  # drawn on the CPU: the same start on every device
+    model = build_model(approach, len(attributes), convention)
+    if resume:
+        checkpoint.check_attributes(resume, resumed, attributes)
+        checkpoint.restore_model(model, resumed, resume)
+        weights = f"from {resume}"
+    elif init_from:
+        weights = f"{checkpoint.initialize(model, given, attributes, init_from)} from {init_from}"
+        weights += ", the rest from scratch"
+    elif pretrained:
+        weights = load_backbone(model, pretrained)
     else:
-        align_corners = resumed is not None and checkpoint.align_corners_of(options.resume, resumed)
-    torch.manual_seed(options.seed)  # drawn on the CPU: the same start on every device
-    model = build_model(options.approach, len(experiment.attributes), align_corners)
-    source = options.resume or options.pretrained or options.init_from
+        weights = "from scratch (--pretrained FILE starts the backbone from published ones)"
+    source = "auto" if align_corners is None else str(align_corners).lower()
+    return model, [f"Weights: {weights}", f"Sampling: align_corners {convention} ({source})"]
+
+
+def load_backbone(model: nn.Module, path: str) -> str:
+    """Load the backbone's weights from a file; return what was loaded, in words."""
+    content = checkpoint.load_checkpoint(path)
     try:
-        if options.resume:
-            checkpoint.restore_model(model, resumed)
-            weights = f"from {source}"
-        elif options.pretrained:
-            used, unused = checkpoint.load_backbone(model, checkpoint.load_checkpoint(source)["state_dict"])
-            weights = f"{len(used)} backbone tensors from {source}, the rest from scratch"
-            weights += f"; not used: {', '.join(unused)}" if unused else ""
-        elif options.init_from:
-            checkpoint.load_warm_start(model, checkpoint.load_checkpoint(source))
-            weights = f"backbone and global classifier from {source}, the rest from scratch"
-        else:
-            weights = "from scratch (--pretrained FILE starts the backbone from published ones)"
+        if checkpoint.is_own(content):
+            raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
+        used, unused = checkpoint.load_backbone(model, content["state_dict"])
     except AlmError as error:
-        raise AlmError(f"{source}: {error}") from error
-    return model, [
-        f"Weights: {weights}",
-        f"Sampling: align_corners {align_corners} ({options.align_corners})",
-    ]
+        raise AlmError(f"{path}: {error}") from error
+    rest = f"; not used: {', '.join(unused)}" if unused else ""
+    return f"{len(used)} backbone tensors from {path}, the rest from scratch{rest}"
 
 
-def compile_network(options: Namespace, model: nn.Module) -> Callable | None:
-    """Return the model's compiled form, where --compile asks for it and there is training; else None.
+def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:
+    """Return the model's compiled form; `options` are torch.compile's.
 
     It is compiled for full batches; an epoch's smaller last one runs as it is, because compiling for its
     size would cost another start. Calling it raises AlmError where torch cannot compile here.
     """
-    if options.evaluate or not options.compile:
-        return None
     from torch._dynamo.exc import TorchDynamoException  # more than a second, for those who compile
 
-    compiled = torch.compile(model, dynamic=False)
+    compiled = torch.compile(model, dynamic=False, **options)
 
     def forward(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if len(images) != options.batch_size:
+        if len(images) != batch_size:
             return model(images)
         try:
             return compiled(images)
@@ -161,24 +207,11 @@ def compile_network(options: Namespace, model: nn.Module) -> Callable | None:
     return forward
 
 
-def build_optimizer(options: Namespace, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """Return the optimizer that the options name, over the parameters of a model already on its device."""
-    common = {"lr": options.lr, "weight_decay": options.weight_decay}
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=options.momentum, **common)
+def build_optimizer(
+    model: nn.Module, optimizer: str, *, lr: float, weight_decay: float, momentum: float, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return an optimizer by name, over the parameters of a model already on its device."""
+    common = {"lr": lr, "weight_decay": weight_decay}
+    if optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
     return torch.optim.Adam(model.parameters(), fused=has_fused_adam(device), **common)
-
-
-def restore_optimizer(
-    options: Namespace, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, resumed: dict
-) -> str:
-    """Load the state of optimizer and scaler from a checkpoint that has it; return what to tell the user."""
-    if not checkpoint.is_own(resumed):
-        return f"Optimizer: {options.optimizer} starts anew; a published checkpoint holds no state of it"
-    if resumed["options"]["optimizer"] != options.optimizer:
-        name = resumed["options"]["optimizer"]
-        raise AlmError(f"{options.resume}: it was trained with {name}; go on with --optimizer {name}")
-    optimizer.load_state_dict(resumed["optimizer"])
-    if scaler.is_enabled() and resumed["scaler"]:
-        scaler.load_state_dict(resumed["scaler"])
-    return f"Optimizer: {options.optimizer} goes on from {options.resume}"

@@ -15,6 +15,7 @@ from alm.device import (
     cpu_has_bfloat16,
     gradient_scaler,
     has_fused_adam,
+    is_accelerator,
     peak_memory,
     synchronize,
 )
@@ -40,7 +41,7 @@ def attributes_and_precision(options: Namespace) -> list[np.ndarray]:
     """
     precision = precision_of(options)
     many, few = (training_step(options, scale * options.attributes, precision) for scale in (10, 1))
-    if options.device.type == "cpu" and not cpu_has_bfloat16():
+    if not is_accelerator(options.device) and not cpu_has_bfloat16():
         return [*ratios(options, (many, few)), np.array([])]
     half = training_step(options, options.attributes, torch.bfloat16)
     full = training_step(options, options.attributes, None) if precision else few
@@ -52,7 +53,7 @@ def percent_outside(options: Namespace) -> list[np.ndarray]:
     dataset = drawn(options, cached=True)
     count = dataset.labels.shape[1]
     model = build_model("inception_iccv", count).to(options.device)
-    criterion = WeightedBCELoss([0.5] * count).to(options.device)
+    criterion = WeightedBCELoss([0.5] * count)
     optimizer = torch.optim.Adam(model.parameters(), fused=has_fused_adam(options.device))
     precision = precision_of(options)
     scaler = gradient_scaler(options.device, precision)
@@ -138,7 +139,7 @@ def images_of(options: Namespace) -> torch.Tensor:
 def training_step(options: Namespace, num_attributes: int, precision: torch.dtype | None) -> Step:
     """Return one training step of the whole model."""
     model = build_model("inception_iccv", num_attributes).to(options.device)
-    criterion = WeightedBCELoss([0.5] * num_attributes).to(options.device)
+    criterion = WeightedBCELoss([0.5] * num_attributes)
     images = images_of(options)
     labels = torch.randint(0, 2, (options.batch_size, num_attributes), device=options.device)
 
@@ -210,8 +211,8 @@ def reading(options: Namespace, dataset: MultiLabelDataset, workers: int) -> Ste
 class Silence:
     """A log that keeps nothing."""
 
-    def line(self, text: str = "") -> None:
-        """Drop a line."""
-
-    def iteration(self, epoch: int, iteration: int, loss: float, ips: float) -> None:
+    def iteration(self, *_) -> None:
         """Drop an iteration."""
+
+    def stopped_early(self, *_) -> None:
+        """Drop the end of an epoch."""

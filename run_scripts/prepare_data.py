@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending
+from run_scripts.command import clear_ending, new_parser, whole_number
 from utils.experiments import EXPERIMENTS
 from utils.synthetic import draw_list, ensure_dataset
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
-    parser = argparse.ArgumentParser(description="Prepare data sets for run_ALM.py.")
+    parser = new_parser("Prepare data sets for run_ALM.py.")
     add_synthetic(parser.add_subparsers(metavar="DATA", required=True))
     return parser
 
@@ -40,17 +40,6 @@ def add_synthetic(subcommands) -> None:
         help="draw a picture for each row of this list in PETA's format, under the list's names")  # fmt: skip
     add("--limit", metavar="N", type=whole_number(1), help="draw only the first N rows of --labels")
     parser.set_defaults(prepare=lambda options: prepare_synthetic(options, parser))
-
-
-def whole_number(least: int):
-    """Return a type for argparse: a whole number, at least `least`."""
-
-    def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
-        return int(text)
-
-    return convert
 
 
 def prepare_synthetic(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

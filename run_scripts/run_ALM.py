@@ -2,110 +2,232 @@
 
 python run_ALM.py --approach inception_iccv --experiment peta
 python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth.tar
+
+A step, from here: main -> Run.fit (alm/run.py) -> Trainer.train_epoch (alm/trainer.py).
 """
 
-import math
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+
+import torch
+from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from alm import AlmError, WeightedBCELoss
-from alm.checkpoint import load_checkpoint
-from alm.device import choose_device, choose_precision, gradient_scaler
-from alm.table import RULE, evaluation_record, evaluation_table
-from alm.trainer import Run, Trainer
+from alm.checkpoint import is_own, load_checkpoint
+from alm.device import choose_device, choose_precision, gradient_scaler, set_arithmetic
+from alm.run import Run
+from alm.trainer import Trainer
 from run_scripts import build
-from run_scripts.argument import parse_arguments
-from run_scripts.command import clear_ending
-from utils import run_directory
+from run_scripts.argument import complete, parse_arguments
+from run_scripts.command import clear_ending, refuse_several_processes
+from utils import log_text, run_directory
+from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment
+from utils.files import write_json
+from utils.loader import Loader
 from utils.logger import TrainingLog
+
+COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 
 
 def main() -> None:
     """Parse, build, run. Everything that can be wrong is found before the run's directory is made."""
-    options = parse_arguments()
+    named = parse_arguments()
+    refuse_several_processes()
+    resumed = load_checkpoint(named.resume) if "resume" in named else None
+    options, notes = complete(named, resumed)
+    check_start(options, resumed)
     device = choose_device(options.device)
     precision = choose_precision(device, options.amp)
-    experiment = build.choose_experiment(options)
-    resumed = load_checkpoint(options.resume) if options.resume else None
-    data = build.open_data(options, experiment)
-    ratio = build.choose_ratio(options, experiment, data, resumed)
-    model, notes = build.start_model(options, experiment, resumed)
-    start_epoch = first_epoch(options, resumed)
-    model = model.to(device)
-    compiled = build.compile_network(options, model)
-    if compiled:
-        notes.append(build.COMPILE_NOTE)
-    optimizer = build.build_optimizer(options, model, device)
-    scaler = gradient_scaler(device, precision)
-    if resumed and not options.evaluate:
-        notes.append(build.restore_optimizer(options, optimizer, scaler, resumed))
+    notes.append(set_arithmetic(device, precision))
 
-    directory = open_directory(options, start_epoch)
-    log_path = directory / run_directory.LOG if directory else None
-    with TrainingLog(log_path, json_path=options.log_json, tensorboard_dir=options.tensorboard) as log:
-        announce(log, options, model, data, notes)
-        criterion = WeightedBCELoss(ratio, options.loss).to(device)
-        trainer = Trainer(
-            model, criterion, optimizer, scaler, device, precision, log, options.print_freq, compiled
-        )
-        val_loader = build.build_loader(options, data.val, device, training=False) if data.val else None
+    experiment = build.choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
+    data = open_data(options, experiment)
+    if resumed and "positive_ratio" in resumed and "ratios" not in named:
+        ratio = list(resumed["positive_ratio"])
+    else:
+        ratio = build.choose_ratio(experiment, options.ratios, data.train_list)
+    model, start = start_model(options, experiment, resumed)
+    model = model.to(device)
+    notes += start
+
+    with opened_directory(options, resumed) as directory, opened_log(options, resumed, directory) as log:
+        trainer = build_trainer(options, model, ratio, device, precision, log)
+        val_loader = build_loader(options, data.val, device, training=False) if data.val else None
         evaluated = partial(record_evaluation, log, options, experiment, data, directory)
         if options.evaluate:
-            evaluated(start_epoch, trainer.evaluate(val_loader, len(experiment.attributes)))
+            announce(log, options, model, data, notes)
+            evaluated(options.start_epoch, trainer.evaluate(val_loader))
             return
-        run = Run(
-            directory,
-            epochs=options.epochs,
-            lr=options.lr,
-            decay_epochs=options.decay_epoch,
-            start_epoch=start_epoch,
-            max_iters=options.max_iters,
-            save_freq=options.save_freq,
-            prefix=options.prefix,
-            identity=identity(options, experiment, model, ratio),
-        )
+        if options.compile:
+            trainer.compiled = build.compile_network(model, options.batch_size)
+            notes.append(COMPILE_NOTE)
+        run = build_run(options, trainer, directory, identity(options, experiment, model, ratio))
         if resumed:
-            run.best_ma = resumed.get("best_ma", -math.inf)
-            run.best_accu = float(resumed.get("best_accu", 0.0))
-        train_loader = build.build_loader(options, data.train, device, training=True)
-        run.fit(trainer, train_loader, val_loader, len(experiment.attributes), evaluated)
+            notes.append(restore_run(run, options, resumed))
+            resumed.clear()  # weights and moments, 180 MB, are where they belong now
+        run.epoch = options.start_epoch
+        train_loader = build_loader(options, data.train, device, training=True)
+        announce(log, options, model, data, notes)
+        run.fit(train_loader, val_loader, evaluated)
         log.line(f"Run: {directory}")
 
 
-def first_epoch(options: Namespace, resumed: dict | None) -> int:
-    """Return the epoch to start at, counted from 0: the checkpoint's, or --start-epoch."""
-    start = int(resumed.get("epoch", 0)) if resumed else options.start_epoch
-    if start >= options.epochs and not options.evaluate:
-        raise AlmError(f"nothing to train: the start is epoch {start} of {options.epochs}; raise --epochs")
-    return start
+def check_start(options: Namespace, resumed: Mapping | None) -> None:
+    """Raise AlmError where there is no epoch to train, naming the option that the user may be after."""
+    if options.evaluate or options.start_epoch < options.epochs:
+        return
+    if not resumed:
+        raise AlmError(
+            f"--start-epoch {options.start_epoch}: no epoch is left of {options.epochs}; lower it, or raise "
+            "--epochs"
+        )
+    raise AlmError(
+        f"{options.resume}: no epoch is left to train, {options.start_epoch} of {options.epochs} are done. "
+        "To evaluate it, add -e; to start a new training from its weights, give it to --init_from instead of "
+        "--resume; to go on at the learning rate that it has come down to, raise --epochs"
+    )
 
 
-def open_directory(options: Namespace, start_epoch: int) -> Path | None:
-    """Return the run's directory with its options in it; an evaluation has one only where it is named."""
+def open_data(options: Namespace, experiment: Experiment) -> build.Data:
+    """Return the lists and pictures that the options name."""
+    return build.open_data(
+        experiment,
+        data_root=options.data_root,
+        train_list=options.train_list,
+        val_list=options.val_list,
+        training=not options.evaluate,
+        allow_missing=options.allow_missing,
+        cache=options.cache,
+    )
+
+
+def start_model(
+    options: Namespace, experiment: Experiment, resumed: Mapping | None
+) -> tuple[nn.Module, list]:
+    """Return the model with the weights that the options name, and lines that say which these are."""
+    return build.start_model(
+        options.approach,
+        experiment.attributes,
+        options.seed,
+        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
+        resume=options.resume,
+        resumed=resumed,
+        pretrained=options.pretrained,
+        init_from=options.init_from,
+    )
+
+
+def build_trainer(
+    options: Namespace,
+    model: nn.Module,
+    ratio: list[float],
+    device: torch.device,
+    precision: torch.dtype | None,
+    log: TrainingLog,
+) -> Trainer:
+    """Return what takes the steps."""
+    optimizer = build.build_optimizer(
+        model,
+        options.optimizer,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        momentum=options.momentum,
+        device=device,
+    )
+    criterion, scaler = WeightedBCELoss(ratio, options.loss), gradient_scaler(device, precision)
+    return Trainer(model, criterion, optimizer, scaler, device, precision, log)
+
+
+def build_loader(
+    options: Namespace, dataset: MultiLabelDataset, device: torch.device, training: bool
+) -> Loader:
+    """Return the batches of a data set."""
+    return build.build_loader(
+        dataset,
+        options.batch_size,
+        training=training,
+        seed=options.seed,
+        workers=options.workers,
+        device=device,
+    )
+
+
+def build_run(options: Namespace, trainer: Trainer, directory: Path, identity: dict) -> Run:
+    """Return the run that the options describe, at its beginning."""
+    return Run(
+        trainer,
+        directory,
+        epochs=options.epochs,
+        lr=options.lr,
+        decay_epochs=options.decay_epoch,
+        max_iters=options.max_iters,
+        save_freq=options.save_freq,
+        prefix=options.prefix,
+        identity=identity,
+    )
+
+
+def opened_directory(options: Namespace, resumed: Mapping | None):
+    """Return the run's directory, as a context; an evaluation has one only where it is named.
+
+    A run goes on in the directory of its checkpoint, unless later ones lie there.
+    """
+    resume = Path(options.resume) if options.resume else None
     if options.output_dir:
-        resume = Path(options.resume) if options.resume else None
-        directory = run_directory.open_run_directory(Path(options.output_dir), resume, start_epoch)
-    elif options.evaluate:
-        return None
-    else:
-        runs = REPOSITORY / "runs"
-        directory = run_directory.new_run_directory(runs, options.experiment, options.approach)
-    run_directory.write_options(directory, vars(options))
-    return directory
+        directory = Path(options.output_dir)
+        run_directory.check_run_directory(directory, resume, options.start_epoch)
+        return run_directory.opened_run_directory(directory, vars(options))
+    if options.evaluate:
+        return nullcontext()
+    if resumed and is_own(resumed) and run_directory.can_go_on(resume, options.start_epoch):
+        return run_directory.opened_run_directory(resume.parent, vars(options))
+    directory = run_directory.new_run_directory(REPOSITORY / "runs", options.experiment, options.approach)
+    return run_directory.opened_run_directory(directory, vars(options), must_be_new=True)
 
 
-def announce(log: TrainingLog, options: Namespace, model, data: build.Data, notes: list[str]) -> None:
+def opened_log(options: Namespace, resumed: Mapping | None, directory: Path | None) -> TrainingLog:
+    """Return the run's log, as a context."""
+    return TrainingLog(
+        directory / run_directory.LOG if directory else None,
+        json_path=options.log_json,
+        tensorboard_dir=options.tensorboard,
+        print_freq=options.print_freq,
+        first_iteration=resumed.get("iterations", 0) if resumed else 0,
+    )
+
+
+def restore_run(run: Run, options: Namespace, resumed: Mapping) -> str:
+    """Restore all but the weights from a checkpoint; return what became of the optimizer, in words."""
+    before = resumed["options"].get("optimizer") if is_own(resumed) else None
+    try:
+        run.load_state_dict(resumed if before == options.optimizer else without_optimizer(resumed))
+    except AlmError as error:
+        raise AlmError(f"{options.resume}: {error}") from error
+    if before == options.optimizer:
+        return f"Optimizer: {options.optimizer} goes on from {options.resume}"
+    reason = f"the checkpoint's is {before}" if before else "a published checkpoint holds no state of it"
+    return f"Optimizer: {options.optimizer} starts anew; {reason}"
+
+
+def without_optimizer(checkpoint: Mapping) -> dict:
+    """Return a checkpoint as it would be without an optimizer's state."""
+    return {name: value for name, value in checkpoint.items() if name != "optimizer"}
+
+
+def announce(
+    log: TrainingLog, options: Namespace, model: nn.Module, data: build.Data, notes: list[str]
+) -> None:
     """Log the published argument block and parameter count, then what else the run starts from."""
-    arguments = [f"\t{name}: {value}" for name, value in vars(options).items()]
-    for text in (RULE, "Arguments = ", *arguments, RULE):
-        log.line(text)
-    log.line(f"Number of model parameters: {sum(p.numel() for p in model.parameters())}\n")
+    log.line(log_text.argument_block(vars(options)))
+    log.line(log_text.parameter_count(sum(p.numel() for p in model.parameters())))
     for purpose, pictures in (("Training", data.train), ("Evaluation", data.val)):
         if pictures:
             log.line(f"{purpose}: {len(pictures)} of {pictures.listed} pictures of {pictures.label}")
@@ -113,14 +235,14 @@ def announce(log: TrainingLog, options: Namespace, model, data: build.Data, note
         log.line(note)
 
 
-def identity(options: Namespace, experiment: Experiment, model, ratio: list[float]) -> dict:
+def identity(options: Namespace, experiment: Experiment, model: nn.Module, ratio: list[float]) -> dict:
     """Return what a checkpoint says of its model: enough to use it without this command's options."""
     return {
         "approach": options.approach,
         "experiment": experiment.name,
         "attributes": list(experiment.attributes),
         "positive_ratio": ratio,
-        "align_corners": getattr(model, "align_corners", False),
+        "align_corners": model.align_corners,
         "options": vars(options),
     }
 
@@ -134,16 +256,16 @@ def record_evaluation(
     epoch: int,
     figures: dict,
 ) -> None:
-    """Print one evaluation's table, and keep its figures wherever the options say."""
+    """Print one evaluation's table, and keep its figures wherever the options say; `epoch` are done."""
     shared = (figures, experiment.attributes, len(data.val), data.val.listed)
-    log.line(evaluation_table(*shared))
+    log.line(log_text.evaluation_table(*shared))
     log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
-    record |= evaluation_record(*shared)
+    record |= log_text.evaluation_record(*shared)
     if directory:
         run_directory.append_metrics(directory, record)
     if options.json:
-        run_directory.write_json(Path(options.json), record)
+        write_json(options.json, record)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,10 +17,7 @@ from utils.synthetic import ensure_dataset
 
 
 def start(seed):
-    options = SimpleNamespace(
-        approach="inception_iccv", align_corners="auto", seed=seed, resume="", pretrained=None, init_from=None
-    )
-    return build.start_model(options, EXPERIMENTS["peta"], None)[0].state_dict()
+    return build.start_model("inception_iccv", EXPERIMENTS["peta"].attributes, seed)[0].state_dict()
 
 
 def test_starting_weights_follow_from_the_seed_on_the_cpu():

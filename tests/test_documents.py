@@ -19,12 +19,16 @@ def test_ci_runs_the_readmes_test_command():
     assert command in text_of("README.md").splitlines()
 
 
+def test_the_options_that_all_commands_have_are_in_the_introduction():
+    assert "`--debug`" in text_of("run_scripts/README.md").partition("\n## ")[0]
+
+
 @pytest.mark.parametrize(("command", "name"), [(argument, "run_ALM.py"), (benchmark, "benchmark.py")])
 def test_every_option_is_in_the_table(command, name):
     table = section(text_of("run_scripts/README.md"), name)
     for action in command.build_parser()._actions:
         for option in action.option_strings:
-            assert f"`{option}" in table or option in ("-h", "--help", "--batch-size"), option
+            assert f"`{option}" in table or option in ("-h", "--help", "--debug"), option
 
 
 @pytest.mark.parametrize(

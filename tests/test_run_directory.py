@@ -1,38 +1,61 @@
-"""Nothing of an earlier run is written over."""
+"""Nothing of an earlier run is written over, and a start that fails is none."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
 from utils.run_directory import (
     RunDirectoryError,
     append_metrics,
+    can_go_on,
+    check_run_directory,
     new_run_directory,
-    open_run_directory,
+    opened_run_directory,
     saved_epoch,
     write_options,
 )
 
 
+def contents(directory):
+    """Return relative path -> text of the files in a directory."""
+    return {path.name: path.read_text(encoding="utf-8") for path in directory.iterdir()}
+
+
 def test_new_directories_never_meet(tmp_path):
-    made = {new_run_directory(tmp_path / "runs", "peta", "inception_iccv") for _ in range(5)}
-    assert len(made) == 5
-    assert all(path.is_dir() and path.name.startswith("peta-inception_iccv-") for path in made)
+    wanted, made = tmp_path / "runs" / "peta", []
+    for number in range(4):
+        with opened_run_directory(wanted, {"number": number}, must_be_new=True) as directory:
+            made.append(directory.name)
+    assert made == ["peta", "peta-2", "peta-3", "peta-4"]
+    assert new_run_directory(tmp_path, "peta", "bn_inception").name.startswith("peta-bn_inception-2")
 
 
-def test_empty_or_unrelated_directory_is_taken(tmp_path):
+def test_options_lie_in_the_directory(tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    assert open_run_directory(tmp_path, None, 0) == tmp_path
-    assert open_run_directory(tmp_path / "a" / "b", None, 0).is_dir()
+    with opened_run_directory(tmp_path, {"lr": 0.1}) as directory:
+        assert directory == tmp_path
+    assert contents(tmp_path) == {"notes.txt": "mine", "options.json": '{\n "lr": 0.1\n}\n'}
 
 
-@pytest.mark.parametrize(
-    "name", ["train.log", "options.json", "metrics.jsonl", "best.pth.tar", "x_10.pth.tar"]
-)
-def test_another_runs_directory_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("earlier", encoding="utf-8")
-    with pytest.raises(RunDirectoryError, match="--resume"):
-        open_run_directory(tmp_path, None, 0)
+def test_empty_unrelated_or_started_directory_is_taken(tmp_path):
+    for name in ("notes.txt", "train.log", "options.json"):
+        (tmp_path / name).write_text("earlier", encoding="utf-8")
+    check_run_directory(tmp_path, None, 0)
+    check_run_directory(tmp_path / "new", None, 0)
+
+
+@pytest.mark.parametrize("name", ["best.pth.tar", "x_10.pth.tar"])
+def test_directory_with_another_runs_checkpoints_is_refused(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(RunDirectoryError, match=r"another run's files are there .*--resume"):
+        check_run_directory(tmp_path, None, 0)
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(RunDirectoryError, match="that is a file"):
+        check_run_directory(tmp_path / "run", None, 0)
 
 
 def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
@@ -40,16 +63,80 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
     for directory in (own, other):
         directory.mkdir()
         (directory / "10.pth.tar").touch()
-    assert open_run_directory(own, own / "10.pth.tar", 10) == own
+    check_run_directory(own, own / "10.pth.tar", 10)
     with pytest.raises(RunDirectoryError, match="another run"):
-        open_run_directory(other, own / "10.pth.tar", 10)
+        check_run_directory(other, own / "10.pth.tar", 10)
 
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
     for name in ("10.pth.tar", "20.pth.tar"):
         (tmp_path / name).touch()
     with pytest.raises(RunDirectoryError, match=r"20\.pth\.tar.*epoch 10"):
-        open_run_directory(tmp_path, tmp_path / "10.pth.tar", 10)
+        check_run_directory(tmp_path, tmp_path / "10.pth.tar", 10)
+
+
+def test_a_run_can_go_on_where_its_last_checkpoint_lies(tmp_path):
+    (tmp_path / "10.pth.tar").touch()
+    assert not can_go_on(tmp_path / "10.pth.tar", 10)  # no log: that is no run's directory
+    (tmp_path / "train.log").touch()
+    assert can_go_on(tmp_path / "10.pth.tar", 10)
+    (tmp_path / "20.pth.tar").touch()
+    assert not can_go_on(tmp_path / "10.pth.tar", 10)
+    assert can_go_on(tmp_path / "20.pth.tar", 20)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_start_that_fails_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), opened_run_directory(tmp_path / "a" / "b" / "run", {"lr": 0.1}):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(error), opened_run_directory(tmp_path, {"lr": 0.1}):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_later_leaves_its_files(tmp_path):
+    with suppress(OSError), opened_run_directory(tmp_path / "run", {}) as directory:
+        (directory / "train.log").write_text("an iteration", encoding="utf-8")
+        raise OSError
+    assert set(contents(tmp_path / "run")) == {"train.log", "options.json"}
+
+
+def test_what_a_run_without_checkpoints_left_is_kept_beside(tmp_path):
+    for number in range(3):
+        with opened_run_directory(tmp_path, {"number": number}) as directory:
+            (directory / "train.log").write_text(f"log {number}", encoding="utf-8")
+            append_metrics(directory, {"epoch": number})
+    kept = contents(tmp_path)
+    assert sorted(kept) == sorted(
+        f"{stem}{number}{suffix}"
+        for stem, suffix in (("train", ".log"), ("options", ".json"), ("metrics", ".jsonl"))
+        for number in ("", ".1", ".2")
+    )
+    assert [kept[name] for name in ("train.1.log", "train.2.log", "train.log")] == ["log 0", "log 1", "log 2"]
+    assert json.loads(kept["options.1.json"]) == {"number": 0}
+    assert kept["metrics.jsonl"] == '{"epoch": 2}\n'
+
+
+def test_a_run_with_checkpoints_keeps_its_log_in_place(tmp_path):
+    for name in ("train.log", "1.pth.tar"):
+        (tmp_path / name).write_text("earlier", encoding="utf-8")
+    with opened_run_directory(tmp_path, {}):
+        pass
+    assert contents(tmp_path)["train.log"] == "earlier"
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path):
+    with opened_run_directory(tmp_path / "run", {}):
+        before = contents(tmp_path / "run")
+        with (
+            pytest.raises(RunDirectoryError, match="another run is writing there at this moment"),
+            opened_run_directory(tmp_path / "run", {}),
+        ):
+            pass
+        assert contents(tmp_path / "run") == before
+    with opened_run_directory(tmp_path / "run", {}):
+        pass
 
 
 def test_saved_epoch(tmp_path):
@@ -64,14 +151,9 @@ def test_saved_epoch(tmp_path):
 
 
 def test_options_of_a_continued_run_lie_beside_the_first(tmp_path):
-    for number in range(3):
-        write_options(tmp_path, {"number": number})
-    read = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()}
-    assert read == {
-        "options.json": {"number": 0},
-        "options_2.json": {"number": 1},
-        "options_3.json": {"number": 2},
-    }
+    paths = [write_options(tmp_path, {"number": number}) for number in range(3)]
+    assert [path.name for path in paths] == ["options.json", "options_2.json", "options_3.json"]
+    assert [json.loads(path.read_text(encoding="utf-8"))["number"] for path in paths] == [0, 1, 2]
 
 
 def test_metrics_are_a_line_an_evaluation(tmp_path):

@@ -4,39 +4,46 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+from utils.errors import InputError
+from utils.files import write_json
+
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
+CHECKPOINT = ".pth.tar"
 
 
-class RunDirectoryError(ValueError):
-    """A directory that must not be written to; the message is one sentence for the user."""
+class RunDirectoryError(InputError):
+    """A directory that must not be written to."""
 
 
 def new_run_directory(runs: Path, experiment: str, approach: str) -> Path:
-    """Create and return `<runs>/<experiment>-<approach>-<date>-<time>/`, numbered where that is taken."""
-    name = f"{experiment}-{approach}-{time.strftime('%Y%m%d-%H%M%S')}"
-    number = 1
-    while True:
-        directory = runs / (name if number == 1 else f"{name}-{number}")
-        try:
-            directory.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return directory
+    """Return `<runs>/<experiment>-<approach>-<date>-<time>/`."""
+    return runs / f"{experiment}-{approach}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def open_run_directory(directory: Path, resume: Path | None, start_epoch: int) -> Path:
-    """Create or reopen the directory that `--output_dir` names, and return it.
+def can_go_on(resume: Path, epoch: int) -> bool:
+    """Whether a checkpoint lies in its run's directory, and the run has saved no later epoch there."""
+    return (resume.parent / LOG).is_file() and not later_checkpoints(resume.parent, epoch)
 
-    Raises RunDirectoryError where a run's files are there and the run does not go on from them, or goes on
-    from an epoch before the last one saved there: nothing of an earlier run is written over.
+
+def check_run_directory(directory: Path, resume: Path | None, epoch: int) -> None:
+    """Raise RunDirectoryError where checkpoints of a run lie in the directory that `--output_dir` names, and
+    the new run does not go on from them, or goes on from an epoch before the last one saved there: nothing
+    that was learned is written over.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    theirs = run_files(directory)
+    if directory.exists() and not directory.is_dir():
+        raise RunDirectoryError(f"--output_dir {directory}: that is a file; name a directory")
+    theirs = checkpoints(directory)
     if not theirs:
-        return directory
+        return
     if resume is None:
         raise RunDirectoryError(
             f"--output_dir {directory}: another run's files are there ({theirs[0].name}, ...); "
@@ -47,22 +54,98 @@ def open_run_directory(directory: Path, resume: Path | None, start_epoch: int) -
             f"--output_dir {directory}: the files of another run than {resume}'s are there "
             f"({theirs[0].name}, ...); name a new directory"
         )
-    later = [path.name for path in theirs if (saved_epoch(path) or 0) > start_epoch]
-    if later:
+    if later := later_checkpoints(directory, epoch):
         raise RunDirectoryError(
-            f"--output_dir {directory}: {later[0]} is later than epoch {start_epoch}, where {resume.name} "
+            f"--output_dir {directory}: {later[0].name} is later than epoch {epoch}, where {resume.name} "
             "goes on from, and would be written over; name a new directory"
         )
-    return directory
 
 
-def run_files(directory: Path) -> list[Path]:
-    """Return the files that a run has left in a directory, by name."""
-    return sorted(
-        path
-        for path in directory.iterdir()
-        if path.name in (OPTIONS, LOG, METRICS) or path.name.endswith(".pth.tar")
-    )
+@contextmanager
+def opened_run_directory(directory: Path, options: dict, must_be_new: bool = False) -> Iterator[Path]:
+    """Give a run its directory, with its options in it; numbered, where one is there that must not be.
+
+    What an earlier run without checkpoints left there is kept beside. A run that fails before its log has
+    anything to tell leaves nothing: see `TrainingLog`. Raises RunDirectoryError where a run is using it.
+    """
+    directory, made = make_directory(directory, must_be_new)
+    with locked(directory):
+        if not checkpoints(directory):
+            keep_beside(directory)
+        written = write_options(directory, options)
+        try:
+            yield directory
+        except BaseException:
+            if not (directory / LOG).exists():
+                written.unlink(missing_ok=True)
+                for empty in made:
+                    with suppress(OSError):
+                        empty.rmdir()
+            raise
+
+
+def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]]:
+    """Create a directory, and those above it; return it and all that were created, the innermost first."""
+    made = [path for path in directory.parents if not path.exists()]
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    name, number = directory.name, 1
+    while True:
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            if not must_be_new:
+                return directory, made
+            number += 1
+            directory = directory.with_name(f"{name}-{number}")
+        else:
+            return directory, [directory, *made]
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other runs out of a directory; a run that has died keeps nobody out.
+
+    Where the system or its file system knows no such locks there is none. Raises RunDirectoryError.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise RunDirectoryError(
+            f"--output_dir {directory}: another run is writing there at this moment; name a new directory"
+        ) from error
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def keep_beside(directory: Path) -> None:
+    """Rename log, options and metrics of an earlier run: `train.log` becomes `train.1.log`, or the next free
+    number.
+    """
+    for path in [directory / LOG, directory / METRICS, *directory.glob("options*.json")]:
+        number = 1
+        while (beside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+            number += 1
+        if path.is_file() and re.fullmatch(r"train|metrics|options(_\d+)?", path.stem):
+            path.rename(beside)
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """Return the checkpoints in a directory, by name."""
+    return sorted(directory.glob(f"*{CHECKPOINT}")) if directory.is_dir() else []
+
+
+def later_checkpoints(directory: Path, epoch: int) -> list[Path]:
+    """Return the checkpoints in a directory that are of later epochs."""
+    return [path for path in checkpoints(directory) if (saved_epoch(path) or 0) > epoch]
 
 
 def saved_epoch(path: Path) -> int | None:
@@ -71,26 +154,17 @@ def saved_epoch(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def write_options(directory: Path, options: dict) -> None:
-    """Write options.json; a continued run's go beside the first ones, as options_2.json, ..."""
+def write_options(directory: Path, options: dict) -> Path:
+    """Write options.json and return its path; a continued run's lie beside it, as options_2.json, ..."""
     path, number = directory / OPTIONS, 1
     while path.exists():
         number += 1
         path = directory / f"options_{number}.json"
     write_json(path, options)
+    return path
 
 
 def append_metrics(directory: Path, record: dict) -> None:
     """Add one evaluation's figures to metrics.jsonl, a line each."""
     with open(directory / METRICS, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

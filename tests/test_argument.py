@@ -1,0 +1,193 @@
+"""One rule: what is named, else what the checkpoint was trained with, else the default."""
+
+import pytest
+
+import alm
+from run_scripts.argument import DEFAULTS, complete, parse_arguments
+
+
+def options_of(*words, resumed=None):
+    """Return all options of a command line, and what is told."""
+    return complete(parse_arguments([str(word) for word in words]), resumed)
+
+
+def refused(capsys, *words, resumed=None):
+    """Return what is said to a command line that is refused."""
+    with pytest.raises(SystemExit) as ending:
+        options_of(*words, resumed=resumed)
+    assert ending.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def checkpoint():
+    """Return a function that makes what a run with these options would have saved."""
+
+    def make(*words, epoch=3):
+        return {"format": "alm-1", "epoch": epoch, "options": vars(options_of(*words)[0])}
+
+    return make
+
+
+def test_without_a_checkpoint_the_rest_is_default():
+    options, told = options_of("--experiment", "peta", "--lr", "0.5")
+    assert (options.lr, options.weight_decay, options.epochs, options.decay_epoch) == (
+        0.5,
+        5e-4,
+        60,
+        (20, 40),
+    )
+    assert (options.ratios, options.start_epoch, options.evaluate, options.resume) == (
+        "published",
+        0,
+        False,
+        "",
+    )
+    assert list(vars(options)) == list(DEFAULTS)
+    assert told == []
+
+
+def test_the_synthetic_set_has_defaults_of_its_own():
+    options, _ = options_of("--experiment", "synthetic")
+    assert options.lr == 1e-3
+    assert options.ratios == "list"
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (("--lr", "0.5"), "lr", 0.5),
+        (("--weight_decay", "0"), "weight_decay", 0.0),
+        (("--momentum", "0"), "momentum", 0.0),
+        (("--optimizer", "sgd"), "optimizer", "sgd"),
+        (("--epochs", "7"), "epochs", 7),
+        (("--decay_epoch", "(2,5)"), "decay_epoch", (2, 5)),
+        (("--decay_epoch", "()"), "decay_epoch", ()),
+        (("--seed", "0"), "seed", 0),
+        (("--workers", "0"), "workers", 0),
+        (("--prefix", "-x y"), "prefix", "-x y"),
+        (("--loss", "paper"), "loss", "paper"),
+        (("--ratios", "list"), "ratios", "list"),
+        (("--align_corners", "true"), "align_corners", "true"),
+        (("--amp", "bf16"), "amp", "bf16"),
+        (("--compile",), "compile", True),
+        (("--allow_missing",), "allow_missing", True),
+        (("--max_iters", "5"), "max_iters", 5),
+        (("--print_freq", "5"), "print_freq", 5),
+        (("--val_list", "other.txt"), "val_list", "other.txt"),
+        (("--approach", "bn_inception"), "approach", "bn_inception"),
+    ],
+)  # fmt: skip
+def test_what_is_not_named_is_the_checkpoints(checkpoint, words, name, value):
+    words = [f"{words[0]}={words[1]}"] if len(words) == 2 else words
+    saved = checkpoint("--experiment", "rap", "--batch_size", "3", *words)
+    options, told = options_of("--resume", "3.pth.tar", resumed=saved)
+    assert getattr(options, name) == value
+    assert (options.experiment, options.batch_size, options.resume) == ("rap", 3, "3.pth.tar")
+    assert options.start_epoch == 3
+    assert told == []
+
+
+def test_what_is_named_wins_and_what_differs_is_told(checkpoint):
+    saved = checkpoint("--experiment", "peta", "--weight_decay", "0.1", "--lr", "0.5")
+    options, told = options_of(
+        "--resume", "a.tar", "--weight_decay", "0.05", "--lr", "0.5", "--start-epoch", "1", resumed=saved
+    )
+    assert (options.weight_decay, options.lr, options.start_epoch) == (0.05, 0.5, 1)
+    assert told == ["Option: --weight_decay 0.05, 0.1 in a.tar"]
+
+
+def test_a_published_checkpoint_has_no_options():
+    options, told = options_of(
+        "--resume", "40.pth.tar", "--experiment", "peta", resumed={"epoch": 40, "state_dict": {}}
+    )
+    assert (options.lr, options.start_epoch, told) == (1e-4, 40, [])
+
+
+def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
+    names = tmp_path / "names.txt"
+    saved = checkpoint(
+        "--experiment", "custom", "--attributes", names, "--train_list", "a.txt", "--output_dir", "runs/a",
+        "--init_from", "b.tar", "--json", tmp_path / "a.json", "--tensorboard", tmp_path / "tb",
+    )  # fmt: skip
+    options, _ = options_of("--resume", "3.pth.tar", resumed=saved)
+    assert (options.attributes, options.output_dir, options.init_from) == (None, None, None)
+    assert (options.json, options.tensorboard) == (str(tmp_path / "a.json"), str(tmp_path / "tb"))
+    evaluated, _ = options_of("-e", "--resume", "3.pth.tar", "--val_list", "b.txt", resumed=saved)
+    assert (evaluated.json, evaluated.tensorboard, evaluated.log_json) == (None, None, None)
+
+
+def test_another_data_set_has_its_own_places(checkpoint, tmp_path):
+    saved = checkpoint(
+        "--experiment", "synthetic", "--data_root", tmp_path, "--val_list", "b.txt", "--lr", "0.5"
+    )
+    options, told = options_of("--experiment", "peta", "-e", "--resume", "3.pth.tar", resumed=saved)
+    assert (options.data_root, options.val_list, options.lr) == (None, None, 0.5)
+    assert told == ["Option: --experiment peta, synthetic in 3.pth.tar"]
+
+
+def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.txt").touch()
+    options, _ = options_of(
+        "--experiment", "peta", "--data_root", "data", "--train_list", "here.txt", "--val_list", "there.txt",
+        "--cache", "auto",
+    )  # fmt: skip
+    assert options.data_root == str(tmp_path / "data")
+    assert options.train_list == str(tmp_path / "here.txt")
+    assert options.val_list == "there.txt"  # of the data set's directory, if anywhere
+    assert options.cache == "auto"
+    assert options_of("--experiment", "peta", "--cache", "pixels")[0].cache == str(tmp_path / "pixels")
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        ({"epochs": "three"}, r"--epochs.*'three'"),
+        ({"lr": -1}, r"--lr/--learning-rate: invalid positive float value"),
+        ({"approach": ["a"]}, r"--approach: invalid choice"),
+        ({"decay_epoch": "__import__('os')"}, r"--decay_epoch"),
+        ({"compile": "yes"}, r"--compile"),
+    ],
+)
+def test_options_of_a_checkpoint_that_make_no_sense_are_refused(saved, message):
+    resumed = {"epoch": 1, "options": {"experiment": "peta"} | saved}
+    with pytest.raises(
+        alm.AlmError, match=rf"^1\.pth\.tar: this checkpoint is damaged: of its options, .*{message}"
+    ):
+        options_of("--resume", "1.pth.tar", resumed=resumed)
+
+
+def test_options_of_a_later_program_are_passed_over():
+    resumed = {"epoch": 1, "options": {"experiment": "peta", "gravity": 9.81}}
+    assert options_of("--resume", "1.pth.tar", resumed=resumed)[0].experiment == "peta"
+
+
+def test_without_any_experiment_it_is_asked_for(capsys):
+    assert "--experiment NAME is needed" in refused(capsys, "--lr", "0.5")
+    published = {"epoch": 40, "state_dict": {}}
+    message = refused(capsys, "--resume", "40.pth.tar", resumed=published)
+    assert "--experiment NAME is needed: 40.pth.tar does not say which data set it is of" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--prefix", "a/b"), "'a/b' is no part of a file name; leave the separators out"),
+        (("--prefix", "a\\b"), "is no part of a file name"),
+        (("--seed", "9" * 30), "is not a whole number from 0 to 9223372036854775807"),
+        (("--seed", "-1"), "is not a whole number"),
+        (("--epochs", "9" * 30), "is not a whole number from 1 to 2147483647"),
+        (("--epochs", "0"), "is not a whole number from 1"),
+        (("--decay_epoch", "1" * 30), "--decay_epoch"),
+        (("--max_iters", "9" * 30), "is not a whole number"),
+        (("--workers", "many"), "is not a whole number"),
+        (("--resume", "a", "--init_from", "b", "--pretrained", "c"),
+         "--resume and --init_from and --pretrained: give one of them. --resume goes on with a run, "
+         "--init_from starts a new one from any checkpoint"),
+        (("--attributes", "a"), "--attributes goes with --experiment custom"),
+        (("-e",), "-e needs --resume FILE"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused(capsys, words, message):
+    assert message in refused(capsys, "--experiment", "peta", *words)

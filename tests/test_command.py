@@ -1,0 +1,128 @@
+"""How commands end: one line on standard error and a status, whatever went wrong."""
+
+import argparse
+import io
+import subprocess
+import sys
+import warnings
+
+import pytest
+from conftest import REPOSITORY
+
+import alm
+from run_scripts.command import LARGEST, clear_ending, new_parser, whole_number
+from utils.errors import InputError, LogError
+from utils.list_file import DataError
+from utils.plots import PlotError
+from utils.run_directory import RunDirectoryError
+from utils.synthetic import SyntheticError
+
+
+def ended(error, capsys, **options):
+    """Return status and standard error of a command that raises."""
+    with pytest.raises(SystemExit) as ending, clear_ending(**options):
+        raise error
+    out, err = capsys.readouterr()
+    assert out == ""
+    return ending.value.code, err
+
+
+@pytest.mark.parametrize(
+    "kind", [InputError, DataError, LogError, PlotError, RunDirectoryError, SyntheticError, alm.AlmError]
+)
+def test_bad_input_of_every_kind_is_its_message(kind, capsys):
+    assert ended(kind("fix\n--train_list"), capsys) == (1, "error: fix --train_list\n")
+    assert ended(kind("fix it"), capsys, bad_input=2) == (2, "error: fix it\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "a.json"), "a.json: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("odd"), "odd"),
+        (MemoryError(), "out of memory"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+            "a process that reads pictures died, as it does when memory runs out; read with fewer of them: "
+            "--workers 1, or 0",
+        ),
+    ],
+)
+def test_other_errors_say_what_they_mean(error, line, capsys):
+    assert ended(error, capsys) == (1, f"error: {line}\n")
+
+
+def test_a_fault_of_the_program_says_so_and_where(capsys):
+    status, line = ended(TypeError("two\nlines"), capsys)
+    assert status == 1
+    assert line.startswith("error: TypeError: two (a fault of the program, at test_command.py:")
+    assert line.endswith("; --debug shows how it came there)\n")
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["command", "--debug"])
+    status, text = ended(InputError("fix it"), capsys)
+    assert status == 1
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert text.endswith("InputError: fix it\n")
+
+
+def test_an_interrupt_is_one_word(capsys):
+    assert ended(KeyboardInterrupt(), capsys) == (130, "interrupted\n")
+
+
+def test_a_warning_is_one_line():
+    before = warnings.formatwarning
+    with clear_ending():
+        shown = warnings.formatwarning("two of ten pictures are missing", UserWarning, "loader.py", 7)
+    assert shown == "warning: two of ten pictures are missing\n"
+    assert warnings.formatwarning is before
+
+
+def test_a_value_passes_through():
+    def main():
+        with clear_ending():
+            return 3
+
+    assert main() == 3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_that_cannot_show_a_character_spells_it_out(monkeypatch, encoding):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    with clear_ending():
+        print("训 \udcff")
+    shown = "训 \\udcff" if encoding == "utf-8" else "\\u8bad \\udcff"
+    assert raw.getvalue() == f"{shown}\n".encode(encoding)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), (str(LARGEST), LARGEST)])
+def test_whole_numbers(text, value):
+    assert whole_number(0)(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "٣", "x", str(LARGEST + 1), "9" * 5000, "+1", " 1"])
+def test_whole_numbers_of_no_use_are_refused_in_short(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 0 to") as error:
+        whole_number(0)(text)
+    assert len(str(error.value)) < 120
+
+
+def test_every_command_has_debug_and_no_abbreviations(capsys):
+    parser = new_parser("A command.")
+    assert parser.parse_args(["--debug"]).debug is True
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--deb"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run_ALM", "prepare_data", "loss", "export", "benchmark"])
+def test_help_of_every_command_is_shown_by_a_terminal_that_knows_ascii_alone(command):
+    end = subprocess.run(
+        [sys.executable, str(REPOSITORY / "run_scripts" / f"{command}.py"), "--help"],
+        capture_output=True, text=True, env={"PYTHONIOENCODING": "ascii", "PATH": ""},
+    )  # fmt: skip
+    assert (end.returncode, end.stderr) == (0, "")
+    assert "--debug" in end.stdout
