@@ -60,7 +60,7 @@ DEFAULTS = {
 }
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
-SYNTHETIC = {"epochs": 5, "batch_size": 16, "lr": 1e-3, "decay_epoch": (4,)}
+SYNTHETIC = {"epochs": 2, "batch_size": 16, "lr": 3e-4, "decay_epoch": ()}
 
 # What belongs to one start of a run, not to the run: a checkpoint does not give it back.
 OF_ONE_START = (

@@ -5,6 +5,7 @@ Bad input is one line on standard error and an exit status, never a traceback, u
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -66,21 +67,26 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        end("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        end(None, READER_GONE)
+    except KeyboardInterrupt as error:
+        end(error, "interrupted", INTERRUPTED)
+    except BrokenPipeError as error:
+        end(error, "", READER_GONE)
     except Exception as error:
-        end(f"error: {explain(error)}", bad_input)
+        end(error, None, bad_input)
     finally:
         warnings.formatwarning = before
 
 
-def end(line: str | None, status: int) -> None:
-    """Exit, with a line on standard error."""
+def end(error: BaseException, line: str | None, status: int) -> None:
+    """Exit, with a line on standard error: by default what the error means."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(
+            signal.SIGCHLD, signal.SIG_DFL
+        )  # torch raises here once more for every worker that dies
+    line = f"error: {explain(error)}" if line is None else line
     with suppress(OSError):  # nobody reads it
         if "--debug" in sys.argv:
-            traceback.print_exc()
+            traceback.print_exception(error)
         elif line:
             print(line, file=sys.stderr)
     try:

@@ -54,7 +54,7 @@ def test_install_never_touches_a_torch_that_imports(monkeypatch):
     [(packages, constraint)] = installed(monkeypatch, {"torch", "numpy", "scipy"})
     assert constraint == f"torch=={torch.__version__}\n"
     assert [name for name in packages if name.startswith("torch")] == []
-    assert {"tqdm", "matplotlib"} < set(packages)
+    assert {"tqdm", "matplotlib>=3.6"} < set(packages)
 
 
 def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
@@ -90,6 +90,7 @@ def test_sh(checkout, *options):
 test_sh.__test__ = False
 
 
+@pytest.mark.slow
 def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
     ensure_dataset(tmp_path / "peta", train=10, test=4)
     for _ in range(2):

@@ -49,7 +49,7 @@ def test_without_a_checkpoint_the_rest_is_default():
 
 def test_the_synthetic_set_has_defaults_of_its_own():
     options, _ = options_of("--experiment", "synthetic")
-    assert options.lr == 1e-3
+    assert (options.epochs, options.lr, options.decay_epoch) == (2, 3e-4, ())
     assert options.ratios == "list"
 
 

@@ -28,6 +28,7 @@ def own(tmp_path):
 # Compiling.
 
 
+@pytest.mark.slow
 def test_the_network_compiles_whole_and_trains_as_it_is():
     """In one graph: torch's tracing is real, its code generation, which takes minutes, is left out."""
     torch.manual_seed(0)

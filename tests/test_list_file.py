@@ -131,6 +131,23 @@ def test_a_wrong_line_is_named(tmp_path, line, message):
     assert "\n" not in str(error.value)
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    text=st.text(st.sampled_from("ab01234-.,/\\\t \n#é:") | st.characters(codec="utf-8")),
+    num_attributes=st.none() | st.integers(0, 5),
+)
+def test_any_text_is_a_list_or_a_clear_error(tmp_path_factory, text, num_attributes):
+    path = write(tmp_path_factory.getbasetemp() / "any.txt", text)
+    try:
+        names, labels = read_list(path, num_attributes)
+    except DataError as error:
+        assert str(error).startswith(str(path))
+    else:
+        assert len(names) == len(labels) > 0
+        assert all(names)
+        assert set(labels.flat) <= {0, 1, 2}
+
+
 def test_first_line_decides_the_count_and_must_have_labels(tmp_path):
     path = write(tmp_path / "list.txt", "\na.jpg 0 1\nb.jpg 0 1 1\n")
     with pytest.raises(DataError, match=r"list\.txt:3: 3 labels, expected 2"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from run_scripts import loss
 from utils import plots
@@ -234,7 +234,8 @@ def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
     ]
     plot_losses([compare(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
-        assert min(picture.size) >= 800
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    assert {ImageColor.getrgb(colour) for colour in plots.COLOURS} < colours
 
 
 def test_a_plot_error_leaves_no_file(tmp_path):

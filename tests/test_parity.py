@@ -99,6 +99,7 @@ def test_gradient(shared, reference):
         assert abs(projection - expected["grad_projection"][index]) < tolerance * ours.size**0.5, name
 
 
+@pytest.mark.slow
 def test_training(shared, reference):
     expected = np.load(shared / "reference" / "training_peta.npz")
     model = filled_model(shared, reference, 35).train()

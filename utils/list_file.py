@@ -15,6 +15,7 @@ LOOKS_LIKE_PATH = re.compile(r"[/\\]|\.[A-Za-z]")
 ENDS_IN_LABEL = re.compile(r"[\s,][012]$")
 WORD = re.compile(r"[^\s,]+")  # some lists separate labels by commas, and end in one
 EMPTY_LABEL = re.compile(r",\s*,")
+LABELS = {"0", "1", "2"}
 
 
 class DataError(InputError):
@@ -72,13 +73,7 @@ def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
     name, labels = split_line(line, num_attributes)
     digits = "".join(labels)
     complete = len(labels) == len(digits) == num_attributes > 0
-    if (
-        not complete
-        or digits.strip("012")
-        or ENDS_IN_LABEL.search(name)
-        or not name
-        or EMPTY_LABEL.search(line)
-    ):
+    if not complete or digits.strip("012") or ENDS_IN_LABEL.search(name) or not name:
         raise DataError(label_fault(line, num_attributes))
     if LEAVES_ROOT.search(name):
         raise DataError(f"the path {name} leaves the root; list paths relative to the root")
@@ -86,12 +81,17 @@ def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
 
 
 def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
-    """Return a line's path and its last K words, or fewer where there are no more."""
-    if "," not in line:  # the usual list, split ten times faster
-        name, *labels = line.strip().rsplit(None, num_attributes)
-        return name, labels
+    """Return a line's path and its last K words, or fewer where there are no more. Raises DataError where a
+    label is left out between commas.
+    """
+    name, *labels = line.strip().rsplit(None, num_attributes)
+    if "," not in line or LABELS.issuperset(labels or [name]):
+        return name, labels  # the usual list; commas are part of the name
     words = list(WORD.finditer(line))[-num_attributes:]
-    return line[: words[0].start()].strip(", \t") if words else "", [word[0] for word in words]
+    start = words[0].start() if words else 0
+    if EMPTY_LABEL.search(line, start):
+        raise DataError("nothing between two commas; write 0 for no, 1 for yes, 2 for unknown")
+    return line[:start].rstrip(", \t").lstrip(), [word[0] for word in words]
 
 
 def is_header(line: str) -> bool:
@@ -107,12 +107,12 @@ def is_number(word: str) -> bool:
 
 def label_fault(line: str, num_attributes: int) -> str:
     """Return the sentence that says what is wrong with the labels of a line."""
-    if EMPTY_LABEL.search(line):
-        return "nothing between two commas; write 0 for no, 1 for yes, 2 for unknown"
     found = count_labels(line)
+    wrong = next((label for label in WORD.findall(line)[-found:] if label not in LABELS), None)
+    if found == num_attributes and wrong is None:
+        found += 1  # no word looks like a path, and the first one is a label
     if found != num_attributes or not found:
         return f"{found} labels, expected {num_attributes or 'some'}; give one label for each attribute"
-    wrong = next(label for label in WORD.findall(line)[-found:] if label not in ("0", "1", "2"))
     if wrong == "-1":
         return "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown"
     return f"label {wrong!r} is not 0, 1 or 2; write 0 for no, 1 for yes, 2 for unknown"

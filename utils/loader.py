@@ -111,11 +111,14 @@ class Reader:
     def read(self, plan: list[list[int]]) -> Iterator[Tensor]:
         """Yield the images of each batch of indices."""
         self._plan[:] = plan
-        for images in self._loader:
-            if isinstance(images, PictureError):
-                # Anew: the local one, raised, and this frame would keep each other and the workers alive.
-                raise PictureError(*images.args)
-            yield images
+        try:
+            for images in self._loader:
+                if isinstance(images, PictureError):
+                    # Anew: the local one, raised, and this frame would keep each other and the workers alive.
+                    raise PictureError(*images.args)
+                yield images
+        except (ConnectionError, EOFError) as error:  # a worker died while it handed a batch over
+            raise RuntimeError("DataLoader worker died while it handed a batch over") from error
 
 
 class Images(Dataset):
