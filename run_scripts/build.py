@@ -92,9 +92,9 @@ def open_data(
 
 def build_loader(
     dataset: MultiLabelDataset,
-    batch_size: int,
     *,
     training: bool,
+    batch_size: int,
     seed: int,
     workers: int | str,
     device: torch.device,
@@ -136,8 +136,8 @@ def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -
 def start_model(
     approach: str,
     attributes: Sequence[str],
-    seed: int,
     *,
+    seed: int,
     align_corners: bool | None = None,
     resume: str | None = None,
     resumed: Mapping | None = None,
@@ -208,7 +208,7 @@ def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:
 
 
 def build_optimizer(
-    model: nn.Module, optimizer: str, *, lr: float, weight_decay: float, momentum: float, device: torch.device
+    model: nn.Module, *, optimizer: str, lr: float, weight_decay: float, momentum: float, device: torch.device
 ) -> torch.optim.Optimizer:
     """Return an optimizer by name, over the parameters of a model already on its device."""
     common = {"lr": lr, "weight_decay": weight_decay}

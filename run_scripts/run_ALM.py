@@ -20,18 +20,18 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from alm import AlmError, WeightedBCELoss
-from alm.checkpoint import is_own, load_checkpoint
+from alm.checkpoint import load_checkpoint
+from alm.checkpoint_parts import is_own
 from alm.device import choose_device, choose_precision, gradient_scaler, set_arithmetic
 from alm.run import Run
 from alm.trainer import Trainer
 from run_scripts import build
-from run_scripts.argument import complete, parse_arguments
+from run_scripts.argument import parse_arguments
 from run_scripts.command import clear_ending, refuse_several_processes
+from run_scripts.options import chosen, complete
 from utils import log_text, run_directory
-from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment
 from utils.files import write_json
-from utils.loader import Loader
 from utils.logger import TrainingLog
 
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
@@ -49,18 +49,26 @@ def main() -> None:
     notes.append(set_arithmetic(device, precision))
 
     experiment = build.choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-    data = open_data(options, experiment)
+    named_data = chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache")
+    data = build.open_data(experiment, training=not options.evaluate, **named_data)
     if resumed and "positive_ratio" in resumed and "ratios" not in named:
         ratio = list(resumed["positive_ratio"])
     else:
         ratio = build.choose_ratio(experiment, options.ratios, data.train_list)
-    model, start = start_model(options, experiment, resumed)
+    model, start = build.start_model(
+        options.approach,
+        experiment.attributes,
+        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
+        resumed=resumed,
+        **chosen(options, "seed", "resume", "pretrained", "init_from"),
+    )
     model = model.to(device)
     notes += start
+    load = partial(build.build_loader, device=device, **chosen(options, "batch_size", "seed", "workers"))
 
     with opened_directory(options, resumed) as directory, opened_log(options, resumed, directory) as log:
         trainer = build_trainer(options, model, ratio, device, precision, log)
-        val_loader = build_loader(options, data.val, device, training=False) if data.val else None
+        val_loader = load(data.val, training=False) if data.val else None
         evaluated = partial(record_evaluation, log, options, experiment, data, directory)
         if options.evaluate:
             announce(log, options, model, data, notes)
@@ -69,14 +77,19 @@ def main() -> None:
         if options.compile:
             trainer.compiled = build.compile_network(model, options.batch_size)
             notes.append(COMPILE_NOTE)
-        run = build_run(options, trainer, directory, identity(options, experiment, model, ratio))
+        run = Run(
+            trainer,
+            directory,
+            decay_epochs=options.decay_epoch,
+            identity=identity(options, experiment, model, ratio),
+            **chosen(options, "epochs", "lr", "max_iters", "save_freq", "prefix"),
+        )
         if resumed:
             notes.append(restore_run(run, options, resumed))
             resumed.clear()  # weights and moments, 180 MB, are where they belong now
         run.epoch = options.start_epoch
-        train_loader = build_loader(options, data.train, device, training=True)
         announce(log, options, model, data, notes)
-        run.fit(train_loader, val_loader, evaluated)
+        run.fit(load(data.train, training=True), val_loader, evaluated)
         log.line(f"Run: {directory}")
 
 
@@ -96,35 +109,6 @@ def check_start(options: Namespace, resumed: Mapping | None) -> None:
     )
 
 
-def open_data(options: Namespace, experiment: Experiment) -> build.Data:
-    """Return the lists and pictures that the options name."""
-    return build.open_data(
-        experiment,
-        data_root=options.data_root,
-        train_list=options.train_list,
-        val_list=options.val_list,
-        training=not options.evaluate,
-        allow_missing=options.allow_missing,
-        cache=options.cache,
-    )
-
-
-def start_model(
-    options: Namespace, experiment: Experiment, resumed: Mapping | None
-) -> tuple[nn.Module, list]:
-    """Return the model with the weights that the options name, and lines that say which these are."""
-    return build.start_model(
-        options.approach,
-        experiment.attributes,
-        options.seed,
-        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
-        resume=options.resume,
-        resumed=resumed,
-        pretrained=options.pretrained,
-        init_from=options.init_from,
-    )
-
-
 def build_trainer(
     options: Namespace,
     model: nn.Module,
@@ -134,45 +118,10 @@ def build_trainer(
     log: TrainingLog,
 ) -> Trainer:
     """Return what takes the steps."""
-    optimizer = build.build_optimizer(
-        model,
-        options.optimizer,
-        lr=options.lr,
-        weight_decay=options.weight_decay,
-        momentum=options.momentum,
-        device=device,
-    )
+    named = chosen(options, "optimizer", "lr", "weight_decay", "momentum")
+    optimizer = build.build_optimizer(model, device=device, **named)
     criterion, scaler = WeightedBCELoss(ratio, options.loss), gradient_scaler(device, precision)
     return Trainer(model, criterion, optimizer, scaler, device, precision, log)
-
-
-def build_loader(
-    options: Namespace, dataset: MultiLabelDataset, device: torch.device, training: bool
-) -> Loader:
-    """Return the batches of a data set."""
-    return build.build_loader(
-        dataset,
-        options.batch_size,
-        training=training,
-        seed=options.seed,
-        workers=options.workers,
-        device=device,
-    )
-
-
-def build_run(options: Namespace, trainer: Trainer, directory: Path, identity: dict) -> Run:
-    """Return the run that the options describe, at its beginning."""
-    return Run(
-        trainer,
-        directory,
-        epochs=options.epochs,
-        lr=options.lr,
-        decay_epochs=options.decay_epoch,
-        max_iters=options.max_iters,
-        save_freq=options.save_freq,
-        prefix=options.prefix,
-        identity=identity,
-    )
 
 
 def opened_directory(options: Namespace, resumed: Mapping | None):

@@ -17,7 +17,7 @@ from utils.synthetic import ensure_dataset
 
 
 def start(seed):
-    return build.start_model("inception_iccv", EXPERIMENTS["peta"].attributes, seed)[0].state_dict()
+    return build.start_model("inception_iccv", EXPERIMENTS["peta"].attributes, seed=seed)[0].state_dict()
 
 
 def test_starting_weights_follow_from_the_seed_on_the_cpu():

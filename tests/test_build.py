@@ -77,30 +77,32 @@ def test_a_start_from_scratch_is_pytorchs_own():
 def test_the_convention_is_the_named_one_else_the_checkpoints(tmp_path):
     old = str(published_file(tmp_path / "40.pth.tar", model_of()))
     for named, expected in ((None, True), (False, False), (True, True)):
-        model, notes = start_model("inception_iccv", ATTRIBUTES, 1, init_from=old, align_corners=named)
+        model, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=old, align_corners=named)
         assert model.align_corners is expected
         assert notes[1].startswith(f"Sampling: align_corners {expected} (")
 
 
 def test_init_from_says_what_it_took(own, tmp_path):
     baseline = str(published_file(tmp_path / "b.pth.tar", model_of(approach="bn_inception"), old=False))
-    _, notes = start_model("inception_iccv", ATTRIBUTES, 1, init_from=baseline)
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=baseline)
     assert notes[0] == f"Weights: backbone and global classifier from {baseline}, the rest from scratch"
-    model, notes = start_model("inception_iccv", ("Skirt", "Boots"), 1, init_from=own)
+    model, notes = start_model("inception_iccv", ("Skirt", "Boots"), seed=1, init_from=own)
     assert "backbone and lateral layers; global classifier and localization of 1 of 2 attributes" in notes[0]
     assert torch.equal(model.classifier.weight[0], model_of().classifier.weight[2])
 
 
 def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
     with pytest.raises(alm.AlmError, match=r"own\.pth\.tar: .*whole model; give it to --init_from"):
-        start_model("inception_iccv", ATTRIBUTES, 1, pretrained=own)
+        start_model("inception_iccv", ATTRIBUTES, seed=1, pretrained=own)
     state = {
         name.removeprefix("main_branch."): tensor
         for name, tensor in reference_state(model_of()).items()
         if name.startswith("main_branch.")
     }
     torch.save(state | {"last_linear.bias": torch.zeros(1000)}, tmp_path / "bn_inception.pth")
-    model, notes = start_model("inception_iccv", ATTRIBUTES, 1, pretrained=str(tmp_path / "bn_inception.pth"))
+    model, notes = start_model(
+        "inception_iccv", ATTRIBUTES, seed=1, pretrained=str(tmp_path / "bn_inception.pth")
+    )
     assert notes[0].startswith("Weights: 483 backbone tensors from ")
     assert notes[0].endswith("; not used: last_linear.bias")
     assert same(model.backbone.state_dict(), model_of().backbone.state_dict())

@@ -3,7 +3,8 @@
 import pytest
 
 import alm
-from run_scripts.argument import DEFAULTS, complete, parse_arguments
+from run_scripts.argument import DEFAULTS, parse_arguments
+from run_scripts.options import complete
 
 
 def options_of(*words, resumed=None):
