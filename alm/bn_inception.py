@@ -126,7 +126,7 @@ class Inception(nn.Module):
         """(B, in, H, W) -> (B, `out_channels`, H, W), or half of H and W where the block halves the map."""
         outputs = [branch(x) for branch in self.branches.values()]
         for output in outputs:
-            if output.requires_grad:
+            if output.requires_grad and not torch.compiler.is_compiling():  # which lays gradients out itself
                 output.register_hook(torch.clone)  # batch normalization's gradient is slow on a slice
         return torch.cat(outputs, dim=1).relu_()
 

@@ -63,12 +63,12 @@ class Run:
                 continue
             try:
                 figures = self.trainer.evaluate(val_loader)
+                self._remember(figures, due)
+                evaluated(self.epoch, figures)
             except BaseException:  # a damaged picture of the evaluation list must not cost the epoch
                 if not due:
                     self._save(self._name)
                 raise
-            self._remember(figures, due)
-            evaluated(self.epoch, figures)
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds: all that going on with the run depends on."""

@@ -113,7 +113,7 @@ def add_data_options(group) -> None:
     )
     add("--val_list", metavar="FILE", help="evaluation list, likewise")
     add("--attributes", metavar="FILE", help="of --experiment custom: the attributes' names, one a line")
-    add("--allow_missing", action="store_true",
+    add("--allow_missing", action=argparse.BooleanOptionalAction,
         help="evaluate although pictures of the list are missing; the table says on how many")  # fmt: skip
     add("--cache", metavar="none|auto|DIR",
         help="keep resized pictures in one file, auto: in .alm_cache/ beside the data")  # fmt: skip
@@ -143,7 +143,7 @@ def add_device_options(group) -> None:
     add("--device", choices=("auto", *DEVICES), help="auto: the first of the others; default auto")
     add("--amp", choices=("auto", "off", *PRECISIONS),
         help="auto: fp16 on sdaa and cuda, off on the CPU (synthetic: bf16 where it has it)")  # fmt: skip
-    add("--compile", action="store_true",
+    add("--compile", action=argparse.BooleanOptionalAction,
         help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
     add("--max_iters", type=whole_number(1), metavar="N", help="end each epoch after N iterations")
 

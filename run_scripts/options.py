@@ -16,7 +16,7 @@ from utils.files import unwritable
 OF_ONE_START = (
     "start_epoch", "resume", "evaluate", "attributes", "pretrained", "init_from", "output_dir"
 )  # fmt: skip
-OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing")  # of one experiment, of no other
+OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing", "ratios")  # of no other experiment
 OF_TRAINING = ("json", "log_json", "tensorboard")  # where a training's figures go, not an evaluation's
 PLACES = {"data_root", "train_list", "val_list", "cache", "json", "log_json", "tensorboard"}
 

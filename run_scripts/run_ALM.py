@@ -49,8 +49,11 @@ def main() -> None:
     notes.append(set_arithmetic(device, precision))
 
     experiment = build.choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-    named_data = chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache")
-    data = build.open_data(experiment, training=not options.evaluate, **named_data)
+    data = build.open_data(
+        experiment,
+        training=not options.evaluate,
+        **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
+    )
     if resumed and "positive_ratio" in resumed and "ratios" not in named:
         ratio = list(resumed["positive_ratio"])
     else:
@@ -72,6 +75,7 @@ def main() -> None:
         evaluated = partial(record_evaluation, log, options, experiment, data, directory)
         if options.evaluate:
             announce(log, options, model, data, notes)
+            resumed.clear()  # the weights are where they belong now
             evaluated(options.start_epoch, trainer.evaluate(val_loader))
             return
         if options.compile:
@@ -86,7 +90,7 @@ def main() -> None:
         )
         if resumed:
             notes.append(restore_run(run, options, resumed))
-            resumed.clear()  # weights and moments, 180 MB, are where they belong now
+            resumed.clear()  # 180 MB of weights and moments
         run.epoch = options.start_epoch
         announce(log, options, model, data, notes)
         run.fit(load(data.train, training=True), val_loader, evaluated)
@@ -205,7 +209,7 @@ def record_evaluation(
     epoch: int,
     figures: dict,
 ) -> None:
-    """Print one evaluation's table, and keep its figures wherever the options say; `epoch` are done."""
+    """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
     shared = (figures, experiment.attributes, len(data.val), data.val.listed)
     log.line(log_text.evaluation_table(*shared))
     log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})

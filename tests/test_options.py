@@ -98,6 +98,13 @@ def test_what_is_named_wins_and_what_differs_is_told(checkpoint):
     assert told == ["Option: --weight_decay 0.05, 0.1 in a.tar"]
 
 
+def test_what_was_switched_on_can_be_switched_off(checkpoint):
+    saved = checkpoint("--experiment", "peta", "--compile", "--allow_missing")
+    options, told = options_of("--resume", "a.tar", "--no-compile", resumed=saved)
+    assert (options.compile, options.allow_missing) == (False, True)
+    assert told == ["Option: --compile False, True in a.tar"]
+
+
 def test_a_published_checkpoint_has_no_options():
     options, told = options_of(
         "--resume", "40.pth.tar", "--experiment", "peta", resumed={"epoch": 40, "state_dict": {}}
@@ -125,6 +132,9 @@ def test_another_data_set_has_its_own_places(checkpoint, tmp_path):
     options, told = options_of("--experiment", "peta", "-e", "--resume", "3.pth.tar", resumed=saved)
     assert (options.data_root, options.val_list, options.lr) == (None, None, 0.5)
     assert told == ["Option: --experiment peta, synthetic in 3.pth.tar"]
+    saved = checkpoint("--experiment", "peta")
+    options, _ = options_of("--experiment", "synthetic", "-e", "--resume", "3.pth.tar", resumed=saved)
+    assert options.ratios == "list"
 
 
 def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):

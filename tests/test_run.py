@@ -82,12 +82,13 @@ def test_state_of_another_optimizer_is_refused(tmp_path):
         run.load_state_dict(state)
 
 
-def test_an_epoch_is_saved_before_its_figures_are_told(tmp_path):
+@pytest.mark.parametrize("save_freq", [1, 10])
+def test_an_epoch_outlives_what_is_done_with_its_figures(tmp_path, save_freq):
     def disk_is_full(epoch, figures):
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        run_of(tmp_path, 2, save_freq=1).fit(Batches(), Batches(), disk_is_full)
+        run_of(tmp_path, 20, save_freq=save_freq).fit(Batches(), Batches(), disk_is_full)
     assert load(tmp_path / "1.pth.tar")["epoch"] == 1
 
 

@@ -139,7 +139,7 @@ def test_shared_and_sliced_tensors_are_taken(tmp_path):
 
 
 def test_nothing_stays_allowed_whichever_thread_ends_first():
-    before = torch.serialization.get_safe_globals()
+    before = set(torch.serialization.get_safe_globals())
     started, go_on = threading.Event(), threading.Event()
 
     def first():
@@ -158,14 +158,14 @@ def test_nothing_stays_allowed_whichever_thread_ends_first():
     go_on.set()
     for thread in threads:
         thread.join()
-    assert set(torch.serialization.get_safe_globals()) == set(before)
+    assert set(torch.serialization.get_safe_globals()) == before
 
 
 def test_what_others_allow_stays_allowed():
     class Other:
         pass
 
-    before = torch.serialization.get_safe_globals()
+    before = list(torch.serialization.get_safe_globals())
     try:
         with numpy_scalar_allowed():
             torch.serialization.add_safe_globals([Other])
