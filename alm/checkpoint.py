@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.checkpoint_parts import check_parts, is_own, is_state_dict
+from alm.device import CPU
 from alm.errors import AlmError
 from alm.network import build_model
 from alm.published import (
@@ -44,7 +45,8 @@ OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
 
 
 def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
-    """Write the file whole or not at all: beside its place first, then moved there.
+    """Write the file whole or not at all: beside its place first, then moved there. Tensors are written as
+    the CPU's, so that it opens on every machine.
 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
@@ -54,7 +56,7 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
         with open(temporary, "wb") as file:
             writer = Writer(file)
             try:
-                torch.save(checkpoint, writer, _use_new_zipfile_serialization=not old_serialization)
+                torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
             except RuntimeError as error:
                 raise (writer.failure or error) from error
             file.flush()
@@ -64,6 +66,17 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def on_cpu(content):
+    """Return nested dicts and lists with every tensor in them on the CPU."""
+    if isinstance(content, Tensor):
+        return content.detach().to(CPU)
+    if isinstance(content, Mapping):
+        return {name: on_cpu(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(map(on_cpu, content))
+    return content
 
 
 class Writer:

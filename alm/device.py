@@ -1,105 +1,79 @@
-"""SDAA, CUDA or CPU: choice, autocast, gradient scaler, reading values back without a stall.
+"""SDAA, CUDA or CPU: which one is here, and all that depends on its name.
 
 The only file that knows what an accelerator is called.
 """
 
 import contextlib
 import importlib
+import os
 import platform
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from alm.errors import AlmError
 
 CPU = torch.device("cpu")
 DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
-PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
+MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
+
+
+# Which device
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """Return the named device, or the first there is. Raises AlmError where the named one is not there."""
     if name == "auto":
-        return torch.device(next(kind for kind in DEVICES if is_available(kind)))
-    if not is_available(name):
-        here = ", ".join(kind for kind in DEVICES if is_available(kind))
-        raise AlmError(f"--device {name}: there is no such device on this machine; here: {here}")
-    return torch.device(name)
+        name = next(kind for kind in DEVICES if absence(kind) is None)
+    if reason := absence(name):
+        here = ", ".join(kind for kind in DEVICES if absence(kind) is None)
+        raise AlmError(f"--device {name}: {reason}; here: {here}")
+    return torch.device("sdaa" if name == "cuda" and migrates() else name)
 
 
-def is_available(kind: str) -> bool:
-    """Whether torch can use a device of this kind here."""
+def explain_choice(name: str, device: torch.device) -> str:
+    """Return the line that says which device was chosen, and why."""
+    line = f"Device: {device.type}, {device_name(device)}"
+    if name == "auto":
+        passed = DEVICES[: DEVICES.index(device.type)]
+        return line + "".join(f"; {kind}: {absence(kind)}" for kind in passed)
+    if name != device.type:
+        line += f"; torch.{name}'s calls land on it ({'='.join(MIGRATION)})"
+    return line
+
+
+@cache
+def absence(kind: str) -> str | None:
+    """Return why no device of this kind can be used here, or None where one can."""
     if kind == "cpu":
-        return True
-    if kind in EXTENSIONS:
-        with contextlib.suppress(ImportError):
+        return None
+    try:
+        if kind in EXTENSIONS:
             importlib.import_module(EXTENSIONS[kind])
-    backend = getattr(torch, kind, None)
-    return backend is not None and backend.is_available()
+        backend = getattr(torch, kind, None)
+        return None if backend is not None and backend.is_available() else "torch finds no such device"
+    except ModuleNotFoundError as error:
+        if error.name == EXTENSIONS.get(kind):
+            return f"{error.name} is not installed"
+        return f"{EXTENSIONS.get(kind, kind)} does not work here ({error})"
+    except Exception as error:  # whatever a broken installation may raise
+        reason = " ".join(str(error).split())
+        return f"{EXTENSIONS.get(kind, kind)} does not work here ({type(error).__name__}: {reason})"
+
+
+def migrates() -> bool:
+    """Whether torch.cuda's calls land on sdaa here."""
+    variable, value = MIGRATION
+    return os.environ.get(variable) == value and absence("sdaa") is None
 
 
 def is_accelerator(device: torch.device) -> bool:
     """Whether a device works beside the CPU, which then waits wherever it asks for a value."""
     return device.type != "cpu"
-
-
-def choose_precision(device: torch.device, amp: str) -> torch.dtype | None:
-    """Return what `--amp` means on a device: autocast's type, or None for float32 throughout.
-
-    `auto` is fp16 on an accelerator and off on the CPU.
-    """
-    if amp == "auto":
-        amp = "fp16" if is_accelerator(device) else "off"
-    return PRECISIONS.get(amp)
-
-
-def set_arithmetic(device: torch.device, precision: torch.dtype | None) -> str:
-    """Make float32 mean float32 and convolutions repeat themselves, as the published program does; return a
-    line that says what is set.
-    """
-    name = next((name for name, dtype in PRECISIONS.items() if dtype == precision), "float32")
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        return f"Precision: {name}; TF32 off, convolutions deterministic"
-    return f"Precision: {name}"
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself; emulated, it is slower than float32."""
-    with contextlib.suppress(OSError):
-        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-        return any(flag in words for flag in CPU_BFLOAT16_FLAGS)
-    return False
-
-
-def autocast(device: torch.device, precision: torch.dtype | None):
-    """Return the context in which the network runs in `precision`."""
-    return torch.autocast(device.type, dtype=precision, enabled=precision is not None)
-
-
-def gradient_scaler(device: torch.device, precision: torch.dtype | None) -> torch.amp.GradScaler:
-    """Return the scaler that keeps small gradients alive in fp16; it does nothing in other precisions."""
-    return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-
-
-def has_fused_adam(device: torch.device) -> bool:
-    """Whether PyTorch has Adam in one kernel for this device."""
-    return device.type in ("cuda", "cpu")
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if is_accelerator(device):
-        getattr(torch, device.type).synchronize()
 
 
 def device_name(device: torch.device) -> str:
@@ -111,6 +85,46 @@ def device_name(device: torch.device) -> str:
         if name := re.search(r"model name\s*: (.*)", text):
             return name[1].strip()
     return platform.machine()
+
+
+# How it computes
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 by itself; emulated, it is slower than float32."""
+    if is_accelerator(device):
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    with contextlib.suppress(OSError):
+        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        return any(flag in words for flag in CPU_BFLOAT16_FLAGS)
+    return False
+
+
+def compute_exactly(device: torch.device) -> str:
+    """Make float32 mean float32 and convolutions repeat themselves, as the published program does; return
+    what is set, in words.
+    """
+    if device.type != "cuda":
+        return ""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return "; TF32 off, convolutions deterministic"
+
+
+def is_pinned_for(device: torch.device) -> bool:
+    """Whether torch pins for this device unless told another: before torch.accelerator it meant CUDA."""
+    return hasattr(torch, "accelerator") or device.type == "cuda"
+
+
+# What it has done
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if is_accelerator(device):
+        getattr(torch, device.type).synchronize()
 
 
 def peak_memory(device: torch.device) -> int:
@@ -125,36 +139,3 @@ def peak_memory(device: torch.device) -> int:
     if not peak:
         raise OSError("the system does not tell a process's peak memory")
     return int(peak[1]) * 1024
-
-
-@contextlib.contextmanager
-def memory_for(pictures: int) -> Iterator[None]:
-    """Turn a lack of memory within a step over so many pictures into an AlmError that says so."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-            raise AlmError(
-                f"out of memory in a step over {pictures} pictures; lower --batch_size, "
-                "or use less for each with --amp bf16 or fp16"
-            ) from error
-        raise
-
-
-class Readback:
-    """Values on their way from the device to the CPU: started now, read later, no stall between."""
-
-    def __init__(self, values: Tensor):
-        self._event = None
-        self._values = values
-        if is_accelerator(values.device):
-            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            self._values.copy_(values, non_blocking=True)
-            self._event = getattr(torch, values.device.type).Event()
-            self._event.record()
-
-    def read(self) -> list[float]:
-        """Wait for the values, not for what the device was given after them."""
-        if self._event is not None:
-            self._event.synchronize()
-        return self._values.tolist()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from alm.device import CPU
 from alm.errors import AlmError
 from alm.loss import UNKNOWN, check_answers, is_no_label
 
@@ -57,8 +58,8 @@ class AttributeMetrics:
         """
         if self._per_attribute is None:
             self.update(torch.empty(0, self.num_attributes), torch.empty(0, self.num_attributes))
-        counts = self._per_attribute.cpu()
-        hit, truth, guess, without_number, mislabelled = torch.cat(self._per_picture).cpu().T
+        counts = self._per_attribute.to(CPU)
+        hit, truth, guess, without_number, mislabelled = torch.cat(self._per_picture).to(CPU).T
         if without_number.any():
             raise AlmError(
                 f"the predictions of {without_number.sum()} of {len(hit)} pictures are NaN, so there are no "

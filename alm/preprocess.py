@@ -5,6 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from alm.abilities import layout
 from alm.errors import AlmError
 
 MEAN = (0.485, 0.456, 0.406)
@@ -23,7 +24,7 @@ def preprocess(images: Tensor, mirror: Tensor | None = None) -> Tensor:
         images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
     mean, std = normalization(images.device)
     normalized = (images.float() / 255 - mean) / std
-    return normalized.contiguous(memory_format=torch.channels_last)
+    return normalized.contiguous(memory_format=layout(images.device))
 
 
 @cache

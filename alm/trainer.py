@@ -12,11 +12,14 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from alm.device import Readback, autocast, is_accelerator, memory_for
+from alm.device import is_accelerator
 from alm.errors import AlmError
 from alm.metrics import AttributeMetrics, right_answers
 from alm.network import vote
+from alm.precision import autocast
 from alm.preprocess import preprocess
+from alm.readback import Readback
+from alm.step_faults import step_faults
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
@@ -45,6 +48,9 @@ class Log(Protocol):
         self, epoch: int, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float
     ) -> None:
         """A training step was taken."""
+
+    def skipped(self, epoch: int, iteration: int, scale: float) -> None:
+        """A step's gradients overflowed in fp16: the weights stay, the loss is scaled by less from now on."""
 
     def stopped_early(self, iterations: int) -> None:
         """An epoch has ended after so many of its iterations."""
@@ -79,8 +85,14 @@ class Trainer:
         Raises NonFiniteLossError.
         """
 
-        def tell(step: Step, seconds: float, loss: float, accu: float) -> None:
+        scale_before = self.scaler.get_scale()
+
+        def tell(step: Step, seconds: float, loss: float, accu: float, scale: float) -> None:
+            nonlocal scale_before
             self.log.iteration(epoch, step.iteration, len(loader), step.pictures, seconds, loss, accu)
+            if scale < scale_before:
+                self.log.skipped(epoch, step.iteration, scale)
+            scale_before = scale
             if not math.isfinite(loss):
                 raise NonFiniteLossError(
                     f"the loss is {loss} at epoch {epoch} iteration {step.iteration}; start again from the "
@@ -91,14 +103,15 @@ class Trainer:
         network = self.compiled or self.model
         with Steps(self.device, tell) as steps:
             for images, labels, mirror in islice(loader.epoch(epoch), max_iters):
-                with memory_for(len(images)):
+                with step_faults(len(images)):
                     self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
                     predictions, labels = self._forward(network, images, labels, mirror)
                     loss = self._loss(predictions, labels)
                     self.scaler.scale(loss).backward()
                     self.scaler.step(self.optimizer)
                     self.scaler.update()
-                    steps.taken(len(images), loss, right_answers(vote(predictions), labels))
+                    accu = right_answers(vote(predictions), labels)
+                    steps.taken(len(images), loss.detach(), accu, self.scaler.scale(torch.ones_like(accu)))
         if steps.count < len(loader):
             self.log.stopped_early(steps.count)
         return steps.count
@@ -122,7 +135,7 @@ class Trainer:
 
         with Steps(self.device, tell) as steps:
             for images, labels, mirror in loader.epoch(0):
-                with memory_for(len(images)):
+                with step_faults(len(images)):
                     predictions, labels = self._forward(network, images, labels, mirror)
                     logits = vote(predictions)
                     metrics.update(logits, labels)
@@ -146,27 +159,26 @@ class Step(NamedTuple):
 
     iteration: int
     pictures: int
-    values: Readback  # loss and share of right answers
+    values: Readback
 
 
 class Steps:
-    """The steps of an epoch: tells each one's time, loss and share of right answers when it is done.
+    """The steps of an epoch: tells each one's time and values, such as its loss, when it is done.
 
     The CPU is done at once. An accelerator is asked one step late, so that it never waits for what to do
-    next. At the end, also after an error, the last step is told too: `tell(step, seconds, loss, accu)`.
+    next. At the end, also after an error, the last step is told too: `tell(step, seconds, *values)`.
     """
 
-    def __init__(self, device: torch.device, tell: Callable[[Step, float, float, float], None]):
+    def __init__(self, device: torch.device, tell: Callable[..., None]):
         self.count = 0
         self._late = 1 if is_accelerator(device) else 0
         self._tell = tell
         self._untold: deque[Step] = deque()
         self._since = time.perf_counter()
 
-    def taken(self, pictures: int, loss: Tensor, accu: Tensor) -> None:
+    def taken(self, pictures: int, *values: Tensor) -> None:
         """Take note of the step that the device was given last."""
-        values = Readback(torch.stack([loss.detach(), accu]))
-        self._untold.append(Step(self.count, pictures, values))
+        self._untold.append(Step(self.count, pictures, Readback(torch.stack(values))))
         self.count += 1
         self._tell_all_but(self._late)
 
@@ -180,7 +192,7 @@ class Steps:
     def _tell_all_but(self, count: int) -> None:
         while len(self._untold) > count:
             step = self._untold.popleft()
-            loss, accu = step.values.read()
+            values = step.values.read()
             now = time.perf_counter()
             self._since, seconds = now, now - self._since
-            self._tell(step, seconds, loss, accu)
+            self._tell(step, seconds, *values)

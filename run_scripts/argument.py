@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 
 from alm import APPROACHES
-from alm.device import DEVICES, PRECISIONS
+from alm.device import DEVICES
 from alm.loss import WEIGHTINGS
+from alm.precision import PRECISIONS
 from run_scripts.command import new_parser, whole_number
 from utils.experiments import EXPERIMENTS
 
@@ -142,7 +143,7 @@ def add_device_options(group) -> None:
     add = group.add_argument
     add("--device", choices=("auto", *DEVICES), help="auto: the first of the others; default auto")
     add("--amp", choices=("auto", "off", *PRECISIONS),
-        help="auto: fp16 on sdaa and cuda, off on the CPU (synthetic: bf16 where it has it)")  # fmt: skip
+        help="auto: fp16 on sdaa, bf16 or fp16 on cuda, off on the CPU (synthetic: bf16)")  # fmt: skip
     add("--compile", action=argparse.BooleanOptionalAction,
         help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
     add("--max_iters", type=whole_number(1), metavar="N", help="end each epoch after N iterations")

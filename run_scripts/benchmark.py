@@ -22,7 +22,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alm import AlmError
-from alm.device import DEVICES, PRECISIONS, choose_device, device_name
+from alm.device import CPU, DEVICES, choose_device, device_name
+from alm.precision import PRECISIONS
 from run_scripts import measure
 from run_scripts.command import clear_ending, new_parser, whole_number
 from utils.files import unwritable, write_json
@@ -87,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures a step; default 32")
     add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
-    add("--device", choices=("auto", *DEVICES), default="cpu", help="default cpu")
+    add("--device", choices=("auto", *DEVICES), default=CPU.type, help="default %(default)s")
     add("--amp", choices=("off", *PRECISIONS), default="off", help="of all rows but its own; default off")
     add(
         "--rounds",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from alm import AlmError, build_model, checkpoint
-from alm.device import has_fused_adam, is_accelerator
+from alm.abilities import abilities
 from utils.cache import cache_directory
 from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
@@ -109,7 +109,7 @@ def build_loader(
         mirror=training,
         seed=seed,
         workers=workers,
-        pin_memory=is_accelerator(device),
+        device=device,
     )
 
 
@@ -214,4 +214,4 @@ def build_optimizer(
     common = {"lr": lr, "weight_decay": weight_decay}
     if optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
-    return torch.optim.Adam(model.parameters(), fused=has_fused_adam(device), **common)
+    return torch.optim.Adam(model.parameters(), fused=abilities(device).fused_adam, **common)

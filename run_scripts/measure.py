@@ -9,16 +9,9 @@ import numpy as np
 import torch
 
 from alm import WeightedBCELoss, build_model
-from alm.device import (
-    autocast,
-    choose_precision,
-    cpu_has_bfloat16,
-    gradient_scaler,
-    has_fused_adam,
-    is_accelerator,
-    peak_memory,
-    synchronize,
-)
+from alm.abilities import abilities
+from alm.device import has_bfloat16, is_accelerator, peak_memory, synchronize
+from alm.precision import autocast, choose_precision, gradient_scaler
 from alm.trainer import Trainer
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
@@ -41,7 +34,7 @@ def attributes_and_precision(options: Namespace) -> list[np.ndarray]:
     """
     precision = precision_of(options)
     many, few = (training_step(options, scale * options.attributes, precision) for scale in (10, 1))
-    if not is_accelerator(options.device) and not cpu_has_bfloat16():
+    if not has_bfloat16(options.device) and not is_accelerator(options.device):
         return [*ratios(options, (many, few)), np.array([])]
     half = training_step(options, options.attributes, torch.bfloat16)
     full = training_step(options, options.attributes, None) if precision else few
@@ -54,7 +47,7 @@ def percent_outside(options: Namespace) -> list[np.ndarray]:
     count = dataset.labels.shape[1]
     model = build_model("inception_iccv", count).to(options.device)
     criterion = WeightedBCELoss([0.5] * count)
-    optimizer = torch.optim.Adam(model.parameters(), fused=has_fused_adam(options.device))
+    optimizer = torch.optim.Adam(model.parameters(), fused=abilities(options.device).fused_adam)
     precision = precision_of(options)
     scaler = gradient_scaler(options.device, precision)
     trainer = Trainer(model, criterion, optimizer, scaler, options.device, precision, Silence())
@@ -165,7 +158,7 @@ def optimized(
 ) -> Step:
     """Return a step: loss, gradients, Adam."""
     model.train()
-    fused = has_fused_adam(options.device)
+    fused = abilities(options.device).fused_adam
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=5e-4, fused=fused)
     scaler = gradient_scaler(options.device, precision)
 

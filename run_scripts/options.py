@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from alm import AlmError
-from alm.device import cpu_has_bfloat16
+from alm.precision import fast_amp
 from run_scripts.argument import DEFAULTS, PUBLISHED, SYNTHETIC, build_parser
 from utils.files import unwritable
 
@@ -84,8 +84,8 @@ def fill_defaults(options: Namespace) -> None:
             setattr(options, name, value)
     if options.ratios is None:
         options.ratios = "published" if options.experiment in ("peta", "rap", "pa100k") else "list"
-    if synthetic and options.amp == "auto" and options.device in ("auto", "cpu") and cpu_has_bfloat16():
-        options.amp = "bf16"
+    if synthetic and options.amp == "auto":
+        options.amp = fast_amp(options.device)
 
 
 def check(options: Namespace) -> None:

@@ -20,9 +20,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from alm import AlmError, WeightedBCELoss
+from alm.abilities import explain_abilities, layout
 from alm.checkpoint import load_checkpoint
 from alm.checkpoint_parts import is_own
-from alm.device import choose_device, choose_precision, gradient_scaler, set_arithmetic
+from alm.device import choose_device, explain_choice
+from alm.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.run import Run
 from alm.trainer import Trainer
 from run_scripts import build
@@ -46,6 +48,7 @@ def main() -> None:
     check_start(options, resumed)
     device = choose_device(options.device)
     precision = choose_precision(device, options.amp)
+    notes += filter(None, (explain_choice(options.device, device), explain_abilities(device)))
     notes.append(set_arithmetic(device, precision))
 
     experiment = build.choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
@@ -65,7 +68,7 @@ def main() -> None:
         resumed=resumed,
         **chosen(options, "seed", "resume", "pretrained", "init_from"),
     )
-    model = model.to(device)
+    model = model.to(device, memory_format=layout(device))
     notes += start
     load = partial(build.build_loader, device=device, **chosen(options, "batch_size", "seed", "workers"))
 

@@ -113,5 +113,5 @@ def test_a_process_that_dies_is_a_clear_error():
 @pytest.mark.slow
 def test_absent_device_is_a_clear_error():
     output, errors = run("--device", "sdaa", status=1)
-    assert errors.startswith("error: --device sdaa: there is no such device on this machine")
+    assert errors.startswith("error: --device sdaa: torch_sdaa is not installed")
     assert output == ""

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from alm.bn_inception import CACHED_PICTURES, AverageProjection, BNInception, StemPool
-from alm.device import autocast
+from alm.precision import autocast
 
 
 @pytest.mark.parametrize("size", [(64, 32), (7, 5), (8, 7)])

@@ -157,19 +157,6 @@ def test_two_epochs_at_once_do_not_meet(workers):
     assert len(loader._idle) == 3
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
-def test_labels_and_mirror_are_pinned_too(monkeypatch):
-    """What is not pinned is copied to an accelerator while the CPU waits."""
-    pinned = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: pinned.append(tensor.dtype) or tensor)
-    for pin_memory in (False, True):
-        pinned.clear()
-        loader = Loader(Numbered(3), 3)
-        loader.pin_memory = pin_memory
-        indices_of(loader.epoch(0))
-        assert pinned == ([torch.uint8, torch.bool] if pin_memory else [])
-
-
 BATCH_OF_32 = 32 * 256 * 128 * 3
 
 

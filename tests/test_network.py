@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import alm
 from alm.bn_inception import BNInception, ConvNorm
 from alm.checkpoint import reference_state, to_reference
-from alm.device import autocast
+from alm.precision import autocast
 
 
 def random_model(num_attributes=5, seed=0, **options):

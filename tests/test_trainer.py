@@ -199,6 +199,35 @@ def test_lack_of_memory_names_the_batch_size(error):
         trainer.train_epoch(Batches(), epoch=0)
 
 
+def test_lacking_operator_is_named_with_the_way_to_find_it():
+    trainer = trainer_of()
+
+    def network(images):
+        raise NotImplementedError(
+            "Could not run 'aten::bmm' with arguments from the 'sdaa' backend. This ..."
+        )
+
+    trainer.compiled = network
+    with pytest.raises(alm.AlmError, match=r"sdaa has no aten::bmm; `python locate.py --device sdaa` says"):
+        trainer.train_epoch(Batches(), epoch=0)
+
+
+def test_overflow_in_fp16_skips_the_step_says_so_and_goes_on():
+    trainer = trainer_of(precision=torch.float16)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # its gradients overflow in fp16
+    weights = trainer.model.first.weight
+    before = weights.detach().clone()
+    assert trainer.train_epoch(Batches(), epoch=3) == 4
+    skipped = trainer.log.of("skipped")
+    assert skipped == [[3, iteration, 2.0 ** (39 - iteration)] for iteration in range(4)]
+    assert torch.equal(weights, before)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    trainer.train_epoch(Batches(), epoch=4)
+    assert trainer.log.of("skipped") == skipped
+    assert not torch.equal(weights, before)
+    assert [loss for *_, loss in trainer.log.losses][-1] < trainer.log.losses[0][-1]
+
+
 def test_other_errors_of_a_step_are_what_they_are():
     trainer = trainer_of()
 

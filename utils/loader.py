@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from alm.abilities import abilities, pin, pinning
+from alm.device import CPU
 from alm.pictures import HEIGHT, WIDTH, PictureError
 from utils.dataset import MultiLabelDataset
 
@@ -42,12 +44,12 @@ class Loader:
         mirror: bool = False,
         seed: int = 1,
         workers: int = 0,
-        pin_memory: bool = False,
+        device: torch.device = CPU,
     ):
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.mirror, self.seed = shuffle, mirror, seed
         self.workers = workers_with_room(workers, min(batch_size, len(dataset)))
-        self.pin_memory = pin_memory
+        self.device = device
         self._idle: list[Reader] = []  # with their workers still there
 
     def __len__(self) -> int:
@@ -62,13 +64,13 @@ class Loader:
         """Yield an epoch's batches from number `start` on, the last one maybe smaller.
 
         A batch is images, uint8 (B, 3, 256, 128) in channels_last memory, labels, uint8 (B, K), and mirror,
-        bool (B,), all three pinned where `pin_memory` says so. Raises PictureError where a picture cannot be
-        read, torch's RuntimeError where a worker dies. A bar on a terminal shows the progress.
+        bool (B,), all three pinned for a `device` that has use for it. Raises PictureError where a picture
+        cannot be read, torch's RuntimeError where a worker dies. A bar on a terminal shows the progress.
         """
         order, mirror = self._decide(epoch)
         batches = order.split(self.batch_size)[start:]
         name = f"Epoch {epoch}" if self.shuffle else "Test"
-        reader = self._idle.pop() if self._idle else Reader(self.dataset, self.workers, self.pin_memory)
+        reader = self._idle.pop() if self._idle else Reader(self.dataset, self.workers, self.device)
         images = reader.read([indices.tolist() for indices in batches])
         bar = tqdm(images, name, len(self), initial=start, leave=False, disable=None)
         try:
@@ -88,13 +90,13 @@ class Loader:
         return order if self.shuffle else torch.arange(count), mirror & self.mirror
 
     def _pinned(self, tensor: Tensor) -> Tensor:
-        return tensor.pin_memory() if self.pin_memory else tensor
+        return pin(tensor, self.device) if abilities(self.device).pinned else tensor
 
 
 class Reader:
     """Worker processes that read one epoch at a time."""
 
-    def __init__(self, dataset: MultiLabelDataset, workers: int, pin_memory: bool):
+    def __init__(self, dataset: MultiLabelDataset, workers: int, device: torch.device):
         self._plan: list[list[int]] = []  # the indices of each batch of this epoch, filled before it is read
         self._loader = DataLoader(
             Images(dataset),
@@ -104,8 +106,8 @@ class Reader:
             prefetch_factor=READ_AHEAD if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=stand_apart,
-            pin_memory=pin_memory,
             generator=torch.Generator(),  # seeds the workers; without it the global generator would move on
+            **pinning(device),
         )
 
     def read(self, plan: list[list[int]]) -> Iterator[Tensor]:

@@ -40,6 +40,13 @@ def iteration(time: float, epoch: int, iteration: int, rank: int, loss: float, i
     )
 
 
+def skipped_step(epoch: int, iteration: int, scale: float) -> str:
+    """Return what stands behind a step whose gradients overflowed."""
+    return (
+        f"Skipped: epoch {epoch} iteration {iteration} overflowed in fp16; loss scale {scale:g} from now on"
+    )
+
+
 def early_stop(iterations: int) -> str:
     """Return what stands behind an epoch that was ended early."""
     return f"\nEarly stopping at iteration {iterations}"

@@ -107,6 +107,10 @@ class TrainingLog:
         if iteration % self._print_freq == 0:
             self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
 
+    def skipped(self, epoch: int, iteration: int, scale: float) -> None:
+        """A step's gradients overflowed in fp16, and the step was left out."""
+        self.line(log_text.skipped_step(epoch, iteration, scale))
+
     def stopped_early(self, iterations: int) -> None:
         """An epoch has ended after so many of its iterations."""
         self.line(log_text.early_stop(iterations))
