@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import alm
-from alm.device import gradient_scaler
+from alm.precision import gradient_scaler
 from alm.trainer import Trainer
 
 CPU = torch.device("cpu")
