@@ -1,5 +1,9 @@
 """Prepare data sets.
 
+python prepare_data.py peta --source "PETA dataset" --output DIR          lists from an official download
+python prepare_data.py rap --annotation RAP_annotation.mat --output DIR
+python prepare_data.py pa100k --annotation annotation.mat --output DIR
+python prepare_data.py csv --table labels.csv --output DIR                lists from your own table
 python prepare_data.py synthetic                                  draw the embedded data set
 python prepare_data.py synthetic --labels LIST --output DIR       draw a picture for each row of a PETA list
 """
@@ -11,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from run_scripts.command import clear_ending, new_parser, whole_number
+from run_scripts.prepare_options import add_official
 from utils.experiments import EXPERIMENTS
 from utils.synthetic import draw_list, ensure_dataset
 
@@ -25,7 +30,9 @@ def main() -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
     parser = new_parser("Prepare data sets for run_ALM.py.")
-    add_synthetic(parser.add_subparsers(metavar="DATA", required=True))
+    subcommands = parser.add_subparsers(metavar="DATA", required=True)
+    add_official(subcommands)
+    add_synthetic(subcommands)
     return parser
 
 

@@ -1,0 +1,139 @@
+"""Which picture is for training and which for the test: by lists, by a draw, or by who is on it."""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+from utils.list_file import DataError, read_text
+from utils.prepare.pictures import SUFFIXES
+from utils.prepare.wording import counted, some
+
+PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
+# The first words of a line up to a picture's suffix: a folder may have blanks, `PETA dataset/...`.
+ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES))
+LISTED = re.compile(rf"\s*(.+?(?:{ENDINGS}))(?=[\s,]|$)", re.IGNORECASE)
+PETA_TEST_SHARE = 0.4  # 7,600 of 19,000
+
+
+def split_by_lists(files: Sequence[Path], names: Sequence[str]) -> tuple[dict[str, list[int]], list[str]]:
+    """Return part -> indices of `names`, in the order of existing lists, and notes.
+
+    The lists are those of training and test, or of training, validation and test; of a line only the picture
+    counts, found by its last three parts, `subset/archive/file`. Raises DataError where a line names no
+    picture, where pictures are not among `names`, and where one is listed twice.
+    """
+    if len(files) not in PARTS:
+        raise DataError(f"--split has {len(files)} lists; give training and test, or training, val and test")
+    index_of = {key_of(name): index for index, name in enumerate(names)}
+    parts: dict[str, list[int]] = {}
+    place_of: dict[int, Path] = {}
+    twice, across = [], []
+    for part, file in zip(PARTS[len(files)], files, strict=True):
+        listed = read_names(file)
+        lacking = [name for name in listed if key_of(name) not in index_of]
+        if lacking:
+            raise DataError(
+                f"{counted(lacking, 'picture')} of {file} not in the archive: {some(lacking)}; "
+                "get the archive whole, or correct the list"
+            )
+        parts[part] = [index_of[key_of(name)] for name in listed]
+        for index in parts[part]:
+            if index in place_of:
+                (twice if place_of[index] is file else across).append(names[index])
+            place_of[index] = file
+    for faults, where in ((twice, "more than once in a list"), (across, "in two lists")):
+        if faults:
+            raise DataError(f"{counted(faults, 'picture')} {where}: {some(faults)}; list each once")
+    left = len(names) - len(place_of)
+    return parts, [f"{left} of {len(names)} pictures are in none of the lists"] if left else []
+
+
+def read_names(file: Path) -> list[str]:
+    """Return the pictures that a list names, whatever stands behind them. DataError names file and line."""
+    names = []
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        found = LISTED.match(line)
+        if not found:
+            raise DataError(f"{file}:{number}: no picture is named here; correct or delete the line")
+        names.append(found[1])
+    if not names:
+        raise DataError(f"{file} is empty; give a list with a picture on each line")
+    return names
+
+
+def key_of(name: str) -> str:
+    """Return what tells a picture of an archive from the others: the last three parts of its path."""
+    return "/".join(name.replace("\\", "/").split("/")[-3:])
+
+
+def split_at_random(names: Sequence[str], test_share: float, seed: int) -> dict[str, list[int]]:
+    """Return part -> indices, each half in the order of `names`; `test_share` of them are for the test.
+
+    A picture's lot follows from the seed and its name alone. Raises DataError where a half would be empty.
+    """
+    return split_groups([[i] for i in range(len(names))], names, test_share, seed)
+
+
+def split_groups(
+    groups: Sequence[Sequence[int]], names: Sequence[str], test_share: float, seed: int
+) -> dict[str, list[int]]:
+    """Return part -> indices so that no group is in both halves.
+
+    Groups are drawn one after another; one goes to the test list if the list does not grow over its share.
+    """
+    size = round(test_share * len(names))
+    test: set[int] = set()
+    for group in sorted(groups, key=lambda group: lot(seed, min(names[i] for i in group))):
+        if len(test) + len(group) <= size:
+            test.update(group)
+    if not 0 < len(test) < len(names):
+        raise DataError(
+            f"{counted(names, 'picture')} in {counted(groups, 'group')} cannot be split so that a share of "
+            f"{test_share:g} is for the test; give more pictures"
+        )
+    return {"train": [i for i in range(len(names)) if i not in test], "test": sorted(test)}
+
+
+def lot(seed: int, name: str) -> bytes:
+    """Return what is drawn for a name."""
+    return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+
+
+def group_people(identities: Sequence[Hashable], pixels: Sequence[Hashable]) -> list[list[int]]:
+    """Return groups of indices: pictures of one identity, or equal by pixels, are in one group."""
+    parent = list(range(len(identities)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = index = parent[parent[index]]
+        return index
+
+    for keys in (identities, pixels):
+        first: dict[Hashable, int] = {}
+        for index, key in enumerate(keys):
+            parent[root(index)] = root(first.setdefault(key, index))
+    groups = defaultdict(list)
+    for index in range(len(identities)):
+        groups[root(index)].append(index)
+    return list(groups.values())
+
+
+def describe_people(identities: Sequence[tuple[str, str]], parts: dict[str, list[int]]) -> list[str]:
+    """Return notes on a split of (subset, identity): identities of each half, and subsets where each
+    identity has one picture, so that no split could have shared it.
+    """
+    notes = [
+        f"{part}: {len({identities[i] for i in indices})} identities on {len(indices)} pictures"
+        for part, indices in parts.items()
+    ]
+    pictures, people = (
+        Counter(subset for subset, _ in them) for them in (identities, sorted(set(identities)))
+    )
+    single = [subset for subset in pictures if pictures[subset] == people[subset]]
+    if single:
+        notes.append(f"one picture an identity, which no split can share: {', '.join(single)}")
+    return notes
