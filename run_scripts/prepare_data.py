@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from run_scripts.command import clear_ending, new_parser, whole_number
-from run_scripts.prepare_options import add_official
+from run_scripts.prepare_options import add_csv, add_official
 from utils.experiments import EXPERIMENTS
 from utils.synthetic import draw_list, ensure_dataset
 
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("Prepare data sets for run_ALM.py.")
     subcommands = parser.add_subparsers(metavar="DATA", required=True)
     add_official(subcommands)
+    add_csv(subcommands)
     add_synthetic(subcommands)
     return parser
 

@@ -1,11 +1,13 @@
 """What the subcommands of prepare_data.py do that make lists; their options are in prepare_options.py."""
 
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from utils.attributes import PA100K, PETA, RAP
+from utils.list_file import UNKNOWN
 from utils.prepare.annotation import Annotation, data_set_of
 from utils.prepare.data_set import DataSet, write_data_set
 from utils.prepare.pa100k import read_pa100k
@@ -21,9 +23,10 @@ from utils.prepare.split import (
     split_by_lists,
     split_groups,
 )
+from utils.prepare.table import read_table, table_data_set
 from utils.prepare.wording import counted
 
-SEED, PARTITION = 1, 0  # the options' defaults
+SEED, PARTITION, TEST_SHARE = 1, 0, 0.2  # the options' defaults
 SOMEWHERE = "DIR"  # in a command, where the pictures are not found
 
 
@@ -41,10 +44,12 @@ def prepare_peta(options: Namespace, parser: ArgumentParser) -> None:
     data_set = archive_data_set(archive, parts, options.attributes, suffix=suffix, notes=notes)
     if options.link:
         finish(data_set, options, options.output, link=(FOLDER, archive.folder))
-    elif archive.folder.resolve().name in SPELLINGS:
-        finish(data_set, options, archive.folder.resolve().parent)
+        return
+    folder = Path(os.path.abspath(archive.folder))
+    if folder.name in SPELLINGS:
+        finish(data_set, options, folder.parent)
     else:
-        link = ["ln", "-s", str(archive.folder.resolve()), str(options.output / FOLDER)]
+        link = ["ln", "-s", str(folder), str(options.output / FOLDER)]
         finish(data_set, options, options.output, first=f"{shlex.join(link)} && ")
 
 
@@ -82,8 +87,11 @@ def split_peta(archive: Archive, options: Namespace) -> tuple[dict, str, list[st
         return split_at_random(archive.names, PETA_TEST_SHARE, seed), f"_seed{seed}", []
     identities = [picture.person for picture in archive.pictures]
     digests = pixel_digests([archive.folder / picture.place for picture in archive.pictures])
-    parts = split_groups(group_people(identities, digests), archive.names, PETA_TEST_SHARE, seed)
-    return parts, f"_identity_seed{seed}", describe_people(identities, parts)
+    labels = archive.labels([attribute.official_name for attribute in PETA])
+    groups = group_people(identities, digests)
+    parts, difference = split_groups(groups, archive.names, labels, PETA_TEST_SHARE, seed)
+    notes = [f"share of positives: {difference:.3f} apart at most between the lists"]
+    return parts, f"_identity_seed{seed}", describe_people(identities, parts) + notes
 
 
 def prepare_rap(options: Namespace, parser: ArgumentParser) -> None:
@@ -98,6 +106,22 @@ def prepare_pa100k(options: Namespace, parser: ArgumentParser) -> None:
     """Write PA-100K's lists."""
     data_set = annotated(read_pa100k(options.annotation), options, "pa100k", PA100K, "PA100K")
     finish(data_set, options, pictures_root(data_set, options.annotation.parent, options.source))
+
+
+def prepare_csv(options: Namespace, parser: ArgumentParser) -> None:
+    """Write lists and names of a table."""
+    if options.split_column is not None and (options.test_share, options.seed) != (None, None):
+        parser.error("--test_share and --seed are of a draw; leave them out, or --split_column")
+    table = read_table(
+        options.table, options.attributes, negative=options.negative, split_column=options.split_column
+    )
+    print(f"{options.table}: {counted(table.rows.names, 'picture')}")
+    parts = None
+    if options.split_column is None:
+        seed = SEED if options.seed is None else options.seed
+        parts = split_at_random(table.rows.names, options.test_share or TEST_SHARE, seed)
+    data_set = table_data_set(table, parts)
+    finish(data_set, options, pictures_root(data_set, options.table.parent, options.source))
 
 
 def annotated(
@@ -135,7 +159,8 @@ def finish(
 ) -> None:
     """Write the data set, and say what was written and what to type next; `first` begins that command."""
     written = write_data_set(data_set, options.output, options.force, link)
-    for note in data_set.notes:
+    unknown = sum(int((rows.labels == UNKNOWN).sum()) for rows in data_set.lists.values())
+    for note in [*data_set.notes, *([f"{unknown} labels are 2, unknown"] if unknown else [])]:
         print(f"note: {note}")
     for part, rows in data_set.lists.items():
         print(f"{written[part]}: {counted(rows.names, 'picture')}, {len(data_set.attributes)} attributes")

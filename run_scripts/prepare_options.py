@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 from run_scripts.command import whole_number
-from run_scripts.prepare_lists import PARTITION, SEED, prepare_pa100k, prepare_peta, prepare_rap
+from run_scripts.prepare_lists import (
+    PARTITION,
+    SEED,
+    TEST_SHARE,
+    prepare_csv,
+    prepare_pa100k,
+    prepare_peta,
+    prepare_rap,
+)
 
 
 def add_official(subcommands) -> None:
@@ -38,6 +46,30 @@ def add_official(subcommands) -> None:
     add_attributes(pa100k)
 
 
+def add_csv(subcommands) -> None:
+    """Add the subcommand `csv`."""
+    parser = add_subcommand(subcommands, "csv", prepare_csv, "lists and names of your own table of labels")
+    add = parser.add_argument
+    add("--table", metavar="FILE", type=Path, required=True,
+        help="a row a picture, columns by commas or tabs: the picture, then its labels")  # fmt: skip
+    add("--attributes", metavar="FILE", type=Path,
+        help="names, one a line: of the labels that one cell holds, or of the columns to take")  # fmt: skip
+    add("--negative", metavar="WORD", help="what stands for no in the table, such as -1")
+    add("--test_share", metavar="X", type=share,
+        help=f"share of the pictures that is drawn for the test list (default: {TEST_SHARE})")  # fmt: skip
+    add("--split_column", metavar="NAME", help="column that says train, val or test, instead of a draw")
+    add("--seed", metavar="N", type=whole_number(0), help=f"of the draw (default: {SEED})")
+    add_source(parser)
+
+
+def share(text: str) -> float:
+    """Parse a number between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value
+
+
 def add_subcommand(subcommands, name: str, prepare, text: str) -> argparse.ArgumentParser:
     """Add a subcommand that writes lists, with the options that all of these have."""
     parser = subcommands.add_parser(name, help=text, description=f"Write {text}.", allow_abbrev=False)
@@ -52,6 +84,11 @@ def add_subcommand(subcommands, name: str, prepare, text: str) -> argparse.Argum
 def add_annotation(parser: argparse.ArgumentParser, name: str) -> None:
     """Add where the annotation and the pictures are."""
     parser.add_argument("--annotation", metavar="FILE", type=Path, required=True, help=f"the official {name}")
+    add_source(parser)
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add where the pictures are."""
     parser.add_argument("--source", metavar="DIR", type=Path,
         help="the pictures' folder, or one that holds it; every picture must be there")  # fmt: skip
 

@@ -16,7 +16,8 @@ from utils.prepare.data_set import (
     choose_names,
     name_experiment,
 )
-from utils.prepare.matlab import Unread, read_matlab
+from utils.prepare.matlab import read_matlab
+from utils.prepare.matlab_array import Unread
 from utils.prepare.wording import counted, nearest
 
 # Data set -> its subcommand of prepare_data.py, and the variable and fields that only it has.
