@@ -160,7 +160,9 @@ def finish(
     """Write the data set, and say what was written and what to type next; `first` begins that command."""
     written = write_data_set(data_set, options.output, options.force, link)
     unknown = sum(int((rows.labels == UNKNOWN).sum()) for rows in data_set.lists.values())
-    for note in [*data_set.notes, *([f"{unknown} labels are 2, unknown"] if unknown else [])]:
+    if unknown:
+        print(f"note: {unknown} label{'s are' if unknown > 1 else ' is'} 2, unknown")
+    for note in data_set.notes:
         print(f"note: {note}")
     for part, rows in data_set.lists.items():
         print(f"{written[part]}: {counted(rows.names, 'picture')}, {len(data_set.attributes)} attributes")

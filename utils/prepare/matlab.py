@@ -5,6 +5,7 @@ file declares before it reads and follows nesting of any depth: no size is belie
 lie in the file.
 """
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -38,10 +39,11 @@ def read_matlab(path: str | Path) -> dict:
         with open(path, "rb") as file:
             head = file.read(HEAD)
             order = byte_order(path, head)
-            data = head + file.read(MOST_BYTES)
+            size = os.fstat(file.fileno()).st_size
+            data = head + file.read() if size <= MOST_BYTES else b""
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
-    if len(data) > MOST_BYTES:
+    if not data:
         raise DataError(
             f"{path} has more than {MOST_BYTES >> 20} MB, as no annotation has; get the file anew"
         )

@@ -12,7 +12,7 @@ from utils.experiments import custom_experiment
 from utils.list_file import UNKNOWN, DataError, read_text
 from utils.prepare.data_set import DataSet, Rows, check_attributes, choose_names
 from utils.prepare.pictures import SUFFIXES
-from utils.prepare.wording import nearest
+from utils.prepare.wording import counted, nearest
 
 LABELS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1, "2": UNKNOWN}
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -181,7 +181,7 @@ def read_row(
         values = [value.strip() for value in values[0].removesuffix(",").split(",")]
         if len(values) != len(layout.attributes):
             raise DataError(
-                f"{len(values)} labels for {len(layout.attributes)} attributes; give one for each"
+                f"{counted(values, 'label')} for {counted(layout.attributes, 'attribute')}; give one for each"
             )
     labels = [
         read_label(value, attribute, meanings)
