@@ -80,8 +80,7 @@ def split_peta(archive: Archive, options: Namespace) -> tuple[dict, str, list[st
         return parts, "", notes
     if options.annotation:
         annotation = name_rows(*read_peta(options.annotation), archive)
-        partition = PARTITION if options.partition is None else options.partition
-        return annotation.parts(partition, options.separate_val), "", []
+        return annotation.parts(options.partition or PARTITION, options.separate_val), "", []
     seed = SEED if options.seed is None else options.seed
     if not options.identity_split:
         return split_at_random(archive.names, PETA_TEST_SHARE, seed), f"_seed{seed}", []

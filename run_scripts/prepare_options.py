@@ -77,6 +77,7 @@ def add_subcommand(subcommands, name: str, prepare, text: str) -> argparse.Argum
         "--output", metavar="DIR", type=Path, required=True, help="directory to write lists in"
     )
     parser.add_argument("--force", action="store_true", help="write over lists that are there")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     parser.set_defaults(prepare=lambda options: prepare(options, parser))
     return parser
 

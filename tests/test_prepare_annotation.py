@@ -227,6 +227,15 @@ def test_the_version_asked_for_is_read(tmp_path, version, kind):
 # Partitions.
 
 
+def test_what_else_a_partition_holds_is_no_obstacle(tmp_path):
+    fields = {"train_index": column([1]), "test_index": column([2]), "made": "in 2015"}
+    rap1_mat(tmp_path / "a.mat", NAMES, RAP_LABELS, RAP_PARTS, partion=cells([fields]))
+    assert {part: rows.names for part, rows in rap_set(read_rap(tmp_path / "a.mat")).lists.items()} == {
+        "train": NAMES[:1],
+        "test": NAMES[1:2],
+    }
+
+
 def training(numbers):
     """Return RAPv1's field of one partition with these row numbers."""
     return {"partion": cells([{"train_index": numbers, "test_index": column([2])}])}

@@ -173,6 +173,7 @@ NESTED = element(14, b"")
 for _ in range(5000):
     NESTED = array(1, (1, 1), NESTED)
 SMALL_NUMBERS = element(9, struct.pack("<2d", 1, 2))
+WHOLE = zlib.compress(array(6, (1, 2), SMALL_NUMBERS))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +202,9 @@ SMALL_NUMBERS = element(9, struct.pack("<2d", 1, 2))
         (file_of(element(15, zlib.compress(struct.pack("<II", 14, 99) + b"1"))), "99 bytes declared, 1"),
         (file_of(element(15, zlib.compress(b"1"))), "cut short in a compressed array"),
         (file_of(element(15, b"12345678")), "is damaged .Error -3"),
+        (file_of(element(15, WHOLE[:-4] + b"1234")), "is damaged .Error -3 .*incorrect data check"),
+        (file_of(element(15, WHOLE[:-4])), "a compressed array that does not end where it says"),
+        (file_of(element(15, zlib.compress(element(14, b"") + b"more"))), "does not end where it says"),
     ],
 )  # fmt: skip
 def test_absurd_sizes_take_no_memory(mat, content, message):

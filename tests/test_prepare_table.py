@@ -61,6 +61,11 @@ def test_a_2_stays_a_2(read):
     assert read("i,Hat\na.jpg,2\nb.jpg,1\n").rows.labels.tolist() == [[2], [1]]
 
 
+def test_a_column_may_have_any_name(read):
+    """Also the word that --attributes has for all of PETA's."""
+    assert read("i,Hat,all\na.jpg,1,0\n", names="all").rows.labels.tolist() == [[0]]
+
+
 def test_windows_paths_become_ours(read):
     assert read("i,Hat\n.\\people\\a.JPEG,1\n").rows.names == ["people/a.JPEG"]
 

@@ -13,8 +13,9 @@ from utils.prepare.data_set import (
     DataSet,
     Rows,
     check_attributes,
-    choose_names,
+    check_choice,
     name_experiment,
+    named,
 )
 from utils.prepare.matlab import read_matlab
 from utils.prepare.matlab_array import Unread
@@ -27,9 +28,8 @@ SIGNS = {
     "RAPv1": ("RAP_annotation", ("imagesname", "label")),
     "RAPv2": ("RAP_annotation", ("name", "data")),
 }
-PA100K_VARIABLES = tuple(
-    f"{part}_{what}" for part in ("train", "val", "test") for what in ("images_name", "label")
-)
+PARTS = ("train", "val", "test")
+PA100K_VARIABLES = tuple(f"{part}_{what}" for part in PARTS for what in ("images_name", "label"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Annotation:
             return self.default
         if list(given) == [ALL]:
             return list(range(len(self.attributes)))
-        chosen = choose_names(given, [*self.attributes, *self.aliases], str(self.path))
+        chosen = named(given)
+        check_choice(chosen, [*self.attributes, *self.aliases], str(self.path))
         return [self.attributes.index(self.aliases.get(name, name)) for name in chosen]
 
     def labels(self, columns: Sequence[int]) -> np.ndarray:
@@ -88,7 +89,7 @@ class Annotation:
             parts["train"] = np.concatenate([parts["train"], parts.pop("val")])
         elif separate_val and "val" not in parts:
             raise DataError(f"{self.path} has no pictures for validation; leave --separate-val out")
-        return {part: parts[part] for part in ("train", "val", "test") if part in parts}
+        return {part: parts[part] for part in PARTS if part in parts}
 
 
 def recognize(path: str | Path, *expected: str) -> tuple[str, dict]:
@@ -118,7 +119,7 @@ def kind_of(variables: dict) -> str | None:
     """Return the data set whose variables these are, or None."""
     for kind, (variable, fields) in SIGNS.items():
         struct = variables.get(variable)
-        if isinstance(struct, dict) and any(field in struct for field in fields):
+        if isinstance(struct, dict) and any(name in struct for name in fields):
             return kind
     return "PA-100K" if sum(name in variables for name in PA100K_VARIABLES) >= 2 else None
 
@@ -186,12 +187,12 @@ def partitions(value, count: int, where: str) -> list[dict[str, np.ndarray]]:
             (cell,) = cell
         if not isinstance(cell, dict):
             raise DataError(f"{where} holds no partitions into train and test; get the file anew")
-        splits.append(
-            {
-                name.removesuffix("_index"): indices(numbers, count, f"{where}, partition {number}, {name}")
-                for name, numbers in cell.items()
-            }
-        )
+        fields = {name.removesuffix("_index"): (name, numbers) for name, numbers in cell.items()}
+        splits.append({
+            part: indices(fields[part][1], count, f"{where}, partition {number}, {fields[part][0]}")
+            for part in PARTS
+            if part in fields
+        })  # fmt: skip
     return splits
 
 

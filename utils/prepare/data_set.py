@@ -155,26 +155,22 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def choose_names(given: Sequence[str], known: Sequence[str], where: str) -> list[str]:
-    """Return the attributes that --attributes chooses of `known`: all, names, or a file of names.
-
-    Raises DataError where one is unknown, naming the nearest one, or is given twice.
-    """
-    if list(given) == [ALL]:
-        return list(known)
+def named(given: Sequence[str]) -> list[str]:
+    """Return the names that --attributes gives: words, words joined by commas, or a file with one a line."""
     if len(given) == 1 and Path(given[0]).is_file():
-        names = list(custom_experiment(given[0]).attributes)
-    else:
-        names = [name for text in given for name in text.split(",") if name]
+        return list(custom_experiment(given[0]).attributes)
+    return [name for text in given for name in text.split(",") if name]
+
+
+def check_choice(names: Sequence[str], known: Sequence[str], where: str) -> None:
+    """Raise DataError where none is chosen, one is not `known`, naming the nearest, or one is there twice."""
     if not names:
         raise DataError(f"no attribute was named; give names that {where} has, or {ALL}")
     for name in names:
         if name not in known:
             raise DataError(f"{where} has no attribute {name!r}; the nearest is {nearest(name, known)!r}")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"attribute {twice!r} is chosen twice; choose it once")
-    return names
+        if names.count(name) > 1:
+            raise DataError(f"attribute {name!r} is chosen twice; choose it once")
 
 
 def name_experiment(

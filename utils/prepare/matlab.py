@@ -116,8 +116,11 @@ def unpack(packed: memoryview, order: str, most: int) -> tuple[memoryview, int]:
                 f"declares an array of {size} bytes, more than it can hold or than is read here"
             )
         content = stream.decompress(stream.unconsumed_tail, size) if size else b""
+        rest = stream.decompress(stream.unconsumed_tail, 1)  # reaches the checksum, which must be right
     except zlib.error as error:
         raise DamageError(f"is damaged ({error})") from None
     if len(content) < size:
         raise DamageError(f"is cut short: {size} bytes declared, {len(content)} there")
+    if rest or not stream.eof:
+        raise DamageError("is damaged: a compressed array that does not end where it says")
     return memoryview(content), kind

@@ -9,13 +9,12 @@ import numpy as np
 from utils.attributes import PETA
 from utils.list_file import DataError
 from utils.prepare.annotation import Annotation, get, indices, matrix, partitions, recognize, texts
-from utils.prepare.data_set import ALL, DataSet, Rows, choose_names, name_experiment
+from utils.prepare.data_set import ALL, DataSet, Rows, check_choice, name_experiment, named
 from utils.prepare.peta_archive import LABELS, LINE_END, SUBSETS, Archive
 from utils.prepare.peta_names import OFFICIAL, ONLY_IN_LABELS
 
 LEADING = 4  # columns of `data` before the labels: row, person, subset, identity in its subset
 SUBSET, IDENTITY = 2, 3
-FILES = {"list_name": "PETA_{part}_list.txt", "names_file": "PETA_attributes.txt"}
 
 
 def archive_data_set(
@@ -39,8 +38,8 @@ def archive_data_set(
         experiment,
         names,
         {part: rows.take(taken) for part, taken in parts.items()},
-        list_name=FILES["list_name"].replace(".txt", f"{suffix}.txt"),
-        names_file=FILES["names_file"],
+        list_name=f"PETA_{{part}}_list{suffix}.txt",
+        names_file="PETA_attributes.txt",
         line_end=LINE_END,
         notes=[*archive.notes, *notes],
     )
@@ -52,7 +51,9 @@ def choose_attributes(given: Sequence[str] | None) -> list[str]:
         return [attribute.official_name for attribute in PETA]
     if list(given) == [ALL]:
         return list(OFFICIAL)
-    return choose_names(given, [*OFFICIAL, *ONLY_IN_LABELS], "PETA")
+    chosen = named(given)
+    check_choice(chosen, [*OFFICIAL, *ONLY_IN_LABELS], "PETA")
+    return chosen
 
 
 def read_peta(path: str | Path) -> tuple[Annotation, np.ndarray]:

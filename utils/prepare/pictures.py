@@ -11,23 +11,8 @@ from tqdm import tqdm
 from utils.list_file import DataError
 from utils.prepare.wording import counted, some
 
-SUFFIXES = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+            ".webp")  # fmt: skip
 # Where the downloads have their pictures.
 PLACES = ("", "data", "release_data/release_data", "release_data", "images", "RAP_dataset")
 

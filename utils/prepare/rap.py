@@ -6,7 +6,6 @@ from utils.prepare.annotation import Annotation, get, indices, matrix, partition
 
 RAP = "RAP_annotation"
 VERSIONS = ("RAPv1", "RAPv2")
-EXPERIMENT = {"RAPv1": "rap"}  # RAPv2 has other attributes than the published ones
 
 
 def read_rap(path: str | Path, version: int | None = None) -> Annotation:

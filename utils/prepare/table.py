@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.experiments import custom_experiment
 from utils.list_file import UNKNOWN, DataError, read_text
-from utils.prepare.data_set import DataSet, Rows, check_attributes, choose_names
+from utils.prepare.data_set import DataSet, Rows, check_attributes, check_choice
 from utils.prepare.pictures import SUFFIXES
 from utils.prepare.wording import counted, nearest
 
@@ -133,7 +133,7 @@ def find_layout(
     if not joined and header:
         found = [header[column] for column in columns]
         if names is not None:
-            names = choose_names(names, found, f"the header of {path}")
+            check_choice(names, found, f"the header of {path}")
             columns = [columns[found.index(name)] for name in names]
         names = names or found
     elif names is None:
