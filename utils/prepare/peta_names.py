@@ -2,7 +2,7 @@
 
 from utils.attributes import PETA
 
-COLOURS = ["Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow"]
+COLOURS = ("Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow")
 # The 105 attributes in the order of PETA.mat: the published 35, the colours, the rest.
 OFFICIAL = (
     *(attribute.official_name for attribute in PETA),
