@@ -118,11 +118,13 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, loader: Loader) -> dict:
-        """Return the figures of `AttributeMetrics`, with `loss` and `accu`, over the loader's pictures.
+        """Return the figures of `AttributeMetrics`, with `loss` and `accu`, over the loader's pictures, and
+        `logits`: their votes, (N, K) on the CPU, in the loader's order.
 
         Raises AlmError where predictions are NaN.
         """
         network, metrics = self.model.folded(), AttributeMetrics(loader.num_attributes)
+        votes: list[Tensor] = []
         sums = {"loss": 0.0, "accu": 0.0}
         pictures = 0
 
@@ -139,8 +141,10 @@ class Trainer:
                     predictions, labels = self._forward(network, images, labels, mirror)
                     logits = vote(predictions)
                     metrics.update(logits, labels)
+                    votes.append(logits)
                     steps.taken(len(images), self._loss(predictions, labels), right_answers(logits, labels))
         figures = metrics.compute() | {name: total / max(pictures, 1) for name, total in sums.items()}
+        figures["logits"] = torch.cat([torch.empty(0, loader.num_attributes), *(x.cpu() for x in votes)])
         self.log.tested(figures["accu"])
         return figures
 

@@ -48,6 +48,7 @@ DEFAULTS = {
     "max_iters": None,
     "output_dir": None,
     "json": None,
+    "predictions": None,
     "log_json": None,
     "tensorboard": None,
 }
@@ -155,6 +156,8 @@ def add_output_options(group) -> None:
     add("--output_dir", metavar="DIR", help="where log and checkpoints go; default: where --resume's lie, "
         "if it is the last there, else a new one under runs/ in the repository")  # fmt: skip
     add("--json", metavar="FILE", help="write the evaluation's figures as JSON")
+    add("--predictions", metavar="FILE",
+        help="with -e: write each picture's path and logits as CSV, for compare.py")  # fmt: skip
     add("--log_json", metavar="FILE", help="append the log as a stream of JSON events")
     add("--tensorboard", metavar="DIR", help="write scalars for TensorBoard")
 

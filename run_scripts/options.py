@@ -14,11 +14,11 @@ from utils.files import unwritable
 
 # What belongs to one start of a run, not to the run: a checkpoint does not give it back.
 OF_ONE_START = (
-    "start_epoch", "resume", "evaluate", "attributes", "pretrained", "init_from", "output_dir"
+    "start_epoch", "resume", "evaluate", "attributes", "pretrained", "init_from", "output_dir", "predictions"
 )  # fmt: skip
 OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing", "ratios")  # of no other experiment
 OF_TRAINING = ("json", "log_json", "tensorboard")  # where a training's figures go, not an evaluation's
-PLACES = {"data_root", "train_list", "val_list", "cache", "json", "log_json", "tensorboard"}
+PLACES = {"data_root", "train_list", "val_list", "cache", "json", "predictions", "log_json", "tensorboard"}
 
 
 def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
@@ -100,6 +100,10 @@ def check(options: Namespace) -> None:
         ),
         (options.evaluate and not options.resume, "-e needs --resume FILE: the checkpoint to evaluate"),
         (
+            options.predictions and not options.evaluate,
+            "--predictions goes with -e: give it the checkpoint to evaluate",
+        ),
+        (
             custom and not options.attributes and not options.resume,
             "--experiment custom needs --attributes FILE: a name a line",
         ),
@@ -122,9 +126,9 @@ def check(options: Namespace) -> None:
             "a new one from any checkpoint, --pretrained starts one from weights of the backbone alone",
         ),
         *(
-            (reason, f"{option} {path}: {reason}")
-            for option, path in (("--json", options.json), ("--log_json", options.log_json))
-            if path is not None and (reason := unwritable(path))
+            (reason, f"--{name} {getattr(options, name)}: {reason}")
+            for name in ("json", "predictions", "log_json")
+            if getattr(options, name) is not None and (reason := unwritable(getattr(options, name)))
         ),
     )
     for refused, message in refusals:

@@ -34,7 +34,10 @@ from run_scripts.options import chosen, complete
 from utils import log_text, run_directory
 from utils.experiments import Experiment
 from utils.files import write_json
+from utils.identity import identities
 from utils.logger import TrainingLog
+from utils.predictions import write_predictions
+from utils.significance import intervals, tally
 
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 
@@ -213,15 +216,22 @@ def record_evaluation(
     figures: dict,
 ) -> None:
     """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
+    logits = figures.pop("logits").numpy()
     shared = (figures, experiment.attributes, len(data.val), data.val.listed)
     log.line(log_text.evaluation_table(*shared))
+    sample = tally(logits > 0, data.val.labels.numpy(), identities(data.val.names))
+    spans = (intervals(sample), sample.units, sample.resampled)
+    log.line(log_text.interval_lines(*spans))
     log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
     record |= log_text.evaluation_record(*shared)
+    record["intervals"] = log_text.interval_record(*spans)
     if directory:
         run_directory.append_metrics(directory, record)
     if options.json:
         write_json(options.json, record)
+    if options.predictions:
+        write_predictions(options.predictions, data.val.names, experiment.attributes, logits)
 
 
 if __name__ == "__main__":

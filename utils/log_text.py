@@ -1,11 +1,13 @@
 """Every line and table of the published log, and the same figures for machines. To the letter: programs
-outside this project read them.
+outside this project read them. What is ours alone stands behind them, never inside.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+from utils.significance import DRAWS, FEWEST, LEVEL
 
 RULE = "=" * 100
 FIGURES = (
@@ -111,6 +113,26 @@ def evaluation_table(figures: Mapping, attributes: Sequence[str], seen: int, lis
     if seen < listed:
         lines.append(f"\tPictures:  {seen} of {listed}")
     return "\n".join([*lines, RULE])
+
+
+def interval_lines(intervals: Mapping | None, units: int, resampled: str) -> str:
+    """Return what stands behind the table: `significance.intervals`, of so many pictures or identities."""
+    if intervals is None:
+        return f"95 % intervals: none; {units} {resampled} are too few, {FEWEST} are needed"
+    lines = [f"95 % intervals, from {DRAWS:,} draws of the list's {units:,} {resampled} with replacement:"]
+    for title, key in FIGURES:
+        low, high = intervals[key]
+        lines.append(f"\t{title:10} " + ("n/a" if math.isnan(low) else f"{low:.4f} to {high:.4f}"))
+    return "\n".join(lines)
+
+
+def interval_record(intervals: Mapping | None, units: int, resampled: str) -> dict:
+    """Return the same as plain numbers and lists; an interval that is undefined is None."""
+    record = {"level": LEVEL, "draws": DRAWS, "resampled": resampled, "units": units}
+    for _, key in FIGURES:
+        low, high = intervals[key] if intervals else (math.nan, math.nan)
+        record[key] = None if math.isnan(low) else [low, high]
+    return record
 
 
 def evaluation_record(figures: Mapping, attributes: Sequence[str], seen: int, listed: int) -> dict:
