@@ -10,10 +10,11 @@ import pytest
 from PIL import Image, ImageColor
 
 from run_scripts import loss
-from utils import plots
+from utils import figure, plots
 from utils.comparison import compare
+from utils.figure import PlotError
 from utils.log_reader import LossLog
-from utils.plots import PlotError, plot_losses
+from utils.plots import plot_losses
 
 COMMAND = Path(__file__).resolve().parents[1] / "run_scripts" / "loss.py"
 OFFICIAL = """\
@@ -257,7 +258,7 @@ def test_paths_in_any_script_are_drawn_without_a_warning(run, name, caplog):
 
 
 def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
-    monkeypatch.setattr(plots, "_fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
+    monkeypatch.setattr(figure, "fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
     assert plots._label(LossLog("训练$.log", "text", {}, 0, None)) == r"\u8bad练\$.log"
 
 

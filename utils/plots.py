@@ -1,15 +1,13 @@
 """Draw the loss curves of training runs."""
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
 
 from utils.comparison import DIVERGENCE, Comparison, relative_difference, smooth
-from utils.errors import InputError
-from utils.files import whole_file
+from utils.figure import cut, drawable, drawn_figure
 from utils.log_reader import LossLog, Step
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; then the same again, dashed and dotted.
@@ -22,10 +20,6 @@ MANY_ITERATIONS = 1000  # from here lines are thin, or they would hide each othe
 LONGEST_LABEL = 40  # characters; of a longer path the end is shown
 
 
-class PlotError(InputError):
-    """A picture that cannot be drawn."""
-
-
 def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
     """Draw the curves of all runs, smoothed over the faint raw ones, above their relative differences.
 
@@ -36,23 +30,18 @@ def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
         path: the picture to write; its suffix names the format.
 
     Raises:
-        PlotError: matplotlib is missing, the format is unknown or the picture cannot be written.
+        PlotError: matplotlib is missing or the format is unknown.
+        OSError: the picture cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # without pyplot: no display, no state left behind
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise PlotError("the plot needs matplotlib: pip install matplotlib") from error
     paths = [comparisons[0].reference.path, *(comparison.candidate.path for comparison in comparisons)]
-    with rc_context({"font.family": _fonts_for("".join(paths))[0]}):
-        figure = Figure(figsize=(10, 7.5), dpi=120, layout="constrained")
+    with drawn_figure(path, (10, 7.5), "".join(paths)) as figure:
+        from matplotlib.ticker import MaxNLocator  # of an extra
+
         losses, differences = figure.subplots(2, sharex=True, height_ratios=(2, 1))
         figure.suptitle(_title(comparisons), fontsize=11)
         _draw_losses(losses, comparisons)
         _draw_differences(differences, comparisons)
         differences.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
-        _save(figure, Path(path))
 
 
 def _title(comparisons: Sequence[Comparison]) -> str:
@@ -131,43 +120,5 @@ def _positions(steps: list[Step], stride: int) -> list[int]:
 
 
 def _label(log: LossLog) -> str:
-    """Return the log's path, cut to fit, without the sign that matplotlib takes for mathematics, and without
-    characters that no font here has.
-    """
-    path = log.path if len(log.path) <= LONGEST_LABEL else "…" + log.path[1 - LONGEST_LABEL :]
-    _, lacking = _fonts_for(path)
-    shown = (char.encode("ascii", "backslashreplace").decode() if char in lacking else char for char in path)
-    return "".join(shown).replace("$", r"\$")
-
-
-@cache
-def _fonts_for(text: str) -> tuple[list[str], set[str]]:
-    """Return fonts that have a text's characters, matplotlib's own first, and characters that none has."""
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    own = font_manager.findfont("DejaVu Sans")
-    fonts, lacking = ["DejaVu Sans"], set(text) - _characters(FT2Font(own))
-    for font in font_manager.fontManager.ttflist:
-        if not lacking:
-            break
-        if not font.name.startswith("Last Resort"):  # which draws a box for every character
-            found = lacking & _characters(FT2Font(font.fname))
-            fonts += [font.name] if found else []
-            lacking -= found
-    return fonts, lacking
-
-
-def _characters(font) -> set[str]:
-    return set(map(chr, font.get_charmap()))
-
-
-def _save(figure, path: Path) -> None:
-    known = figure.canvas.get_supported_filetypes()
-    suffix = path.suffix[1:].lower()
-    if suffix not in known:
-        raise PlotError(
-            f"cannot draw {path}: choose a suffix of {', '.join(f'.{name}' for name in sorted(known))}"
-        )
-    with whole_file(path) as file:
-        figure.savefig(file, format=suffix)
+    """Return the log's path, cut to fit."""
+    return drawable(cut(log.path, LONGEST_LABEL))

@@ -98,7 +98,7 @@ def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.
     for known_as in spellings:
         found = [places[name] for name in known_as if name in places]
         if not found:
-            nearest = get_close_matches(known_as[0], file.columns, 1, 0.7)
+            nearest = get_close_matches(known_as[0], file.columns, 1)
             hint = f" ({nearest[0]!r} is the nearest)" if nearest else ""
             raise PredictionsError(
                 f"{file.path} has no column {known_as[0]!r}{hint}; name the columns as the attributes are"

@@ -1,0 +1,209 @@
+"""Decide whether evaluation B is better than A, from the predictions of both on the same pictures.
+
+python run_ALM.py -e --resume a.pth.tar --predictions a.csv       writes such a file
+python compare.py a.csv b.csv --labels PETA_test_list.txt
+
+Exit status: 0 B is better, or not to be told apart from A; 1 B is worse; 2 a file that cannot be used or
+written. The verdict is that of mA.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.command import clear_ending, new_parser
+from utils.attributes import PA100K, PETA, RAP
+from utils.difference_plot import plot_differences
+from utils.experiments import custom_experiment
+from utils.files import write_json
+from utils.identity import identities
+from utils.list_file import read_list
+from utils.log_text import FIGURES, none_for_nan
+from utils.predictions import (
+    SCALES,
+    PredictionsError,
+    PredictionsFile,
+    in_list_order,
+    numbers_of,
+    predicted,
+    read_predictions,
+)
+from utils.significance import DRAWS, LEVEL, Difference, Paired, compare, tally
+
+NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
+DATA_SETS = {"PETA": PETA, "RAP": RAP, "PA-100K": PA100K}
+
+
+def main() -> int:
+    """Read, compare, report; return the exit status."""
+    with clear_ending(bad_input=UNUSABLE):
+        options = build_parser().parse_args()
+        files = read_predictions(options.a), read_predictions(options.b)
+        spellings = choose_attributes(files, options.attributes)
+        attributes = [names[0] for names in spellings]
+        names, labels = read_list(options.labels, len(attributes))
+        first = answers_of(files[0], spellings, names, options.labels, "--scale_a", options.scale_a)
+        second = answers_of(files[1], spellings, names, options.labels, "--scale_b", options.scale_b)
+        people = identities(names)
+        paired = compare(tally(first, labels, people), tally(second, labels, people))
+
+        counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
+        print(*report(paired, attributes, counts, options), sep="\n")
+        if options.json:
+            write_json(options.json, record(paired, attributes, counts, options))
+        if options.plot:
+            plot_differences(paired, attributes, options.a, options.b, options.plot)
+        return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("a", metavar="A", help="predictions to compare with: CSV, a header, a line a picture")
+    add("b", metavar="B", help="predictions that are judged, of the same pictures")
+    add("--labels", metavar="LIST", required=True, help="the list that both are of, with its labels")
+    add("--attributes", metavar="FILE", help="the list's attributes in its order, one a line (default: "
+        "those of PETA, RAP or PA-100K, whichever the columns are)")  # fmt: skip
+    scale = {"choices": SCALES, "default": "auto"}
+    add("--scale_a", **scale, help="what A holds (default: auto, logits where any number is negative)")
+    add("--scale_b", **scale, help="what B holds, likewise")
+    add("--json", metavar="FILE", help="write all figures and the verdict there, for machines")
+    add("--plot", metavar="FILE", help="draw the differences with their intervals")
+    return parser
+
+
+def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) -> list[tuple[str, ...]]:
+    """Return the spellings of each attribute, in the order of the list's labels: from a file of names, else
+    those of the published data set whose attributes the columns are.
+
+    Raises PredictionsError where neither tells the order.
+    """
+    if names_file:
+        return [(name,) for name in custom_experiment(names_file).attributes]
+    tables = {name: [tuple(filter(None, (row.name, row.official_name))) for row in table]
+              for name, table in DATA_SETS.items()}  # fmt: skip
+    for spellings in tables.values():
+        if any(in_order(file.columns, spellings) for file in files):
+            return spellings
+    raise PredictionsError(
+        f"neither {files[0].path} nor {files[1].path} has the attributes of {', '.join(tables)} in their "
+        "published order; name the list's attributes, in its order, with --attributes FILE"
+    )
+
+
+def in_order(columns: Sequence[str], spellings: Sequence[tuple[str, ...]]) -> bool:
+    """Whether all attributes are among the columns, in this order."""
+    place = {name: k for k, names in enumerate(spellings) for name in names}
+    return [place[column] for column in columns if column in place] == list(range(len(spellings)))
+
+
+def answers_of(
+    file: PredictionsFile,
+    spellings: Sequence[tuple[str, ...]],
+    names: Sequence[str],
+    list_path: str,
+    option: str,
+    scale: str,
+) -> np.ndarray:
+    """Return which attributes a file predicts for each picture of a list, bool (N, K)."""
+    order = in_list_order(file, names, list_path)
+    return predicted(numbers_of(file, spellings), scale, file.path, option)[order]
+
+
+def report(
+    paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
+) -> Iterator[str]:
+    """Yield what the command prints."""
+    yield f"A: {options.a}"
+    yield f"B: {options.b}"
+    yield f"{counts['pictures']:,} pictures of {options.labels}, {len(attributes)} attributes"
+    yield f"{counts['changed']:,} of {counts['labels']:,} labels are predicted differently"
+    yield ""
+    yield f"{paired.units:,} {paired.resampled} drawn with replacement, {DRAWS:,} times:"
+    yield f"{'':20}     A       B     B - A   95 % interval of B - A"
+    for title, key in FIGURES:
+        yield row(title, paired.figures[key])
+    yield ""
+    yield from attribute_lines(paired, attributes)
+    yield ""
+    yield from verdict_lines(paired)
+
+
+def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
+    """Yield the attributes that differ, the largest gain first."""
+    pairs = zip(attributes, paired.attributes, strict=True)
+    differ = sorted((pair for pair in pairs if pair[1].differs), key=lambda pair: -pair[1].difference)
+    rule = "Holm's method; any error: 5 % at most"
+    if not differ:
+        yield f"No attribute differs in mA ({rule})."
+        return
+    yield f"{len(differ)} of {len(attributes)} attributes differ in mA ({rule}):"
+    for name, difference in differ:
+        yield row(name, difference)
+
+
+def row(title: str, difference: Difference) -> str:
+    """Return a line of a table."""
+    if math.isnan(difference.difference):
+        return f"{title:20}   n/a"
+    low, high = difference.interval
+    line = f"{title:20}{difference.first:.4f}  {difference.second:.4f}  {difference.difference:+.4f}"
+    return f"{line}   {low:+.4f} to {high:+.4f}" + (f"  {difference.verdict}" if difference.differs else "")
+
+
+def verdict_lines(paired: Paired) -> Iterator[str]:
+    """Yield the verdict, and how far it reaches."""
+    ma = paired.figures["ma"]
+    low, high = ma.interval
+    if ma.differs:
+        yield f"B is {ma.verdict} than A: the interval of the difference in mA does not hold 0."
+    else:
+        yield f"B is {ma.verdict} from A: the interval of the difference in mA holds 0."
+        if high > low:
+            yield f"What these pictures can show is a difference of about {(high - low) / 2:.4f} or more."
+    yield "Other pictures are in the intervals; another seed of the training is not."
+
+
+def record(
+    paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
+) -> dict:
+    """Return the comparison for JSON."""
+    by_attribute = zip(attributes, paired.attributes, paired.p_values.tolist(), strict=True)
+    return {
+        "a": options.a,
+        "b": options.b,
+        "list": options.labels,
+        **counts,
+        "level": LEVEL,
+        "draws": DRAWS,
+        "resampled": paired.resampled,
+        "units": paired.units,
+        "verdict": paired.figures["ma"].verdict,
+        "figures": {key: difference_record(paired.figures[key]) for _, key in FIGURES},
+        "attributes": [
+            {"name": name, **difference_record(difference), "p_value": none_for_nan(p_value)}
+            for name, difference, p_value in by_attribute
+        ],
+    }
+
+
+def difference_record(difference: Difference) -> dict:
+    """Return one figure's difference for JSON, which has no NaN: an undefined one is null."""
+    return {
+        "a": none_for_nan(difference.first),
+        "b": none_for_nan(difference.second),
+        "difference": none_for_nan(difference.difference),
+        "interval": None if math.isnan(difference.difference) else list(difference.interval),
+        "verdict": difference.verdict,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
