@@ -14,7 +14,7 @@ from PIL import Image
 
 import alm
 from alm.checkpoint import save_checkpoint
-from run_scripts import argument, benchmark
+from run_scripts import argument, benchmark, compare
 from run_scripts.argument import PUBLISHED, SYNTHETIC
 from run_scripts.benchmark import GOALS
 
@@ -32,7 +32,9 @@ def test_the_options_that_all_commands_have_are_in_the_introduction():
     assert "`--debug`" in text_of("run_scripts/README.md").partition("\n## ")[0]
 
 
-@pytest.mark.parametrize(("command", "name"), [(argument, "run_ALM.py"), (benchmark, "benchmark.py")])
+@pytest.mark.parametrize(
+    ("command", "name"), [(argument, "run_ALM.py"), (benchmark, "benchmark.py"), (compare, "compare.py")]
+)
 def test_every_option_is_in_the_table(command, name):
     table = section(text_of("run_scripts/README.md"), name)
     for action in command.build_parser()._actions:

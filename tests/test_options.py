@@ -198,6 +198,10 @@ def test_without_any_experiment_it_is_asked_for(capsys):
          "--init_from starts a new one from any checkpoint"),
         (("--attributes", "a"), "--attributes goes with --experiment custom"),
         (("-e",), "-e needs --resume FILE"),
+        (("--predictions", "a.csv"), "--predictions goes with -e: give it the checkpoint to evaluate"),
+        (("-e", "--resume", "a", "--predictions", "/no/such/a.csv"),
+         "--predictions /no/such/a.csv: there is no such directory"),
+        (("-e", "--resume", "a", "--predictions", "/"), "--predictions /: that is a directory; name a file"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(capsys, words, message):

@@ -180,6 +180,34 @@ def test_epochs_are_counted_one_way(trained, run_here, pictures, tmp_path):
     assert json.loads(event.removeprefix("TCAPPDLL "))["step"] == [2]
 
 
+@pytest.mark.slow
+def test_predictions_and_intervals_of_an_evaluation(trained, run_here, pictures, tmp_path):
+    """A line behind the table; in the files the same figures, and the logits that they are from."""
+    directory, (output, _) = trained
+    assert output.count(f"{'=' * 100}\n95 % intervals: none; 6 pictures are too few, 30 are needed\n") == 2
+    (tmp_path / "list.txt").write_text((pictures / "PETA_test_list.txt").read_text() * 6)
+    printed, _ = run_here(
+        "-e", "--resume", directory / "2.pth.tar", "--val_list", tmp_path / "list.txt", "--json",
+        tmp_path / "figures.json", "--predictions", tmp_path / "a.csv",
+    )  # fmt: skip
+    table, *lines = printed.split(
+        "95 % intervals, from 1,000 draws of the list's 36 pictures with replacement:"
+    )
+    assert table.endswith(f"{'=' * 100}\n")
+    assert len(lines) == 1
+    record = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    low, high = record["intervals"]["accuracy"]
+    assert low < record["accuracy"] < high
+    assert f"\tAccuracy   {low:.4f} to {high:.4f}\n" in lines[0]
+    header, *rows = (row.split(",") for row in (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines())
+    assert header == ["path", *(attribute["name"] for attribute in record["attributes"])]
+    assert [row[0] for row in rows] == [
+        line.split()[0] for line in (tmp_path / "list.txt").read_text().splitlines()
+    ]
+    for k, attribute in enumerate(record["attributes"], start=1):
+        assert sum(float(row[k]) > 0 for row in rows) == attribute["predicted_positive"]
+
+
 # Going on.
 
 

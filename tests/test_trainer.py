@@ -138,10 +138,11 @@ def test_evaluation_is_the_metrics_of_the_vote():
     trainer, batches = trainer_of(), Batches(sizes=(3, 3, 1))
     figures = trainer.evaluate(batches)
     metrics = alm.AttributeMetrics(2)
-    losses, right, count = 0.0, 0.0, 0
+    losses, right, count, votes = 0.0, 0.0, 0, []
     for images, labels, mirror in batches.batches:
         predictions = trainer.model(alm.preprocess(images, mirror))
         metrics.update(alm.vote(predictions), labels)
+        votes += alm.vote(predictions).tolist()
         losses += sum(trainer.criterion(p, labels) for p in predictions).item() * len(images)
         right += ((alm.vote(predictions) > 0) == labels.bool()).float().mean(1).sum().item()
         count += len(images)
@@ -149,6 +150,8 @@ def test_evaluation_is_the_metrics_of_the_vote():
     assert figures["ma"] == pytest.approx(expected["ma"], nan_ok=True)
     assert figures["loss"] == pytest.approx(losses / count)
     assert figures["accu"] == pytest.approx(right / count)
+    assert figures["logits"].dtype == torch.float32
+    assert figures["logits"].numpy() == pytest.approx(torch.tensor(votes).numpy(), rel=1e-5)
     assert [values[:3] for values in trainer.log.of("test")] == [[0, 3, 3], [1, 3, 3], [2, 3, 1]]
     assert trainer.log.events[-1] == ("tested", figures["accu"])
 
