@@ -6,9 +6,11 @@ python prepare_data.py pa100k --annotation annotation.mat --output DIR
 python prepare_data.py csv --table labels.csv --output DIR                lists from your own table
 python prepare_data.py synthetic                                  draw the embedded data set
 python prepare_data.py synthetic --labels LIST --output DIR       draw a picture for each row of a PETA list
+python prepare_data.py check DIR                                  what is there, and can training start?
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from run_scripts.command import clear_ending, new_parser, whole_number
 from run_scripts.prepare_options import add_csv, add_official
-from utils.experiments import EXPERIMENTS
+from utils.experiments import EXPERIMENTS, custom_experiment
+from utils.files import unwritable, write_json
+from utils.list_file import DataError
 from utils.synthetic import draw_list, ensure_dataset
 
 
@@ -34,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_official(subcommands)
     add_csv(subcommands)
     add_synthetic(subcommands)
+    add_check(subcommands)
     return parser
 
 
@@ -60,6 +65,66 @@ def prepare_synthetic(options: argparse.Namespace, parser: argparse.ArgumentPars
     else:
         ensure_dataset(options.output, seed=options.seed)
         print(f"the synthetic data set is in {options.output}")
+
+
+def add_check(subcommands) -> None:
+    """Add the subcommand `check`."""
+    parser = subcommands.add_parser("check", help="open all pictures of a data set and say what is there")
+    add = parser.add_argument
+    add("paths", metavar="DIR|LIST", type=Path, nargs="+",
+        help="the data set's directory, or a list, or the training list and the evaluation list")  # fmt: skip
+    add("--data_root", metavar="DIR", type=Path,
+        help="what the lists' paths are relative to (default: where the first list lies)")  # fmt: skip
+    data_set = parser.add_mutually_exclusive_group()
+    data_set.add_argument("--experiment", metavar="NAME", choices=list(EXPERIMENTS),
+        help="the data set: %(choices)s (default: as the lists are named)")  # fmt: skip
+    data_set.add_argument("--attributes", metavar="FILE",
+        help="the attributes' names, one a line, of a data set of one's own")  # fmt: skip
+    add("--json", metavar="FILE", type=Path, help="write everything there, for machines")
+    add("--plot", metavar="FILE", type=Path, help="draw the pictures' sizes and the attributes' ratios")
+    parser.set_defaults(prepare=lambda options: check_data(options, parser))
+
+
+def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Print what is there, and what to type next. Raises DataError where training would fail."""
+    # These import torch, which takes seconds and which no other subcommand needs.
+    from utils.prepare.check import check
+    from utils.prepare.check_notes import problems
+    from utils.prepare.check_plot import plot_check
+    from utils.prepare.check_report import record, report
+    from utils.prepare.find_lists import find_lists
+
+    for option, path in (("--json", options.json), ("--plot", options.plot)):
+        if path and (reason := unwritable(path)):
+            parser.error(f"{option} {path}: {reason}")
+    given = EXPERIMENTS[options.experiment] if options.experiment else None
+    given = custom_experiment(options.attributes) if options.attributes else given
+    experiment, lists = find_lists(options.paths, given)
+    first = options.paths[0]
+    found = check(options.data_root or (first if first.is_dir() else first.parent), experiment, lists)
+    print(*report(found), sep="\n", flush=True)
+    if options.json:
+        write_json(options.json, record(found))
+    if options.plot:
+        plot_check(found, options.plot)
+    if any(problems(found)):
+        purpose = "training" if "train" in found.lists else "an evaluation"
+        raise DataError(f"{purpose} would fail; see the problems above")
+    print(f"Next: {next_command(found, options)}")
+
+
+def next_command(found, options: argparse.Namespace) -> str:
+    """Return how training starts on what was checked, or evaluation where there is no training list."""
+    name = found.experiment.name if found.experiment else "custom"
+    words = ["python", "run_ALM.py", "--experiment", name, "--data_root", str(found.root)]
+    if name == "custom":
+        words += ["--attributes", options.attributes or "NAMES.txt"]
+    if name == "custom" or not options.paths[0].is_dir():
+        for part, option in (("train", "--train_list"), ("test", "--val_list")):
+            words += [option, str(found.lists[part].path)] if part in found.lists else []
+    if "train" not in found.lists:
+        words += ["-e", "--resume", "CHECKPOINT"]
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

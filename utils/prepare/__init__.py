@@ -1,1 +1,1 @@
-"""From the official downloads, or a table, to lists that run_ALM.py trains on."""
+"""From the official downloads, or a table, to lists that training reads, and what is in such lists."""

@@ -1,0 +1,180 @@
+"""What is there: a data set's lists and its pictures, each of them opened."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from alm.pictures import FORMATS, PictureError, read_picture
+from utils.dataset import find_picture
+from utils.experiments import Experiment
+from utils.identity import identities
+from utils.list_file import UNKNOWN, positive_ratio, read_list
+
+TRAIN, TEST = "train", "test"
+
+Row = tuple[str, int]  # part and index
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that can be read: pixels, mode and format as in the file, and a digest of its RGB pixels."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class CheckedList:
+    """A list, its labels, uint8 (N, K), and the file of each picture, None where it is missing."""
+
+    path: Path
+    names: list[str]
+    labels: np.ndarray
+    files: list[str | None]
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """The paths without a file."""
+        return [name for name, file in zip(self.names, self.files, strict=True) if file is None]
+
+    @cached_property
+    def people(self) -> list[str] | None:
+        """The identity of each picture, where the paths tell it."""
+        return identities(self.names)
+
+    @cached_property
+    def ratio(self) -> np.ndarray:
+        """The share of positives among the known labels of each attribute, (K,)."""
+        return positive_ratio(self.labels)
+
+    @cached_property
+    def positive(self) -> np.ndarray:
+        """The number of positives of each attribute, (K,)."""
+        return (self.labels == 1).sum(axis=0)
+
+    @cached_property
+    def unknown(self) -> np.ndarray:
+        """The number of unknown labels of each attribute, (K,)."""
+        return (self.labels == UNKNOWN).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class Check:
+    """All that was found.
+
+    Attributes:
+        root: the directory that the lists' paths are relative to.
+        experiment: the data set, None where nothing says which.
+        lists: by part, TRAIN and TEST, at least one of them.
+        pictures: of each file that is there, what it is, or why it cannot be read.
+    """
+
+    root: Path
+    experiment: Experiment | None
+    lists: dict[str, CheckedList]
+    pictures: dict[str, Picture | PictureError]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes' names, or their numbers where nothing names them."""
+        count = next(iter(self.lists.values())).labels.shape[1]
+        return self.experiment.attributes if self.experiment else tuple(f"#{k}" for k in range(count))
+
+    def unreadable(self, part: str) -> list[PictureError]:
+        """Return why pictures of a list cannot be read."""
+        found = dict.fromkeys(file for file in self.lists[part].files if file is not None)
+        return [error for file in found if isinstance(error := self.pictures[file], PictureError)]
+
+    @cached_property
+    def readable(self) -> list[Picture]:
+        """The pictures that can be read, each file once."""
+        return [picture for picture in self.pictures.values() if isinstance(picture, Picture)]
+
+    @cached_property
+    def repeated(self) -> list[list[Row]]:
+        """Rows that name the same picture, by picture."""
+        return self._groups(lambda part, row: self.lists[part].files[row] or self.lists[part].names[row])
+
+    @cached_property
+    def equal(self) -> list[list[Row]]:
+        """Rows of different files with the same pixels; of each file the first row."""
+        seen = set()
+
+        def pixels(part: str, row: int) -> bytes | None:
+            file = self.lists[part].files[row]
+            picture = self.pictures.get(file)
+            if file in seen or not isinstance(picture, Picture):
+                return None
+            seen.add(file)
+            return picture.digest
+
+        return self._groups(pixels)
+
+    @cached_property
+    def shared_people(self) -> set[str]:
+        """The identities that are in both lists, where the paths tell them."""
+        people = [set(each.people or ()) for each in self.lists.values()]
+        return people[0] & people[1] if len(people) == 2 else set()
+
+    def names_of(self, group: Sequence[Row]) -> list[str]:
+        """Return the pictures of rows, as listed, each once."""
+        return list(dict.fromkeys(self.lists[part].names[row] for part, row in group))
+
+    def contradicts(self, group: Sequence[Row]) -> bool:
+        """Whether rows that show the same picture have different labels."""
+        return len({self.lists[part].labels[row].tobytes() for part, row in group}) > 1
+
+    def _groups(self, key: Callable[[str, int], Hashable]) -> list[list[Row]]:
+        """Return the groups of several rows that have the same key; None is no key."""
+        groups = defaultdict(list)
+        for part, each in self.lists.items():
+            for row in range(len(each.names)):
+                groups[key(part, row)].append((part, row))
+        groups.pop(None, None)
+        return [group for group in groups.values() if len(group) > 1]
+
+
+def check(root: Path, experiment: Experiment | None, lists: dict[str, Path]) -> Check:
+    """Read the lists and open every picture of theirs that exists under `root`.
+
+    Raises DataError where a list is wrong (see read_list).
+    """
+    count = len(experiment.attributes) if experiment else None
+    checked = {}
+    for part, path in lists.items():
+        names, labels = read_list(path, count)
+        count = labels.shape[1]
+        checked[part] = CheckedList(path, names, labels, [find_picture(root, name) for name in names])
+    files = dict.fromkeys(file for each in checked.values() for file in each.files if file is not None)
+    return Check(root, experiment, checked, open_pictures(list(files)))
+
+
+def open_pictures(files: Sequence[str]) -> dict[str, Picture | PictureError]:
+    """Return what each picture is, or why it cannot be read; read by threads, as decoders free the GIL."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = tqdm(pool.map(open_picture, files), "Pictures", len(files), leave=False, disable=None)
+        return dict(zip(files, bar, strict=True))
+
+
+def open_picture(file: str) -> Picture | PictureError:
+    """Return what a picture is, or why it cannot be read."""
+    try:
+        pixels = read_picture(file)
+    except PictureError as error:
+        return error
+    with Image.open(file, formats=FORMATS) as picture:
+        mode, kind = picture.mode, picture.format
+    digest = hashlib.blake2b(f"{pixels.size}".encode() + pixels.tobytes(), digest_size=16).digest()
+    return Picture(*pixels.size, mode, kind, digest)
