@@ -269,6 +269,8 @@ def test_data_of_ones_own(run, peta):
     status, output, _ = run("peta/val.txt", "--data_root", peta)
     assert "test list: peta/val.txt" in output
     assert output.endswith("--val_list peta/val.txt -e --resume CHECKPOINT\n")
+    (peta / "train.txt").rename(peta / "train_val.txt")
+    assert "train list: peta/train_val.txt" in run("peta/train_val.txt")[1]
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,7 @@ def test_a_rare_attribute_whose_few_positives_change_is_no_proof():
     labels[:3] = 1
     paired = compare(tally(labels == 2, labels), tally(labels == 1, labels))
     assert paired.attributes[0].difference == 0.5
+    assert paired.attributes[0].interval == (0, 0.5)  # 5 % of the draws have none of the three
     assert not paired.attributes[0].differs
 
 
