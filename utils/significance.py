@@ -170,15 +170,22 @@ def compare(first: Tally, second: Tally) -> Paired:
     before, after = figures_of(first), figures_of(second)
     p_values = sign_test(first, second)
 
-    def paired(part: int) -> list[Difference]:
-        changes = np.nan_to_num(np.concatenate([b[part] - a[part] for a, b in drawn]))
-        spans = [interval(values) for values in changes.T]
-        differ = holm(p_values).tolist() if part else [not low <= 0 <= high for low, high in spans]
-        values = before[part][0].tolist(), after[part][0].tolist()
-        return [Difference(*row) for row in zip(*values, spans, differ, strict=True)]
+    spans = spans_of([b.overall - a.overall for a, b in drawn])
+    differ = [not low <= 0 <= high for low, high in spans]
+    values = before.overall[0].tolist(), after.overall[0].tolist()
+    figures = [Difference(*row) for row in zip(*values, spans, differ, strict=True)]
 
-    figures = dict(zip(FIGURES, paired(0), strict=True))
-    return Paired(figures, paired(1), p_values, first.units, first.resampled)
+    spans = spans_of([b.attribute_ma - a.attribute_ma for a, b in drawn])
+    values = before.attribute_ma[0].tolist(), after.attribute_ma[0].tolist()
+    attributes = [Difference(*row) for row in zip(*values, spans, holm(p_values).tolist(), strict=True)]
+
+    figures = dict(zip(FIGURES, figures, strict=True))
+    return Paired(figures, attributes, p_values, first.units, first.resampled)
+
+
+def spans_of(changes: Sequence[np.ndarray]) -> list[Interval]:
+    """Return the interval of each column of changes, (D, ...) each; an undefined change is none."""
+    return [interval(values) for values in np.nan_to_num(np.concatenate(changes)).T]
 
 
 def sign_test(first: Tally, second: Tally) -> np.ndarray:

@@ -163,9 +163,12 @@ def check(root: Path, experiment: Experiment | None, lists: dict[str, Path]) -> 
 
 def open_pictures(files: Sequence[str]) -> dict[str, Picture | PictureError]:
     """Return what each picture is, or why it cannot be read; read by threads, as decoders free the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         bar = tqdm(pool.map(open_picture, files), "Pictures", len(files), leave=False, disable=None)
         return dict(zip(files, bar, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts must not wait for all the others
 
 
 def open_picture(file: str) -> Picture | PictureError:
