@@ -28,11 +28,16 @@ WITHOUT = {  # what happens where a device lacks it
 }
 
 
-@cache
 def abilities(device: torch.device) -> Abilities:
     """Return what a device can do. The CPU needs neither pinned memory nor events."""
     if not is_accelerator(device):
         return Abilities(False, False, True, True, True)
+    return tried(torch.device(device.type))
+
+
+@cache
+def tried(device: torch.device) -> Abilities:
+    """Return what an accelerator can do; asked once, as each attempt takes time."""
 
     def works(attempt) -> bool:
         try:

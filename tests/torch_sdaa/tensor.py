@@ -1,5 +1,7 @@
 """The stand-in's tensors: CPU data in a wrapper that says `sdaa` and refuses the CPU's company."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
@@ -47,6 +49,8 @@ class SdaaTensor(Tensor):
 def run(operator, args: tuple, kwargs: dict):
     """Run an operator of torch on the CPU data of its tensors."""
     name = operator._schema.name
+    if is_composite(operator.name()):
+        return operator.decompose(*args, **kwargs)
     given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     refuse(name, given, kwargs)
     to_cpu = kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cpu"
@@ -61,8 +65,14 @@ def run(operator, args: tuple, kwargs: dict):
         return results
     if name in WRONG:
         spoil(operator, args, results, WRONG[name])
-    changed = {id(x.data_on_cpu): x for x in given if isinstance(x, SdaaTensor)}  # in place
+    changed = {id(on_cpu(x)): x for x in given}  # in place
     return tree_map(lambda x: changed[id(x)] if id(x) in changed else on_sdaa(x), results)
+
+
+@cache
+def is_composite(name: str) -> bool:
+    """Whether an operator is made of others, for every device; torch mostly takes it apart before."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")
 
 
 def refuse(name: str, tensors: list[Tensor], kwargs: dict) -> None:

@@ -1,0 +1,81 @@
+"""Where in a training step an operator runs: the module, the parameter, and in which pass."""
+
+import sys
+from bisect import bisect_right
+from collections.abc import Mapping
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+from torch._C import _current_autograd_node as current_node
+from torch._C._autograd import _get_sequence_nr as next_node
+
+FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
+
+
+class Whereabouts:
+    """Tells where the operator that is being dispatched comes from.
+
+    Forward: from the frames that called it, the nearest method of a known module. Backward: every step of
+    the tape has a number, and what was running when it was recorded is remembered by that number.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer):
+        """`modules` are the roots by name, such as the network, "", and its loss, "loss"."""
+        self._optimizer = optimizer
+        self._modules: dict[int, str] = {}
+        self._tensors: dict[int, str] = {}  # parameters, and the optimizer's state of each
+        for root, module in modules.items():
+            for name, part in module.named_modules(prefix=root):
+                self._modules[id(part)] = name or "network"
+            self._tensors |= {id(parameter): name for name, parameter in module.named_parameters(prefix=root)}
+        self._numbers: list[int] = []  # of the tape, ascending
+        self._places: list[str] = []  # what was recorded up to each
+        self._states = 0
+
+    def now(self) -> tuple[str, str]:
+        """Return the pass and the place of the operator being dispatched."""
+        node = current_node()
+        if node is not None:
+            return BACKWARD, self._recorded_at(node)
+        stage, place = self._calling(sys._getframe(2))
+        if stage == FORWARD and (not self._numbers or next_node() > self._numbers[-1]):
+            self._numbers.append(next_node())
+            self._places.append(place)
+        return stage, place
+
+    def name_of(self, tensor: Tensor) -> str | None:
+        """Return the parameter that a tensor is, or is the optimizer's state of."""
+        if len(self._optimizer.state) != self._states:
+            self._states = len(self._optimizer.state)
+            for parameter, state in self._optimizer.state.items():
+                name = self._tensors.get(id(parameter))
+                self._tensors |= {
+                    id(value): name for value in state.values() if name and isinstance(value, Tensor)
+                }
+        return self._tensors.get(id(tensor))
+
+    def _calling(self, frame: FrameType | None) -> tuple[str, str]:
+        """Return the pass and the place of the nearest frame of a known object, else of our function."""
+        function = None
+        while frame is not None:
+            owner = frame.f_locals.get("self")
+            name = self._modules.get(id(owner))
+            if name is not None:
+                method = frame.f_code.co_name
+                return FORWARD, name if method in ("forward", "_conv_forward") else f"{name}.{method}"
+            if isinstance(owner, torch.optim.Optimizer):
+                return OPTIMIZER, "optimizer"
+            if isinstance(owner, torch.amp.GradScaler):
+                return OPTIMIZER, "gradient scaler"
+            if function is None and frame.f_globals.get("__name__", "").startswith("alm."):
+                function = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)  # from Python 3.11 on
+            frame = frame.f_back
+        return FORWARD, function or "outside"
+
+    def _recorded_at(self, node) -> str:
+        """Return the place whose operator a node of the tape belongs to."""
+        if hasattr(node, "variable"):
+            return self.name_of(node.variable) or "gradient accumulation"
+        index = bisect_right(self._numbers, node._sequence_nr())
+        return self._places[index] if index < len(self._places) else "outside"
