@@ -12,8 +12,8 @@ from conftest import REPOSITORY
 import alm
 from run_scripts.command import LARGEST, clear_ending, new_parser, whole_number
 from utils.errors import InputError, LogError
+from utils.figure import PlotError
 from utils.list_file import DataError
-from utils.plots import PlotError
 from utils.run_directory import RunDirectoryError
 from utils.synthetic import SyntheticError
 
