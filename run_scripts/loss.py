@@ -65,8 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="two logs or more instead of these: each is judged by the first")  # fmt: skip
     add("--rank", metavar="N", type=whole_number(0), default=0,
         help="process whose losses are compared, where several share a log (default: 0)")  # fmt: skip
-    add("--align_epochs", action="store_true",
-        help="count each log's epochs from its first one: some count from 1")  # fmt: skip
+    add("--align_epochs", action=argparse.BooleanOptionalAction,
+        help="whether to count each log's epochs from its first one, as some count from 1; must be said "
+        "where the logs begin with different epochs and would have more in common so")  # fmt: skip
     add("--strict", action="store_true", help="let the strict rule decide, not the official one")
     add("--limit", metavar="X", type=float, default=MEAN_LIMIT,
         help=f"strict rule: largest mean of |s - c|/|c| (default: {MEAN_LIMIT})")  # fmt: skip
@@ -87,7 +88,8 @@ def compare_logs(options: argparse.Namespace) -> list[Comparison]:
     """Read all logs and compare each later one with the first."""
     logs = [read_losses(path, options.rank) for path in options.compare]
     reference, *candidates = [log.from_epoch_0() for log in logs] if options.align_epochs else logs
-    return [compare(candidate, reference) for candidate in candidates]
+    same_epochs = options.align_epochs is False
+    return [compare(candidate, reference, same_epochs) for candidate in candidates]
 
 
 def decide(comparison: Comparison, options: argparse.Namespace) -> bool:

@@ -182,18 +182,36 @@ def test_smoothing():
     np.testing.assert_array_equal(smooth(losses), losses)
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_epochs_counted_from_1_are_a_hint(both):
+def epochs_of(first, count, path="a.log"):
+    """Return a log of `count` epochs of two iterations; the same epoch of any log has the same losses."""
+    steps = {(first + epoch, i): 3.0 - epoch / 9 - i / 99 for epoch in range(count) for i in range(2)}
+    return LossLog(path, "text", steps, 0, None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_epochs_counted_from_1_are_refused(count):
     """Never compared by guess: a later epoch of the same training looks the same."""
-    theirs, ours = log_of(falling(), "theirs.log"), log_of(falling())
-    from_1 = {(1, i): loss for (_, i), loss in theirs.losses.items()}
-    from_1 |= {(2, 0): 1.0} if both else {}
-    theirs = replace(theirs, losses=from_1)
-    with pytest.raises(LogError, match=r"theirs\.log counts epochs from 1, a\.log from 0; .*--align_epochs"):
+    ours, theirs = epochs_of(0, count), epochs_of(1, count, "theirs.log")
+    common = 2 * count - 2
+    message = (
+        r"theirs\.log begins with epoch 1, a\.log with epoch 0; .*"
+        rf"--align_epochs \({2 * count} .*--no-align_epochs \({common} in common\)"
+    )
+    with pytest.raises(LogError, match=message):
         compare(theirs, ours)
-    assert compare(theirs.from_epoch_0(), ours.from_epoch_0()).figures.mean_relative_error == 0
-    with pytest.raises(LogError, match="0 iterations in common"):
-        compare(replace(ours, losses={(5, 99): 1.0, (5, 100): 1.0}), theirs)
+    assert compare(theirs.from_epoch_0(), ours.from_epoch_0()).figures.largest_difference == 0
+    if common:
+        assert len(compare(theirs, ours, same_epochs=True).steps) == common
+    else:
+        with pytest.raises(LogError, match="0 iterations in common"):
+            compare(theirs, ours, same_epochs=True)
+
+
+def test_a_run_gone_on_with_is_compared_with_the_whole_one():
+    whole = epochs_of(0, 6)
+    rest = replace(whole, path="rest.log", losses={s: v for s, v in whole.losses.items() if s[0] >= 4})
+    for logs in ((rest, whole), (whole, rest)):
+        assert compare(*logs).steps == sorted(rest.losses)
 
 
 def test_a_log_from_epoch_0_keeps_what_is_not_finite():

@@ -262,16 +262,25 @@ def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
     assert plots._label(LossLog("训练$.log", "text", {}, 0, None)) == r"\u8bad练\$.log"
 
 
-@pytest.mark.parametrize("option", [(), ("--align_epochs",)])
-def test_epochs_counted_from_1(run, option):
-    write_log("cuda.log", FALLING)
-    write_log("sdaa.log", {(1, i): value for i, value in enumerate(FALLING)})
-    status, output, errors = run(*option)
-    if option:
-        assert (status, output.splitlines()[0], errors) == (0, "MeanRelativeError: 0.0", "")
-    else:
-        assert (status, output) == (2, "")
-        assert errors.startswith("error: sdaa.log counts epochs from 1, cuda.log from 0; ")
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_epochs_counted_from_1(run, epochs):
+    losses = {(e, i): value - e / 9 for e in range(epochs) for i, value in enumerate(FALLING)}
+    write_log("cuda.log", losses)
+    write_log("sdaa.log", {(e + 1, i): value for (e, i), value in losses.items()})
+    status, output, errors = run()
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: sdaa.log begins with epoch 1, cuda.log with epoch 0; ")
+    assert len(errors.splitlines()) == 1
+    status, output, errors = run("--align_epochs")
+    assert (status, output.splitlines()[0], errors) == (0, "MeanRelativeError: 0.0", "")
+
+
+def test_epochs_can_be_said_to_be_the_same(run):
+    write_log("cuda.log", {(e, i): 1 + e for e in range(2) for i in range(2)})
+    write_log("sdaa.log", {(e, i): 1 + e for e in (1, 2) for i in range(2)})
+    assert run()[0] == 2
+    status, output, _ = run("--no-align_epochs")
+    assert (status, output.splitlines()[0]) == (0, "MeanRelativeError: 0.0")
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "a closed pipe"])

@@ -81,16 +81,21 @@ class Comparison:
         return self.is_finite() and figures.mean_difference <= limit and figures.p95_difference <= limit_p95
 
 
-def compare(candidate: LossLog, reference: LossLog) -> Comparison:
+def compare(candidate: LossLog, reference: LossLog, same_epochs: bool = False) -> Comparison:
     """Compare two logs by their common iterations and return the `Comparison`.
 
+    Args:
+        candidate, reference: the logs; the first is judged by the second.
+        same_epochs: an epoch's number is known to mean the same epoch in both.
+
     Raises:
-        LogError: they have fewer than two iterations in common.
+        LogError: they have fewer than two iterations in common; or they begin with different epochs, would
+            have more in common if these were the same, and `same_epochs` does not say that they are not.
     """
     steps = sorted(candidate.losses.keys() & reference.losses.keys())
+    if not same_epochs:
+        _refuse_epochs_counted_otherwise(candidate, reference, len(steps))
     if len(steps) < 2:
-        if hint := _epochs_counted_otherwise(candidate, reference):
-            raise LogError(hint)
         raise LogError(
             f"{candidate.path} ({_extent(candidate)}) and {reference.path} ({_extent(reference)}) have "
             f"{len(steps)} iterations in common, which is too few; give logs of the same training"
@@ -138,15 +143,16 @@ def _first_divergence(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Step |
     return None if agrees.all() else steps[np.argmin(agrees)]
 
 
-def _epochs_counted_otherwise(candidate: LossLog, reference: LossLog) -> str | None:
-    """Say so where the logs would have iterations in common if both began with the same epoch."""
-    if len(candidate.from_epoch_0().losses.keys() & reference.from_epoch_0().losses.keys()) < 2:
-        return None
+def _refuse_epochs_counted_otherwise(candidate: LossLog, reference: LossLog, common: int) -> None:
+    """Raise LogError where the logs would have more iterations in common if both began with the same epoch."""
     (first, _), (other, _) = min(candidate.losses), min(reference.losses)
-    return (
-        f"{candidate.path} counts epochs from {first}, {reference.path} from {other}; if these are the same "
-        "epochs, count them from the first one of each log with --align_epochs"
-    )
+    aligned = len(candidate.from_epoch_0().losses.keys() & reference.from_epoch_0().losses.keys())
+    if first != other and aligned > common:
+        raise LogError(
+            f"{candidate.path} begins with epoch {first}, {reference.path} with epoch {other}; if these are "
+            f"the same epoch, count each log's from its first one with --align_epochs ({aligned} iterations "
+            f"in common), else say so with --no-align_epochs ({common} in common)"
+        )
 
 
 def _extent(log: LossLog) -> str:
