@@ -23,10 +23,10 @@ class AttributeMetrics:
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: logits (B, K) and labels (B, K).
 
-        Raises AlmError where the shapes differ, or a label is not 0, 1 or 2: on an accelerator `compute`
-        does, because this must not wait.
+        Raises AlmError where they have another shape, or a label is not 0, 1 or 2: on an accelerator
+        `compute` does, because this must not wait.
         """
-        check_answers(logits, targets)
+        check_answers(logits, targets, self.num_attributes)
         known = targets != UNKNOWN
         truth = targets == 1
         predicted = (logits > 0) & known

@@ -65,7 +65,7 @@ def test_extreme_logits_stay_finite(logit):
 
 
 def test_unknown_weighting_is_refused():
-    with pytest.raises(ValueError, match="reference, paper, none"):
+    with pytest.raises(alm.AlmError, match="reference, paper, none"):
         alm.WeightedBCELoss([0.5], "balanced")
 
 
@@ -74,6 +74,25 @@ def test_shapes_must_match():
     for targets in (torch.zeros(2, 1), torch.zeros(3), torch.zeros(4, 3)):  # some of which would broadcast
         with pytest.raises(alm.AlmError, match=r"logits \(2, 3\) and labels \(.*\) have different shapes"):
             criterion(torch.zeros(2, 3), targets)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 4), (3,), (), (2, 3, 1)])
+def test_columns_must_be_the_attributes(shape):
+    """Some of these would broadcast with three weights."""
+    with pytest.raises(alm.AlmError, match=r"are not \(pictures, 3\), a column for each attribute"):
+        alm.WeightedBCELoss([0.1, 0.9, 0.5])(torch.ones(shape), torch.ones(shape))
+
+
+@pytest.mark.parametrize("ratio", [[0.5, -0.1], [1.5, 0.5], [0.5, float("nan")], [float("inf"), 0]])
+def test_ratios_outside_0_to_1_are_refused(ratio):
+    with pytest.raises(alm.AlmError, match=r"positive ratio .* is not in \[0, 1\]"):
+        alm.WeightedBCELoss(ratio)
+
+
+@pytest.mark.parametrize("ratio", [[], 0.5, [[0.5, 0.5]]])
+def test_ratios_are_one_for_each_attribute(ratio):
+    with pytest.raises(alm.AlmError, match="give a list of one for each attribute"):
+        alm.WeightedBCELoss(ratio)
 
 
 @pytest.mark.parametrize("label", [-1, 3, 255, 0.5, float("nan")])

@@ -122,6 +122,12 @@ def test_shapes_must_match():
         alm.AttributeMetrics(3).update(torch.zeros(2, 3), torch.zeros(2, 1))
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3,), (2, 3, 1)])
+def test_columns_must_be_the_attributes(shape):
+    with pytest.raises(alm.AlmError, match=r"are not \(pictures, 3\), a column for each attribute"):
+        alm.AttributeMetrics(3).update(torch.zeros(shape), torch.zeros(shape))
+
+
 @pytest.mark.parametrize("label", [-1, 3])
 def test_labels_other_than_0_1_2_are_refused(label, monkeypatch):
     """On the CPU at once; on an accelerator, which must not wait, at the end."""
