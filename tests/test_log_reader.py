@@ -86,6 +86,8 @@ def test_published_logs(shared):
         "Epoch: 0 |Iteration: {} |Loss: {}|lr: 0.1\n",
         "Epoch: 0 | Iter {}/99 | loss: {}, accu: 0.5\r",
         "Epoch: 0, Step: {}, rank: 0, Loss : {}\n",
+        "epoch: 0 iteration: {} rank: 0 lr: 0.1 loss: {} \n",
+        "EPOCH: 0 ITERATION: {} epoch_time: 3.5 LOSS: {} \n",
     ],
 )
 def test_logs_of_other_ports(read, form):
@@ -99,6 +101,7 @@ def test_logs_of_other_ports(read, form):
 
 def test_epoch_lines_with_a_colon(read):
     assert read("Epoch: [0][5/10] |Loss: 3.25|lr: 0.1\n").losses == {(0, 5): 3.25}
+    assert read("epoch: [0][5/10] loss: 3.25 \n").losses == {(0, 5): 3.25}
 
 
 def test_losses_of_an_evaluation_are_none_of_training(read):
@@ -113,6 +116,14 @@ def test_where_nothing_is_found_the_nearest_line_is_quoted(read):
     assert "the nearest to one is the line 'step 5 train_loss=" in message
     assert message.isprintable()
     assert len(message) < 400
+
+
+@pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
+def test_a_line_with_loss_and_a_number_is_nearer_than_one_with_the_word_alone(read, other):
+    with pytest.raises(LogError, match="the nearest to one is the line 'step 5 train_loss=3.25'"):
+        read(other + "step 5 train_loss=3.25\n")
+    with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
+        read("\tloss: reference\n")
 
 
 @pytest.mark.parametrize("as_object", [False, True])
@@ -147,6 +158,17 @@ def test_ranks_are_told_apart(read, kind):
     assert read(content, rank=12).losses == {(0, i): 120 + i for i in range(3)}
     with pytest.raises(LogError, match="no losses of rank 2, only of rank 0, 1, 12;"):
         read(content, rank=2)
+
+
+@pytest.mark.parametrize("head", ["rank: {} ", "[rank{}]: ", "Rank {} | ", "TCAPPDLL 2025-07-06 rank={} - "])
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_rank_may_stand_before_the_epoch(read, head, end):
+    form = head + "Epoch: 0 Iteration: {} train.loss : {} " + end
+    content = "".join(form.format(rank, i, 10 * rank + i) for i in range(3) for rank in (1, 0, 12))
+    assert read(content).losses == {(0, i): i for i in range(3)}
+    assert read(content, rank=12).losses == {(0, i): 120 + i for i in range(3)}
+    another_line = head.format(3) + "hello" + end
+    assert read(another_line + "Epoch: 0 Iteration: 7 train.loss : 9.5 \n").losses == {(0, 7): 9.5}
 
 
 def test_epoch_lines_alone_are_read(read):

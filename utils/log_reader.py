@@ -18,24 +18,27 @@ CHUNK_BYTES = 1 << 20
 LONGEST_RECORD = 1 << 13  # bytes; one that is longer may be missed where two chunks meet
 
 # A loss must be followed by something: one that a crash cut short is no loss.
-# Each pattern starts with plain letters, which `re` finds fastest. Blanks are as every port has them, and
-# what separates a record's parts may be a bar or a comma.
+# Blanks and capitals are as every port has them, and what separates a record's parts may be a bar or a comma.
 _DIGITS = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
 _NUMBER = rb"(" + _DIGITS + rb")(?=[\s|,;)\]])"
 _COLON, _GAP = rb"[ \t]*:[ \t]*", rb"[ \t|,;]+"
+_EPOCH = rb"[Ee](?i:poch)[ \t]*:?[ \t]*"
 _TEXT_HEAD = re.compile(
-    rb"Epoch[ \t]*:?[ \t]*(\d{1,9})" + _GAP + rb"(?:Iteration|Iter|Step)[ \t]*:?[ \t]*(\d{1,9})(?!\d)"
+    _EPOCH + rb"(\d{1,9})" + _GAP + rb"(?i:iteration|iter|step)[ \t]*:?[ \t]*(\d{1,9})(?!\d)"
 )
 # The rest of a line, or of a torn one that another record follows.
-_TEXT_TAIL = re.compile(rb"[^\r\nET]*(?:(?!Epoch|TCAPPDLL)[ET][^\r\nET]*)*[\r\n]?")
-_TEXT_RANK = re.compile(rb"\brank" + _COLON + rb"(\d{1,9})")
+_TEXT_TAIL = re.compile(rb"[^\r\nEeT]*(?:(?!" + _EPOCH + rb"\d|TCAPPDLL)[EeT][^\r\nEeT]*)*[\r\n]?")
+_TEXT_RANK = re.compile(rb"\b(?i:rank)[ \t]*[:=][ \t]*(\d{1,9})")
+_RANK_BEFORE = re.compile(rb"\b(?i:rank)[ \t]*[:=]?[ \t]*(\d{1,9})[^\r\n]*\Z")  # [rank1]: Epoch: ...
 _TEXT_LOSSES = tuple(  # by preference: a line may have several
     re.compile(name + _COLON) for name in (rb"\btrain\.loss", rb"\btrain\.loss_avg", rb"(?<![\w.])(?i:loss)")
 )
 _TEXT_NUMBER = re.compile(_NUMBER)
 LONGEST_TAIL = 400  # bytes
 _JSON_EVENT = re.compile(rb"TCAPPDLL \{[^{}\r\n]*\{[^{}\r\n]*\}[^{}\r\n]*\}")
-_EPOCH_LINE = re.compile(rb"Epoch:? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\bLoss[ \t:]+" + _NUMBER)
+_EPOCH_LINE = re.compile(
+    rb"[Ee](?i:poch):? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\b(?i:loss)[ \t:]+" + _NUMBER
+)
 
 # Inside an event; its inner braces are those of `data`, either a string that holds a dict,
 # "{'train.loss': '3.5'}", or an object, {"train.loss": 3.5}.
@@ -43,8 +46,11 @@ _STEP = re.compile(rb'"step": ?\[(\d{1,9}), ?(\d{1,9})\]')
 _RANK = re.compile(rb"""rank(?<=\Wrank)\\?['"]: ?\\?['"]?(\d{1,9})""")
 _LOSS = re.compile(rb"""train\.loss(?:_avg)?\\?['"]: ?\\?['"]?(""" + _DIGITS + rb")")
 
-_ANY_LOSS = re.compile(rb"(?i:loss)[^\r\n]*")
 QUOTED = 120  # characters of a line that is shown
+_NEAREST = (  # to a loss, by preference: the word and a number, the word alone
+    re.compile(rb"(?i:loss)[^\r\n]{0,%d}?\d[^\r\n]{0,%d}" % (QUOTED, QUOTED)),
+    re.compile(rb"(?i:loss)[^\r\n]{0,%d}" % QUOTED),
+)
 
 _COLOUR = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -103,7 +109,7 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
     lines = Counter()
     first_nonfinite = {}
     ranks = set()
-    nearest: list[bytes] = []
+    nearest: dict[re.Pattern, bytes] = {}
     for name, record_rank, step, loss in _records(_chunks(path), nearest):
         ranks.add(record_rank)
         if record_rank == rank or record_rank is None:
@@ -119,16 +125,19 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
         if losses[name]:
             repeated = lines[name] - len(losses[name])
             return LossLog(str(path), name, losses[name], repeated, first_nonfinite.get(name))
-    hint = f"; the nearest to one is the line {_quoted(nearest[0])}" if nearest else ""
+    line = next((nearest[pattern] for pattern in _NEAREST if pattern in nearest), None)
+    hint = f"; the nearest to one is the line {_quoted(line)}" if line else ""
     raise LogError(
         f"{path}: no losses found, neither lines 'Epoch: e Iteration: i ... train.loss : v' nor "
         f"'Epoch: [e][i/n] ... Loss v'{hint}; give the log that the training printed"
     )
 
 
-def _records(chunks: Iterable[bytes], nearest: list[bytes]) -> Iterator[tuple[str, int | None, Step, float]]:
+def _records(
+    chunks: Iterable[bytes], nearest: dict[re.Pattern, bytes]
+) -> Iterator[tuple[str, int | None, Step, float]]:
     """Yield (format, rank or None, (epoch, iteration), loss) for each loss in the byte chunks; put the first
-    line that speaks of a loss into `nearest`.
+    line that each pattern of `_NEAREST` finds into `nearest`.
     """
     rest = b""
     for chunk in chain(chunks, [b""]):
@@ -145,9 +154,10 @@ def _records(chunks: Iterable[bytes], nearest: list[bytes]) -> Iterator[tuple[st
             end = max(end, match.end())
             epoch, iteration, loss = match.groups()
             yield "Epoch", None, (int(epoch), int(iteration)), float(loss)
-        if not nearest and (match := _ANY_LOSS.search(text)):
-            start = max(text.rfind(b"\n", 0, match.start()) + 1, match.start() - QUOTED // 2)
-            nearest.append(text[start : match.end()])
+        for pattern in _NEAREST:
+            if pattern not in nearest and (match := pattern.search(text)):
+                start = max(text.rfind(b"\n", 0, match.start()) + 1, match.start() - QUOTED // 2)
+                nearest[pattern] = text[start : match.end()]
         # What follows the last record may begin the next one; a file without line ends must not pile up here.
         rest = text[max(end, len(text) - LONGEST_RECORD) :]
 
@@ -156,6 +166,7 @@ def _text_losses(text: bytes, is_last: bool) -> Iterator[tuple[int, int, Step, f
     """Yield (where it ends, rank, (epoch, iteration), loss) for each text record; none that may go on in the
     text that follows, unless this is the last.
     """
+    before = 0  # where what stands before a record begins
     for head in _TEXT_HEAD.finditer(text):
         tail = _TEXT_TAIL.match(text, head.end(), head.end() + LONGEST_TAIL)
         if tail.end() == len(text) and not is_last:
@@ -163,8 +174,10 @@ def _text_losses(text: bytes, is_last: bool) -> Iterator[tuple[int, int, Step, f
         name = next(filter(None, (pattern.search(tail[0]) for pattern in _TEXT_LOSSES)), None)
         loss = name and _TEXT_NUMBER.match(tail[0], name.end())
         if loss:
-            rank = _TEXT_RANK.search(tail[0])
+            start = max(before, head.start() - LONGEST_TAIL)
+            rank = _TEXT_RANK.search(tail[0]) or _RANK_BEFORE.search(text, start, head.start())
             yield tail.end(), int(rank[1]) if rank else 0, (int(head[1]), int(head[2])), float(loss[1])
+        before = tail.end()
 
 
 def _quoted(line: bytes) -> str:
