@@ -70,7 +70,9 @@ def is_no_label(targets: Tensor) -> Tensor:
 def check_ratio(ratio: Tensor) -> None:
     """Raise AlmError where positive ratios are not K numbers in [0, 1]."""
     if ratio.dim() != 1 or not len(ratio):
-        raise AlmError(f"positive ratios of shape {tuple(ratio.shape)}; give a list of one for each attribute")
+        raise AlmError(
+            f"positive ratios of shape {tuple(ratio.shape)}; give a list of one for each attribute"
+        )
     if (wrong := ratio[~((ratio >= 0) & (ratio <= 1))]).numel():  # a NaN is neither
         raise AlmError(f"positive ratio {wrong[0].item()} is not in [0, 1]; give each attribute's share")
 

@@ -1,15 +1,15 @@
 """The options of run_ALM.py and their defaults: the published program's under their names, and ours."""
 
 import argparse
-import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from alm import APPROACHES
 from alm.device import DEVICES
 from alm.loss import WEIGHTINGS
 from alm.precision import PRECISIONS
-from run_scripts.command import new_parser, whole_number
+from run_scripts.command import new_parser, not_negative, positive, whole_number
 from utils.experiments import EXPERIMENTS
 
 # In the order in which the log lists them.
@@ -88,18 +88,19 @@ def add_published_options(group) -> None:
         help="inception_iccv (ALM, the default) or bn_inception (its warm-up baseline)")  # fmt: skip
     add("--epochs", type=whole_number(1), metavar="N", help=depends("epochs", "train up to this epoch"))
     add("--batch_size", type=whole_number(1), metavar="N", help=depends("batch_size", "pictures a step"))
-    add("--lr", "--learning-rate", type=positive(float), metavar="X",
+    add("--lr", "--learning-rate", type=positive, metavar="X",
         help=depends("lr", "learning rate before any decay"))  # fmt: skip
     add("--optimizer", choices=("adam", "sgd"), help="default adam")
-    add("--momentum", type=not_negative(float), metavar="X", help="of sgd; default 0.9")
-    add("--weight_decay", type=not_negative(float), metavar="X", help="default 0.0005")
+    add("--momentum", type=not_negative, metavar="X", help="of sgd; default 0.9")
+    add("--weight_decay", type=not_negative, metavar="X", help="default 0.0005")
     add("--start-epoch", type=whole_number(0), metavar="N",
         help="first epoch, counted from 0; default 0, with --resume the checkpoint's next")  # fmt: skip
     add("--print_freq", type=whole_number(1), metavar="N",
         help="an `Epoch:` or `Test:` line every N iterations; default 100")  # fmt: skip
     add("--save_freq", type=whole_number(1), metavar="N",
         help="a checkpoint every N epochs, beside the last and the best; default 10")  # fmt: skip
-    add("--resume", metavar="FILE", help="go on from this checkpoint, ours or a published one")
+    add("--resume", type=checkpoint_file, metavar="FILE",
+        help="go on from this checkpoint, ours or a published one")  # fmt: skip
     add("--decay_epoch", type=epochs, metavar='"(N,...)"',
         help=depends("decay_epoch", "learning rate x 0.1 from each of these epochs on"))  # fmt: skip
     add("--prefix", type=file_name_part, metavar="TEXT", help="put before the names of the checkpoints")
@@ -126,8 +127,9 @@ def add_data_options(group) -> None:
 def add_model_options(group) -> None:
     """Add what is trained, and from what start."""
     add = group.add_argument
-    add("--pretrained", metavar="FILE", help="start the backbone from bn_inception-52deb4733.pth")
-    add("--init_from", metavar="FILE",
+    add("--pretrained", type=checkpoint_file, metavar="FILE",
+        help="start the backbone from bn_inception-52deb4733.pth")  # fmt: skip
+    add("--init_from", type=checkpoint_file, metavar="FILE",
         help="start a new training from what fits of any checkpoint, ours or a published one")  # fmt: skip
     add("--loss", choices=WEIGHTINGS,
         help="weights in the loss: as published, as in the paper, none; default reference")  # fmt: skip
@@ -168,42 +170,32 @@ def depends(name: str, text: str) -> str:
     return f"{text}; default {published}, synthetic {synthetic}"
 
 
-def positive(kind: Callable) -> Callable:
-    """Return a parser of finite numbers above zero."""
-
-    def parse(text: str):
-        value = kind(text)
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"positive {kind.__name__}"  # argparse: "invalid positive float value"
-    return parse
-
-
-def not_negative(kind: Callable) -> Callable:
-    """Return a parser of finite numbers of at least zero."""
-
-    def parse(text: str):
-        value = kind(text)
-        if not (value >= 0 and math.isfinite(value)):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"not negative {kind.__name__}"
-    return parse
-
-
 def automatic(parse: Callable) -> Callable:
     """Return a parser that takes the word `auto` too."""
     return lambda text: text if text == "auto" else parse(text)
 
 
 def epochs(text: str) -> tuple[int, ...]:
-    """Parse `(20,40)`, `20,40`, `20` or `()`. Never evaluated as code."""
-    if not re.fullmatch(r"[\[(]?\s*(\d{1,9}\s*(,\s*\d{1,9}\s*)*,?)?\s*[\])]?", text.strip()):
-        raise ValueError
+    """Parse `(20,40)`, `[20,40]`, `20,40`, `20` or `()`. Never evaluated as code."""
+    numbers = r"\s*(\d{1,9}\s*(,\s*\d{1,9}\s*)*,?)?\s*"
+    if not re.fullmatch(rf"\({numbers}\)|\[{numbers}\]|{numbers}", text.strip()):
+        raise argparse.ArgumentTypeError(
+            f'{text[:40]!r} is no list of epochs; give whole numbers, as in "(20,40)", or "()" for none'
+        )
     return tuple(sorted(int(number) for number in re.findall(r"\d+", text)))
+
+
+def checkpoint_file(text: str) -> str:
+    """Parse the path of a checkpoint; of a directory, say which of its files may be meant."""
+    directory = Path(text)
+    if not directory.is_dir():
+        return text
+    checkpoints = sorted(directory.glob("*.pth.tar"), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
+        raise argparse.ArgumentTypeError(f"{text} is a directory, and holds no checkpoint; name a file")
+    raise argparse.ArgumentTypeError(
+        f"{text} is a directory; name one of its checkpoints, such as {checkpoints[-1]}, its newest"
+    )
 
 
 def file_name_part(text: str) -> str:

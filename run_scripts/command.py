@@ -4,19 +4,23 @@ Bad input is one line on standard error and an exit status, never a traceback, u
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from utils.errors import InputError
 from utils.logger import send_to_null
 
 BAD_INPUT = 1
+WRONG_OPTION = 2
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 READER_GONE = 141  # and one whose output nobody reads any more
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
@@ -27,12 +31,30 @@ MEANINGS = {
     "read with fewer of them: --workers 1, or 0",
 }
 
+# What a launcher calls the number of processes and that of this one, and what to do instead.
+LAUNCHERS = (
+    ("WORLD_SIZE", "RANK", "torchrun"),
+    ("SLURM_NTASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun, or with -n 1"),
+    ("PMI_SIZE", "PMI_RANK", "mpiexec, or with -n 1"),
+)
 
-def new_parser(description: str, **options) -> argparse.ArgumentParser:
-    """Return a parser with the option that all commands have."""
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False, **options)
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    return parser
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command or a subcommand: --debug, no abbreviations, and one line for a wrong option."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+        self.add_argument("--debug", action="store_true", help="show where an error came from")
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(WRONG_OPTION, f"error: {on_one_line(message)} ({self.prog} --help shows the options)\n")
+
+
+def new_parser(description: str, **options) -> Parser:
+    """Return a command's parser."""
+    return Parser(description=description, **options)
 
 
 def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
@@ -46,24 +68,67 @@ def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
     return convert
 
 
+def positive(text: str) -> float:
+    """Parse a finite number above 0; a type for argparse."""
+    return number(text, "above 0", lambda value: value > 0)
+
+
+def not_negative(text: str) -> float:
+    """Parse a finite number from 0 on; a type for argparse."""
+    return number(text, "from 0 on", lambda value: value >= 0)
+
+
+def number(text: str, which: str, is_right: Callable[[float], bool]) -> float:
+    """Parse a finite number; `which` says in words what `is_right` asks for."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and is_right(value)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number {which}")
+    return value
+
+
+def refuse_inputs_as_outputs(
+    parser: argparse.ArgumentParser, inputs: Iterable[str | Path | None], **outputs: str | Path | None
+) -> None:
+    """End with status 2 where an option names a file to write that is an input, or another option's file.
+
+    `outputs` are the options' names and values; what is None is not named.
+    """
+    taken = {os.path.realpath(path): "the command reads it" for path in inputs if path}
+    for option, path in outputs.items():
+        if not path:
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            parser.error(
+                f"--{option} {path}: {taken[place]}, and it would be written over; name another file"
+            )
+        taken[place] = f"--{option} names it too"
+
+
 def refuse_several_processes() -> None:
-    """End all processes that torchrun or the like has started, with one error from the first of them."""
-    count, rank = os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", "")
-    if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
-        return
-    if int(rank) > 0:
-        sys.exit(BAD_INPUT)
-    raise InputError(f"{count} processes were started; one is supported so far: start it without torchrun")
+    """End all processes that a launcher was asked for, with one error from the first of them."""
+    for size, number, launcher in LAUNCHERS:
+        count, rank = os.environ.get(size, ""), os.environ.get(number, "")
+        if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
+            continue
+        if int(rank) > 0:
+            sys.exit(BAD_INPUT)
+        raise InputError(
+            f"{count} processes were started ({size}={count}); one is supported so far: start it without "
+            f"{launcher}"
+        )
 
 
 @contextmanager
 def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     """Run a command: errors, warnings and Ctrl-C each become one line; `bad_input` is the exit status."""
-    before = warnings.formatwarning
+    before = warnings.formatwarning, threading.excepthook
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks must not end a run
-            stream.reconfigure(errors="backslashreplace")
+    threading.excepthook = tell_of_thread
+    open_streams()
     try:
         yield
         sys.stdout.flush()
@@ -74,15 +139,33 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     except Exception as error:
         end(error, None, bad_input)
     finally:
-        warnings.formatwarning = before
+        warnings.formatwarning, threading.excepthook = before
+
+
+def open_streams() -> None:
+    """Make standard output and error take whatever is written: all characters, and where they were closed
+    (`>&-`), all of it to nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, open as long as the process lives
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks must not end a run
+            stream.reconfigure(errors="backslashreplace")
+
+
+def tell_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Say on one line what ended a thread; whoever waits for it finds out too."""
+    if "--debug" in sys.argv:
+        traceback.print_exception(arguments.exc_value)
+    else:
+        print(f"warning: {explain(arguments.exc_value)}", file=sys.stderr)
 
 
 def end(error: BaseException, line: str | None, status: int) -> None:
     """Exit, with a line on standard error: by default what the error means."""
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # torch raises here once more for every worker that dies
+    if hasattr(signal, "SIGCHLD"):  # torch raises there once more for every worker that dies
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line = f"error: {explain(error)}" if line is None else line
     with suppress(OSError):  # nobody reads it
         if "--debug" in sys.argv:
@@ -99,7 +182,7 @@ def end(error: BaseException, line: str | None, status: int) -> None:
 def explain(error: Exception) -> str:
     """Return what an error means to the user, on one line."""
     if is_bad_input(error):
-        return " ".join(str(error).splitlines())
+        return on_one_line(str(error))
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return reason if error.filename is None else f"{error.filename}: {reason}"
@@ -116,7 +199,15 @@ def explain(error: Exception) -> str:
     )
 
 
+def on_one_line(text: str) -> str:
+    """Return a text without its line ends."""
+    return " ".join(text.splitlines())
+
+
 def is_bad_input(error: Exception) -> bool:
-    """Whether an error is about what the user gave; alm is not imported for that, which takes seconds."""
+    """Whether an error is about what the user gave: an InputError, or the method's own AlmError.
+
+    Importing alm for that would take torch, and seconds; where nobody has imported it, nobody raised one.
+    """
     method = sys.modules.get("alm.errors")
     return isinstance(error, InputError) or (method is not None and isinstance(error, method.AlmError))

@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending, new_parser
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs
 from utils.attributes import PA100K, PETA, RAP
 from utils.difference_plot import plot_differences
 from utils.experiments import custom_experiment
@@ -43,7 +43,7 @@ DATA_SETS = {"PETA": PETA, "RAP": RAP, "PA-100K": PA100K}
 def main() -> int:
     """Read, compare, report; return the exit status."""
     with clear_ending(bad_input=UNUSABLE):
-        options = build_parser().parse_args()
+        options = parse_options()
         files = read_predictions(options.a), read_predictions(options.b)
         spellings = choose_attributes(files, options.attributes)
         attributes = [names[0] for names in spellings]
@@ -60,6 +60,15 @@ def main() -> int:
         if options.plot:
             plot_differences(paired, attributes, options.a, options.b, options.plot)
         return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options."""
+    parser = build_parser()
+    options = parser.parse_args()
+    inputs = options.a, options.b, options.labels, options.attributes
+    refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
+    return options
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending, new_parser, whole_number
+from run_scripts.command import (
+    clear_ending,
+    new_parser,
+    not_negative,
+    refuse_inputs_as_outputs,
+    whole_number,
+)
 from utils.comparison import (
     ABSOLUTE_LIMIT,
     DIVERGENCE,
@@ -52,6 +58,7 @@ def parse_options() -> argparse.Namespace:
         parser.error("--compare names all logs; leave out --sdaa-log and --cuda-log")
     elif len(options.compare) < 2:
         parser.error("--compare needs at least two logs, the reference first")
+    refuse_inputs_as_outputs(parser, options.compare, json=options.json, plot=options.plot)
     return options
 
 
@@ -69,9 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="whether to count each log's epochs from its first one, as some count from 1; must be said "
         "where the logs begin with different epochs and would have more in common so")  # fmt: skip
     add("--strict", action="store_true", help="let the strict rule decide, not the official one")
-    add("--limit", metavar="X", type=float, default=MEAN_LIMIT,
+    add("--limit", metavar="X", type=not_negative, default=MEAN_LIMIT,
         help=f"strict rule: largest mean of |s - c|/|c| (default: {MEAN_LIMIT})")  # fmt: skip
-    add("--limit_p95", metavar="X", type=float, default=P95_LIMIT,
+    add("--limit_p95", metavar="X", type=not_negative, default=P95_LIMIT,
         help=f"strict rule: largest 95th percentile of |s - c|/|c| (default: {P95_LIMIT})")  # fmt: skip
     add(
         "--plot",

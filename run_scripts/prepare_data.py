@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending, new_parser, whole_number
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, whole_number
 from run_scripts.prepare_options import add_csv, add_official
 from utils.experiments import EXPERIMENTS, custom_experiment
 from utils.files import unwritable, write_json
@@ -26,8 +26,8 @@ from utils.synthetic import draw_list, ensure_dataset
 
 def main() -> None:
     """Parse and prepare; each subcommand sets `prepare`, the function that does its work."""
-    options = build_parser().parse_args()
     with clear_ending():
+        options = build_parser().parse_args()
         options.prepare(options)
 
 
@@ -100,6 +100,8 @@ def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     given = EXPERIMENTS[options.experiment] if options.experiment else None
     given = custom_experiment(options.attributes) if options.attributes else given
     experiment, lists = find_lists(options.paths, given)
+    inputs = *lists.values(), options.attributes
+    refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
     first = options.paths[0]
     found = check(options.data_root or (first if first.is_dir() else first.parent), experiment, lists)
     print(*report(found), sep="\n", flush=True)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from run_scripts.command import whole_number
+from run_scripts.command import number, whole_number
 from run_scripts.prepare_lists import (
     PARTITION,
     SEED,
@@ -64,20 +64,16 @@ def add_csv(subcommands) -> None:
 
 def share(text: str) -> float:
     """Parse a number between 0 and 1."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value
+    return number(text, "between 0 and 1", lambda value: 0 < value < 1)
 
 
 def add_subcommand(subcommands, name: str, prepare, text: str) -> argparse.ArgumentParser:
     """Add a subcommand that writes lists, with the options that all of these have."""
-    parser = subcommands.add_parser(name, help=text, description=f"Write {text}.", allow_abbrev=False)
+    parser = subcommands.add_parser(name, help=text, description=f"Write {text}.")
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="directory to write lists in"
     )
     parser.add_argument("--force", action="store_true", help="write over lists that are there")
-    parser.add_argument("--debug", action="store_true", help="show where an error came from")
     parser.set_defaults(prepare=lambda options: prepare(options, parser))
     return parser
 

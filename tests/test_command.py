@@ -4,13 +4,21 @@ import argparse
 import io
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
 from conftest import REPOSITORY
 
 import alm
-from run_scripts.command import LARGEST, clear_ending, new_parser, whole_number
+from run_scripts.command import (
+    LARGEST,
+    LAUNCHERS,
+    clear_ending,
+    new_parser,
+    refuse_several_processes,
+    whole_number,
+)
 from utils.errors import InputError, LogError
 from utils.figure import PlotError
 from utils.list_file import DataError
@@ -117,8 +125,88 @@ def test_every_command_has_debug_and_no_abbreviations(capsys):
         parser.parse_args(["--deb"])
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["part", "--nope"], "error: unrecognized arguments: --nope (tool --help shows the options)"),
+        (["part", "--count", "a\nb"],
+         "error: argument --count: 'a\\nb' is not a whole number from 0 to 2147483647 "
+         "(tool part --help shows the options)"),
+        (["part", "--cou", "1"], "error: unrecognized arguments: --cou 1 (tool --help shows the options)"),
+        ([], "error: the following arguments are required: PART (tool --help shows the options)"),
+        (["part", "x\ny"], "error: unrecognized arguments: x y (tool --help shows the options)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_one_line_and_status_2_of_subcommands_too(capsys, words, line):
+    parser = new_parser("A command.", prog="tool")
+    part = parser.add_subparsers(metavar="PART", required=True).add_parser("part")
+    part.add_argument("--count", type=whole_number(0))
+    assert part.parse_args(["--debug"]).debug is True
+    with pytest.raises(SystemExit) as ending:
+        parser.parse_args(words)
+    out, err = capsys.readouterr()
+    assert (ending.value.code, out, err) == (2, "", f"{line}\n")
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_is_closed_takes_everything(monkeypatch, name):
+    """As `>&-` leaves it."""
+    monkeypatch.setattr(sys, name, None)
+    with clear_ending():
+        stream = getattr(sys, name)
+        print("训 \udcff", file=stream, flush=True)
+    stream.close()
+
+
+def test_what_ends_a_thread_is_one_line(capsys):
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    before = threading.excepthook
+    with clear_ending():
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert capsys.readouterr() == ("", "warning: No space left on device\n")
+    assert threading.excepthook is before
+
+
+PAIRS = [(size, number) for size, number, _ in LAUNCHERS]
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for pair in PAIRS:
+        for name in pair:
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("size", "number"), PAIRS)
+def test_several_processes_are_refused_by_the_first(monkeypatch, capsys, alone, size, number):
+    monkeypatch.setenv(size, "4")
+    monkeypatch.setenv(number, "0")
+    with pytest.raises(InputError, match=rf"4 processes were started \({size}=4\); one is supported so far"):
+        refuse_several_processes()
+    monkeypatch.setenv(number, "3")
+    with pytest.raises(SystemExit) as ending:
+        refuse_several_processes()
+    assert (ending.value.code, capsys.readouterr()) == (1, ("", ""))
+    monkeypatch.setenv(size, "1")
+    refuse_several_processes()
+    monkeypatch.delenv(number)
+    monkeypatch.setenv(size, "4")
+    refuse_several_processes()  # an allocation that no launcher has started anything in
+
+
+def test_launchers_are_those_that_there_are():
+    assert {"WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"} <= {size for size, *_ in LAUNCHERS}
+
+
+COMMANDS = ["run_ALM", "prepare_data", "loss", "compare", "export", "benchmark"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["run_ALM", "prepare_data", "loss", "export", "benchmark"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_is_shown_by_a_terminal_that_knows_ascii_alone(command):
     end = subprocess.run(
         [sys.executable, str(REPOSITORY / "run_scripts" / f"{command}.py"), "--help"],
@@ -126,3 +214,16 @@ def test_help_of_every_command_is_shown_by_a_terminal_that_knows_ascii_alone(com
     )  # fmt: skip
     assert (end.returncode, end.stderr) == (0, "")
     assert "--debug" in end.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_option_of_every_command_is_one_line(command):
+    end = subprocess.run(
+        [sys.executable, str(REPOSITORY / "run_scripts" / f"{command}.py"), "--no-such-option"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (end.returncode, end.stdout) == (2, "")
+    assert end.stderr.startswith("error: ")
+    assert end.stderr.endswith(f" ({command}.py --help shows the options)\n")
+    assert end.stderr.count("\n") == 1

@@ -181,6 +181,14 @@ def test_damaged_files(run, evaluations, tmp_path, damage, message):
     assert not (tmp_path / "c.json").exists()
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("name", ["a.csv", "b.csv", "test.txt"])
+def test_what_is_read_is_not_written_over(run, evaluations, option, name):
+    status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", option, name)
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"error: {option} {name}: the command reads it, and it would be written over")
+
+
 def test_a_list_with_other_labels(run, evaluations, tmp_path):
     (tmp_path / "test.txt").write_text("a.png 0 1 0\n")
     status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt")

@@ -120,7 +120,7 @@ def test_where_nothing_is_found_the_nearest_line_is_quoted(read):
 
 @pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
 def test_a_line_with_loss_and_a_number_is_nearer_than_one_with_the_word_alone(read, other):
-    with pytest.raises(LogError, match="the nearest to one is the line 'step 5 train_loss=3.25'"):
+    with pytest.raises(LogError, match=r"the nearest to one is the line 'step 5 train_loss=3\.25'"):
         read(other + "step 5 train_loss=3.25\n")
     with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
         read("\tloss: reference\n")

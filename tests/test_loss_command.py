@@ -184,12 +184,25 @@ def test_unusable_logs(run, arguments, reason):
         (["--compare", "a.log"], "at least two logs"),
         (["--compare", "a.log", "b.log", "--cuda-log", "c.log"], "leave out --sdaa-log and --cuda-log"),
         (["--limit", "much"], "--limit"),
+        (["--limit", "nan"], "--limit"),
+        (["--limit_p95", "-1"], "--limit_p95"),
+        (["--json", "./sdaa.log"], "--json sdaa.log: the command reads it, and it would be written over"),
+        (["--plot", "link.jpg"], "--plot link.jpg: the command reads it"),
+        (["--json", "a.png", "--plot", "a.png"], "--plot a.png: --json names it too"),
     ],
 )
 def test_usage_errors(run, arguments, reason):
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    Path("link.jpg").symlink_to("cuda.log")
+    before = Path("cuda.log").read_bytes()
     status, output, errors = run(*arguments)
     assert (status, output) == (2, "")
+    assert errors.startswith("error: ")
     assert reason in errors
+    assert errors.endswith(" (loss.py --help shows the options)\n")
+    assert len(errors.splitlines()) == 1
+    assert Path("cuda.log").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -281,6 +294,19 @@ def test_epochs_can_be_said_to_be_the_same(run):
     assert run()[0] == 2
     status, output, _ = run("--no-align_epochs")
     assert (status, output.splitlines()[0]) == (0, "MeanRelativeError: 0.0")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_without_standard_output_or_error_it_decides_all_the_same(tmp_path, monkeypatch, closed):
+    monkeypatch.chdir(tmp_path)
+    write_log("cuda.log", FALLING)
+    write_log("sdaa.log", 1.1 * FALLING)
+    command = f"{sys.executable} {COMMAND} --json figures.json {closed}"
+    end = subprocess.run(["bash", "-c", command], capture_output=True, encoding="utf-8")
+    assert (end.returncode, end.stderr) == (1, "")
+    assert json.loads(Path("figures.json").read_text("utf-8"))["passed"] is False
+    Path("sdaa.log").unlink()
+    assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == 2
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "a closed pipe"])

@@ -1,5 +1,7 @@
 """One rule: what is named, else what the checkpoint was trained with, else the default."""
 
+import os
+
 import pytest
 
 import alm
@@ -155,7 +157,7 @@ def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):
     ("saved", "message"),
     [
         ({"epochs": "three"}, r"--epochs.*'three'"),
-        ({"lr": -1}, r"--lr/--learning-rate: invalid positive float value"),
+        ({"lr": -1}, r"--lr/--learning-rate: '-1' is not a number above 0"),
         ({"approach": ["a"]}, r"--approach: invalid choice"),
         ({"decay_epoch": "__import__('os')"}, r"--decay_epoch"),
         ({"compile": "yes"}, r"--compile"),
@@ -191,6 +193,12 @@ def test_without_any_experiment_it_is_asked_for(capsys):
         (("--epochs", "9" * 30), "is not a whole number from 1 to 2147483647"),
         (("--epochs", "0"), "is not a whole number from 1"),
         (("--decay_epoch", "1" * 30), "--decay_epoch"),
+        (("--decay_epoch", "1e3"), "'1e3' is no list of epochs; give whole numbers, as in \"(20,40)\""),
+        (("--decay_epoch", "(20"), "'(20' is no list of epochs"),
+        (("--decay_epoch", "20]"), "'20]' is no list of epochs"),
+        (("--decay_epoch", "(20]"), "'(20]' is no list of epochs"),
+        (("--lr", "fast"), "'fast' is not a number above 0"),
+        (("--weight_decay", "nan"), "'nan' is not a number from 0 on"),
         (("--max_iters", "9" * 30), "is not a whole number"),
         (("--workers", "many"), "is not a whole number"),
         (("--resume", "a", "--init_from", "b", "--pretrained", "c"),
@@ -205,4 +213,18 @@ def test_without_any_experiment_it_is_asked_for(capsys):
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(capsys, words, message):
-    assert message in refused(capsys, "--experiment", "peta", *words)
+    said = refused(capsys, "--experiment", "peta", *words)
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--resume", "--init_from", "--pretrained"])
+def test_of_a_directory_one_of_its_checkpoints_is_named(capsys, tmp_path, option):
+    said = refused(capsys, "--experiment", "peta", option, tmp_path)
+    assert f"argument {option}: {tmp_path} is a directory, and holds no checkpoint; name a file" in said
+    for age, name in ((10, "20.pth.tar"), (20, "9.pth.tar")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    said = refused(capsys, "--experiment", "peta", option, tmp_path)
+    newest = tmp_path / "20.pth.tar"
+    assert f"{tmp_path} is a directory; name one of its checkpoints, such as {newest}, its newest" in said

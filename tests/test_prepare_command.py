@@ -277,8 +277,8 @@ def test_csv_splits_and_names(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--test_share", "1"], "'1' is not between 0 and 1"),
-        (["--test_share", "x"], "invalid share value: 'x'"),
+        (["--test_share", "1"], "'1' is not a number between 0 and 1"),
+        (["--test_share", "x"], "'x' is not a number between 0 and 1"),
         (["--split_column", "Set", "--seed", "3"], "leave them out, or --split_column"),
     ],
 )

@@ -144,7 +144,7 @@ def _first_divergence(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Step |
 
 
 def _refuse_epochs_counted_otherwise(candidate: LossLog, reference: LossLog, common: int) -> None:
-    """Raise LogError where the logs would have more iterations in common if both began with the same epoch."""
+    """Raise LogError where the logs would have more iterations in common if both began with one epoch."""
     (first, _), (other, _) = min(candidate.losses), min(reference.losses)
     aligned = len(candidate.from_epoch_0().losses.keys() & reference.from_epoch_0().losses.keys())
     if first != other and aligned > common:
