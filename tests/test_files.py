@@ -90,6 +90,26 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_errors_within_a_directory_are_about_the_one_asked_for(tmp_path):
+    """Never about the hidden one that it is written to, nor about nothing."""
+    target = tmp_path / "set"
+
+    def fail(*arguments, inner=None):
+        with pytest.raises(OSError, match="No space left") as error, whole_directory(target) as directory:
+            raise OSError(
+                errno.ENOSPC,
+                os.strerror(errno.ENOSPC),
+                *arguments,
+                *([str(directory / inner)] if inner else []),
+            )
+        return error.value.filename
+
+    assert fail() == str(target)
+    assert fail(inner="a/b.jpg") == str(target / "a" / "b.jpg")
+    assert fail(str(tmp_path / "other")) == str(tmp_path / "other")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_why_a_file_cannot_be_written(tmp_path):
     assert unwritable(tmp_path / "a.json") is None
     assert unwritable(tmp_path) == "that is a directory; name a file"

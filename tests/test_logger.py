@@ -247,6 +247,20 @@ class GoneStream(io.StringIO):
         raise BrokenPipeError
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("option", ["path", "json_path"])
+def test_a_log_on_a_full_disk_is_named(tmp_path, option):
+    (tmp_path / "log").symlink_to("/dev/full")
+
+    def log_a_line():
+        with TrainingLog(stream=io.StringIO(), **{option: tmp_path / "log"}) as log:
+            log.iteration(0, 0, 9, 4, 0.5, 0.5, 0.5)
+
+    with pytest.raises(OSError, match="No space left") as error:
+        log_a_line()
+    assert error.value.filename == str(tmp_path / "log")
+
+
 def test_a_run_with_a_file_outlives_its_stream(tmp_path):
     stream = GoneStream()
     with TrainingLog(tmp_path / "train.log", stream=stream) as log:

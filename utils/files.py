@@ -20,7 +20,7 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     path = Path(path)
     temporary = temporary_name(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    try:
+    with naming(path, temporary):
         try:
             with open(temporary, mode, **text) as file:
                 yield file
@@ -29,27 +29,39 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if error.filename == str(temporary) or error.filename is None:
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
 
 
 @contextmanager
 def whole_directory(target: str | Path) -> Iterator[Path]:
     """Give a directory beside `target` that becomes `target` at the end, or vanishes on any error.
 
-    Raises OSError where something has appeared at `target` in the meantime.
+    Raises OSError, naming `target` or what was to be in it, where it cannot be written, or where something
+    has appeared there in the meantime.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(target)
-    temporary.mkdir()
+    with naming(target, temporary):
+        temporary.mkdir()
+        try:
+            yield temporary
+            os.rename(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: str | Path, temporary: str | Path | None = None) -> Iterator[None]:
+    """Let an OSError name `path` where it names no file, as that of a full disk, or one at `temporary`."""
     try:
-        yield temporary
-        os.rename(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        name = str(path) if error.filename is None else str(error.filename)
+        if temporary is not None and name.startswith(str(temporary)):
+            name = str(path) + name.removeprefix(str(temporary))
+        if name == error.filename:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), name) from error
 
 
 def temporary_name(path: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from utils import log_text
 from utils.errors import LogError
+from utils.files import naming
 
 # What the JSON stream declares before its first event: metric -> (unit, goal, stage).
 METRICS = {
@@ -42,13 +43,15 @@ class LineFile:
         return self
 
     def __exit__(self, *exception):
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
     def write(self, text: str) -> None:
-        """Write one line, at once."""
-        # A picture's name that is not valid Unicode must not end a training run.
-        self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
-        self._file.flush()
+        """Write one line, at once. Raises OSError, naming the file, where the disk is full."""
+        with naming(self._path):
+            # A picture's name that is not valid Unicode must not end a training run.
+            self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
+            self._file.flush()
 
     def undo(self) -> None:
         """Leave the file as it was before, or not at all."""
