@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from alm.errors import AlmError
@@ -35,7 +35,9 @@ def read_picture(path: str | Path) -> Image.Image:
                 )
             return to_rgb(picture)
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
-        raise PictureError(f"cannot read picture {path} ({error}); replace it or delete its line") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"it is none of {', '.join(FORMATS)}" if unknown else error
+        raise PictureError(f"cannot read picture {path} ({reason}); replace it or delete its line") from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

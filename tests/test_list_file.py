@@ -60,20 +60,43 @@ def test_white_space_blank_lines_and_byte_order_mark(tmp_path, content):
         "b c.jpg, 1, 0, 2",
         "b c.jpg,1,0,2",
         "b c.jpg 1 0,2",
+        "b c.jpg;1;0;2",
+        "b c.jpg; 1; 0; 2;",
+        "b c.jpg\t1;0;2",
     ],
 )
-def test_labels_may_be_separated_by_commas(tmp_path, line):
+def test_labels_may_be_separated_by_commas_or_semicolons(tmp_path, line):
     for count in (3, None):
         names, labels = read_list(write(tmp_path / "list.txt", f"{line}\na.jpg 0 0 0\n"), count)
         assert names == ["b c.jpg", "a.jpg"]
         assert labels.tolist() == [[1, 0, 2], [0, 0, 0]]
 
 
-def test_a_comma_in_a_name_is_part_of_it(tmp_path):
-    assert read_list(write(tmp_path / "list.txt", "b, c.jpg 0 1"), 2)[0] == ["b, c.jpg"]
+@pytest.mark.parametrize("name", ["b, c.jpg", "b; c.jpg"])
+def test_a_comma_in_a_name_is_part_of_it(tmp_path, name):
+    assert read_list(write(tmp_path / "list.txt", f"{name} 0 1"), 2)[0] == [name]
 
 
-@pytest.mark.parametrize("header", ["image Hat Bag Skirt", "# Image,Hat,Bag,Skirt", "path\tlabels"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "image Hat Bag Skirt",
+        "# Image,Hat,Bag,Skirt",
+        "path\tlabels",
+        "image,Hat/Cap,Bag,Male",
+        "image;Hat/Cap;Bag;Male",
+        "# Image 1 2 3",
+        "#Image 0 1 2",
+        "image",
+        "image,0,1,2",
+        "Filename 0 1 2",
+        "image_name,0,1,2",
+        "img_path 0 1 2",
+        '"image",0,1,2',
+        "#,0,1,2",
+        "# list of 2024/05/01",
+    ],
+)
 def test_a_header_is_called_so(tmp_path, header):
     for count in (3, None):
         with pytest.raises(DataError, match=r"list\.txt:2: this is a header, not a picture .*; delete it"):
@@ -81,8 +104,12 @@ def test_a_header_is_called_so(tmp_path, header):
 
 
 @pytest.mark.parametrize(
-    "name", ["..a.jpg", "a../b.jpg", "a/...jpg", "1", "pictures/no extension", "é/ü.png"]
-)
+    "name",
+    [
+        "..a.jpg", "a../b.jpg", "a/...jpg", "1", "pictures/no extension", "é/ü.png", "#1.jpg", "#a/1",
+        "image data/1.jpg", "image.jpg", "image/1", "person",
+    ],
+)  # fmt: skip
 def test_unusual_paths_are_fine(tmp_path, name):
     assert read_list(write(tmp_path / "list.txt", f"{name} 0 1"), 2)[0] == [name]
 
@@ -92,6 +119,9 @@ def test_unusual_paths_are_fine(tmp_path, name):
     [
         ("b.jpg 0 1", "2 labels, expected 3"),
         ("b.jpg", "0 labels, expected 3"),
+        ("b.jpg 1", "1 label, expected 3"),
+        ("b.jpg;1", "1 label, expected 3"),
+        ("b.jpg;0;;1;1", "nothing between two commas"),
         ("PETA dataset/b.jpg 0 1", "2 labels, expected 3"),
         ("b.jpg 0 1 1 0", "4 labels, expected 3"),
         ("PETA dataset/b.jpg 0 1 1 0", "4 labels, expected 3"),

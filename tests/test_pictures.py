@@ -117,9 +117,21 @@ def test_a_program_in_a_picture_is_not_run(tmp_path, monkeypatch):
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
     (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
-    with pytest.raises(PictureError, match="cannot identify image file"):
+    with pytest.raises(PictureError, match=r"it is none of JPEG, PNG"):
         read_picture(tmp_path / "a.jpg")
     assert set(FORMATS) == {"JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"}
+
+
+@pytest.mark.parametrize("form", ["EPS", "ICO", "TGA", "JPEG2000"])
+def test_of_another_format_those_that_are_read_are_named(tmp_path, form):
+    path = tmp_path / "a.jpg"
+    noise().save(path, format=form)
+    with pytest.raises(PictureError) as error:
+        read_picture(path)
+    assert str(error.value) == (
+        f"cannot read picture {path} (it is none of JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM); replace it or "
+        "delete its line"
+    )
 
 
 def test_an_animation_gives_its_first_frame(tmp_path):

@@ -12,9 +12,12 @@ UNKNOWN = 2
 # An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
 LEAVES_ROOT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
 LOOKS_LIKE_PATH = re.compile(r"[/\\]|\.[A-Za-z]")
-ENDS_IN_LABEL = re.compile(r"[\s,][012]$")
-WORD = re.compile(r"[^\s,]+")  # some lists separate labels by commas, and end in one
-EMPTY_LABEL = re.compile(r",\s*,")
+ENDS_IN_LABEL = re.compile(r"[\s,;][012]$")
+WORD = re.compile(r"[^\s,;]+")  # some lists separate labels by commas or semicolons, and end in one
+EMPTY_LABEL = re.compile(r"[,;]\s*[,;]")
+COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`, "img_path"
+    r"[\"']?(image|img|picture|photo|file|path|name)(s|[_-]?(name|path|file|id)s?)?[\"']?", re.IGNORECASE
+)
 LABELS = {"0", "1", "2"}
 
 
@@ -42,10 +45,10 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
     """Return the picture paths of a list file, relative to the root, and their labels, uint8 (N, K).
 
     The last K words of a line are its labels, the rest is its path, which may hold blanks. Words are
-    separated by blanks, tabs or commas; a comma may end a line. K is `num_attributes`, by default the number
-    of labels in the first line. Blank lines are skipped. Raises DataError: naming file and line where labels
-    are too few, too many or not 0, 1 or 2, where a path is absolute or leaves the root, or where the first
-    line is a header; naming the file where it is missing, empty or not text.
+    separated by blanks, tabs, commas or semicolons; one of these may end a line. K is `num_attributes`, by
+    default the number of labels in the first line. Blank lines are skipped. Raises DataError: naming file and
+    line where labels are too few, too many or not 0, 1 or 2, where a path is absolute or leaves the root, or
+    where the first line is a header; naming the file where it is missing, empty or not text.
     """
     lines = read_text(path).split("\n")
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -82,22 +85,34 @@ def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
 
 def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
     """Return a line's path and its last K words, or fewer where there are no more. Raises DataError where a
-    label is left out between commas.
+    label is left out between commas or semicolons.
     """
     name, *labels = line.strip().rsplit(None, num_attributes)
-    if "," not in line or LABELS.issuperset(labels or [name]):
+    if not re.search("[,;]", line) or LABELS.issuperset(labels or [name]):
         return name, labels  # the usual list; commas are part of the name
     words = list(WORD.finditer(line))[-num_attributes:]
     start = words[0].start() if words else 0
     if EMPTY_LABEL.search(line, start):
-        raise DataError("nothing between two commas; write 0 for no, 1 for yes, 2 for unknown")
-    return line[:start].rstrip(", \t").lstrip(), [word[0] for word in words]
+        raise DataError("nothing between two commas or semicolons; write 0 for no, 1 for yes, 2 for unknown")
+    return line[:start].rstrip(",; \t").lstrip(), [word[0] for word in words]
 
 
 def is_header(line: str) -> bool:
-    """Whether a line names columns: neither a label in it nor what looks like a path."""
+    """Whether a line names columns: it begins as such a line does, or has neither a label nor what looks like
+    a path.
+    """
     words = WORD.findall(line)
-    return len(words) > 1 and not any(is_number(word) or LOOKS_LIKE_PATH.search(word) for word in words)
+    has_path = any(LOOKS_LIKE_PATH.search(word) for word in words)
+    if words and is_title(words):
+        return not (has_path and is_number(words[-1]))  # `image data/1.jpg 0 1` is a picture
+    return len(words) > 1 and not has_path and not any(is_number(word) for word in words)
+
+
+def is_title(words: list[str]) -> bool:
+    """Whether a line's first word is that of a header: `image`, `# Image`, `#anything`."""
+    if words[0].startswith("#"):
+        return not LOOKS_LIKE_PATH.search(words[0])
+    return COLUMN_TITLE.fullmatch(words[0]) is not None
 
 
 def is_number(word: str) -> bool:
@@ -112,7 +127,8 @@ def label_fault(line: str, num_attributes: int) -> str:
     if found == num_attributes and wrong is None:
         found += 1  # no word looks like a path, and the first one is a label
     if found != num_attributes or not found:
-        return f"{found} labels, expected {num_attributes or 'some'}; give one label for each attribute"
+        noun = "label" if found == 1 else "labels"
+        return f"{found} {noun}, expected {num_attributes or 'some'}; give one label for each attribute"
     if wrong == "-1":
         return "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown"
     return f"label {wrong!r} is not 0, 1 or 2; write 0 for no, 1 for yes, 2 for unknown"
