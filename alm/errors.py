@@ -1,4 +1,4 @@
-"""The one exception that is about the user's input."""
+"""The one exception of the method that is about the user's input."""
 
 
 class AlmError(ValueError):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -26,6 +27,52 @@ def text_of(name):
 def test_ci_runs_the_readmes_test_command():
     command = text_of(".ci/run").rstrip().splitlines()[-1]
     assert command in text_of("README.md").splitlines()
+
+
+PYTHON = """#!/bin/sh
+mkdir -p .venv/bin
+touch .venv/new
+printf '#!/bin/sh\\n' > .venv/bin/pip
+printf '#!/bin/sh\\nls .venv; exit 3\\n' > .venv/bin/pytest
+chmod +x .venv/bin/*
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Return what runs a copy of .ci/run, with a python3 whose environments do next to nothing."""
+    (tmp_path / "clone" / ".ci").mkdir(parents=True)
+    shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / "clone" / ".ci" / "run")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(PYTHON)
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def run():
+        command = ["bash", str(tmp_path / "clone" / ".ci" / "run")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def test_ci_keeps_an_environment_that_was_there(ci, tmp_path):
+    """And tests in one of its own; its exit status is pytest's."""
+    clone = tmp_path / "clone"
+    end = ci()
+    assert (end.returncode, end.stdout.split()) == (3, ["bin", "new"])
+    (clone / ".venv" / "mine").touch()
+    (clone / ".venv" / "new").unlink()
+    end = ci()
+    assert (end.returncode, end.stdout.split()) == (3, ["bin", "new"])
+    assert sorted(path.name for path in clone.iterdir()) == [".ci", ".venv"]
+    assert sorted(path.name for path in (clone / ".venv").iterdir()) == ["bin", "mine"]
+
+
+def test_ci_does_not_mix_up_two_environments(ci, tmp_path):
+    (tmp_path / "clone" / ".venv.kept").mkdir()
+    end = ci()
+    assert (end.returncode, end.stdout) == (1, "")
+    assert end.stderr.startswith("error: .venv.kept is there, from a run that was killed; ")
 
 
 def test_the_options_that_all_commands_have_are_in_the_introduction():

@@ -1,4 +1,4 @@
-"""The one base of bad input around the method; `alm.AlmError` is that of the method itself."""
+"""The base of bad input around the method. The method's own is `alm.AlmError`; commands catch these two."""
 
 
 class InputError(ValueError):
