@@ -34,7 +34,7 @@ def learning_rate(lr: float) -> str:
     return f"\nLearning Rate: {lr}\n"
 
 
-def iteration(time: float, epoch: int, iteration: int, rank: int, loss: float, ips: float) -> str:
+def training_step(time: float, epoch: int, iteration: int, rank: int, loss: float, ips: float) -> str:
     """Return a training step's line; `time` in seconds since 1970, `ips` in pictures a second."""
     return (
         f"TCAPPDLL {local_time(time)} - Epoch: {epoch} Iteration: {iteration}"

@@ -92,11 +92,9 @@ class TrainingLog:
     ) -> None:
         """A training step was taken: `of` is the number of iterations in a whole epoch."""
         self._begun = True
-        loss, ips = (
-            float(loss),
-            float(pictures / seconds),
-        )  # a NumPy scalar would be printed as np.float64(...)
-        self.line(log_text.iteration(time.time(), epoch, iteration, rank, loss, ips))
+        # A NumPy scalar would be printed as np.float64(...).
+        loss, ips = float(loss), float(pictures / seconds)
+        self.line(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
         metrics = {"train.loss": loss, "train.ips": ips}
         if self._events is not None:
             self._events.log([epoch, iteration], {"rank": rank, **metrics})
