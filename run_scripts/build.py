@@ -1,6 +1,5 @@
 """What a command is built from: data set, model, loaders, optimizer. Each takes what it needs, no options."""
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from utils.cache import cache_directory
 from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
 from utils.list_file import DataError, positive_ratio, read_list
-from utils.loader import Loader
+from utils.loader import Loader, usable_cores
 from utils.synthetic import ensure_dataset
 
 EVALUATION_BATCH = 64  # at least; nothing is kept for gradients, so it may be larger than the training batch
@@ -101,7 +100,7 @@ def build_loader(
 ) -> Loader:
     """Return the batches of a data set: shuffled and mirrored for training, in order for evaluation."""
     if workers == "auto":
-        workers = min(MOST_WORKERS, (os.cpu_count() or 1) // 2)
+        workers = min(MOST_WORKERS, usable_cores() // 2)
     return Loader(
         dataset,
         batch_size if training else max(batch_size, EVALUATION_BATCH),

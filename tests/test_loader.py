@@ -173,6 +173,7 @@ BATCH_OF_32 = 32 * 256 * 128 * 3
 )
 def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn, free, workers, left):
     monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
     monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     assert Loader(Numbered(100), 32, workers=workers).workers == left
     assert 2 * (left * 2 + 2) * BATCH_OF_32 <= free or left == 0
@@ -185,8 +186,30 @@ def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn
         assert "--shm-size" in message
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, workers):
+    """Torch's own remark is three sentences, about what it calls the current system."""
+    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
+    loader = Loader(Numbered(), 4, workers=workers)
+    assert indices_of(loader.epoch(0)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    expected = [
+        "3 processes read pictures on 2 CPU cores, which pays only where files arrive slowly; else lower "
+        "--workers, or leave it at auto"
+    ]
+    assert [str(warning.message) for warning in recwarn] == (expected if workers == 3 else [])
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert loader_module.usable_cores() == 1
+    monkeypatch.delattr(loader_module.os, "sched_getaffinity")
+    monkeypatch.setattr(loader_module.os, "cpu_count", lambda: 6)
+    assert loader_module.usable_cores() == 6
+
+
 def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
     assert Loader(Numbered(), 4, workers=3).workers == 3
 
 

@@ -32,7 +32,8 @@ class Loader:
     with probability 0.5. Both are decided on the CPU from (seed, epoch, index) alone: number of workers,
     batch size (for mirroring) and global random state have no part in it. `seed` is not negative.
 
-    `workers` processes read ahead, fewer where shared memory has no room for more; a warning says so.
+    `workers` processes read ahead, fewer where shared memory has no room for more; a warning says so, and
+    where they are more than the cores.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Reader:
 
     def __init__(self, dataset: MultiLabelDataset, workers: int, device: torch.device):
         self._plan: list[list[int]] = []  # the indices of each batch of this epoch, filled before it is read
-        self._loader = DataLoader(
+        self._loader = Batches(
             Images(dataset),
             batch_size=None,
             sampler=self._plan,
@@ -121,6 +122,13 @@ class Reader:
                 yield images
         except (ConnectionError, EOFError) as error:  # a worker died while it handed a batch over
             raise RuntimeError("DataLoader worker died while it handed a batch over") from error
+
+
+class Batches(DataLoader):
+    """A DataLoader without torch's own remark on the number of workers; ours is in workers_with_room."""
+
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing."""
 
 
 class Images(Dataset):
@@ -150,18 +158,32 @@ def stand_apart(_worker: int) -> None:
 
 def workers_with_room(workers: int, batch_size: int) -> int:
     """Return how many workers can read ahead within half of the shared memory that is free; warn where these
-    are fewer. The other half is for another loader, of the evaluation.
+    are fewer, or more than the cores. The other half is for another loader, of the evaluation.
     """
-    if workers == 0 or not SHARED_MEMORY.is_dir():
-        return workers
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    batches = free // 2 // (batch_size * HEIGHT * WIDTH * 3)
-    room = max((batches - IN_USE) // READ_AHEAD, 0)
-    if room >= workers:
-        return workers
-    warnings.warn(
-        f"shared memory has {free / 1e6:.0f} MB free, room for {room} of {workers} processes that read "
-        f"pictures (batch {batch_size}); in Docker, --shm-size=1g makes more",
-        stacklevel=3,
-    )
-    return room
+    room = workers
+    if workers and SHARED_MEMORY.is_dir():
+        free = shutil.disk_usage(SHARED_MEMORY).free
+        batches = free // 2 // (batch_size * HEIGHT * WIDTH * 3)
+        room = max((batches - IN_USE) // READ_AHEAD, 0)
+    if room < workers:
+        warnings.warn(
+            f"shared memory has {free / 1e6:.0f} MB free, room for {room} of {workers} processes that read "
+            f"pictures (batch {batch_size}); in Docker, --shm-size=1g makes more",
+            stacklevel=3,
+        )
+    workers, cores = min(room, workers), usable_cores()
+    if workers > cores:
+        noun = "core" if cores == 1 else "cores"
+        warnings.warn(
+            f"{workers} processes read pictures on {cores} CPU {noun}, which pays only where files arrive "
+            "slowly; else lower --workers, or leave it at auto",
+            stacklevel=3,
+        )
+    return workers
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a container or a scheduler may give it some of the machine's
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
