@@ -1,49 +1,23 @@
 """Loader: the same batches whatever the workers, the batch size or the global state."""
 
-import gc
-import multiprocessing
-import os
-import signal
-import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from numbered import COUNT, Numbered, draw_numbered, indices_of
 
 from alm.pictures import PictureError
-from utils import loader as loader_module
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
 
-COUNT = 11
 
-
-class Numbered:
-    """A data set without files: image i is filled with i, and its label is i."""
-
-    def __init__(self, count=COUNT):
-        self.labels = torch.arange(count, dtype=torch.uint8)[:, None]
-
-    def __len__(self):
-        return len(self.labels)
-
-    def images(self, indices):
-        return self.labels[indices].view(-1, 1, 1, 1).expand(-1, 3, 2, 1).contiguous()
-
-
-def indices_of(batches):
-    """Return the indices that the batches of Numbered hold, batch by batch."""
-    indices = []
-    for images, labels, _ in batches:
-        assert torch.equal(images[:, 0, 0], labels)
-        indices.append(labels[:, 0].tolist())
-    return indices
+@pytest.fixture
+def root(tmp_path):
+    """A directory with a list of pictures, each of one colour that is its number."""
+    return draw_numbered(tmp_path)
 
 
 def mirrored_of(loader, epoch):
@@ -54,16 +28,6 @@ def mirrored_of(loader, epoch):
         for index, flip in zip(labels[:, 0].tolist(), mirror.tolist(), strict=True)
         if flip
     }
-
-
-@pytest.fixture
-def root(tmp_path):
-    """A directory with a list of pictures, each of one colour that is its number."""
-    for i in range(COUNT):
-        Image.new("RGB", (8, 16), (i, i, i)).save(tmp_path / f"{i}.png")
-    lines = "".join(f"{i}.png {i % 2} 1\n" for i in range(COUNT))
-    (tmp_path / "list.txt").write_text(lines, encoding="utf-8")
-    return tmp_path
 
 
 @settings(deadline=None)
@@ -157,62 +121,6 @@ def test_two_epochs_at_once_do_not_meet(workers):
     assert len(loader._idle) == 3
 
 
-BATCH_OF_32 = 32 * 256 * 128 * 3
-
-
-@pytest.mark.parametrize(
-    ("free", "workers", "left"),
-    [
-        (1 << 30, 4, 4),
-        (64 << 20, 4, 4),  # of Docker's 64 MB one loader takes half: 10 batches
-        (32 << 20, 4, 1),
-        (16 << 20, 4, 0),
-        (0, 1, 0),
-        (0, 0, 0),
-    ],
-)
-def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn, free, workers, left):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
-    monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    assert Loader(Numbered(100), 32, workers=workers).workers == left
-    assert 2 * (left * 2 + 2) * BATCH_OF_32 <= free or left == 0
-    messages = [str(warning.message) for warning in recwarn]
-    if left == workers:
-        assert messages == []
-    else:
-        (message,) = messages
-        assert f"{free / 1e6:.0f} MB free, room for {left} of {workers} processes" in message
-        assert "--shm-size" in message
-
-
-@pytest.mark.parametrize("workers", [2, 3])
-def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, workers):
-    """Torch's own remark is three sentences, about what it calls the current system."""
-    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
-    loader = Loader(Numbered(), 4, workers=workers)
-    assert indices_of(loader.epoch(0)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
-    expected = [
-        "3 processes read pictures on 2 CPU cores, which pays only where files arrive slowly; else lower "
-        "--workers, or leave it at auto"
-    ]
-    assert [str(warning.message) for warning in recwarn] == (expected if workers == 3 else [])
-
-
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {3}, raising=False)
-    assert loader_module.usable_cores() == 1
-    monkeypatch.delattr(loader_module.os, "sched_getaffinity")
-    monkeypatch.setattr(loader_module.os, "cpu_count", lambda: 6)
-    assert loader_module.usable_cores() == 6
-
-
-def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
-    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
-    assert Loader(Numbered(), 4, workers=3).workers == 3
-
-
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("cache", [False, True])
 def test_pictures_arrive_whole_and_in_channels_last_memory(root, workers, cache):
@@ -243,28 +151,6 @@ def test_a_damaged_picture_is_named_in_one_line(root, workers):
         next(batches)
 
 
-def test_workers_end_with_the_loader_after_an_error(root):
-    (root / "0.png").write_bytes(b"no picture")
-    loader = Loader(MultiLabelDataset(root, root / "list.txt"), 3, workers=2)
-    gc.disable()  # what it would have to collect ends workers late, and slowly
-    try:
-        with pytest.raises(PictureError):
-            next(loader.epoch(0))
-        assert multiprocessing.active_children()
-        del loader
-        assert not multiprocessing.active_children()
-    finally:
-        gc.enable()
-
-
-def test_workers_use_one_thread():
-    class Threads(Numbered):
-        def images(self, indices):
-            return torch.tensor(torch.get_num_threads())
-
-    assert [images.item() for images, _, _ in Loader(Threads(), COUNT, workers=1).epoch(0)] == [1]
-
-
 def test_bar_only_on_a_terminal(capsys, monkeypatch):
     list(Loader(Numbered(), 4).epoch(0))
     assert capsys.readouterr() == ("", "")
@@ -275,56 +161,3 @@ def test_bar_only_on_a_terminal(capsys, monkeypatch):
     assert out == ""
     assert "Test:" in err
     assert "Epoch 3:" in err
-
-
-READ_UNTIL_INTERRUPTED = """
-import signal
-import sys
-sys.path.insert(0, sys.argv[1])
-from utils.dataset import MultiLabelDataset
-from utils.loader import Loader
-loader = Loader(MultiLabelDataset(sys.argv[2], sys.argv[2] + "/list.txt"), 2, workers=2)
-list(loader.epoch(0))
-interrupts = []
-if sys.argv[3] == "finish":  # only now that the workers run, which would inherit the handler
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupts.append(True))
-try:
-    while not interrupts:
-        for batch in loader.epoch(0):
-            print("reading", flush=True)
-    print(len(list(loader.epoch(1))), "batches")
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-@pytest.mark.parametrize(
-    ("number", "wish", "last_line", "status"),
-    [
-        (signal.SIGINT, "stop", "interrupted", 0),
-        (signal.SIGINT, "finish", "6 batches", 0),
-        (signal.SIGTERM, "finish", "6 batches", 0),
-        (signal.SIGTERM, "stop", "", -signal.SIGTERM),
-    ],
-)
-def test_workers_leave_signals_to_the_main_process(root, number, wish, last_line, status):
-    repository = str(Path(__file__).resolve().parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-c", READ_UNTIL_INTERRUPTED, repository, str(root), wish],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout.readline() == "reading\n"
-        os.killpg(process.pid, number)  # as Ctrl-C and schedulers do: to the workers as well
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert out.endswith(f"{last_line}\n") or not last_line
-    assert err == ""
-    assert process.returncode == status

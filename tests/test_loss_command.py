@@ -1,68 +1,17 @@
 """The command loss.py: what it prints, its exit status, its files."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageColor
-
-from run_scripts import loss
-from utils import figure, plots
-from utils.comparison import compare
-from utils.figure import PlotError
-from utils.log_reader import LossLog
-from utils.plots import plot_losses
-
-COMMAND = Path(__file__).resolve().parents[1] / "run_scripts" / "loss.py"
-OFFICIAL = """\
-MeanRelativeError: -0.0016660199986437566
-MeanAbsoluteError: -0.005064936876296997
-Rule,mean_absolute_error -0.005064936876296997
-pass mean_relative_error=-0.0016660199986437566 <= 0.05 or mean_absolute_error=-0.005064936876296997 <= 0.0002
-"""
-FALLING = 1 + 2 * np.exp(-np.arange(20) / 30)
+from logs import FALLING, loss_command, write_log
+from PIL import Image
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """Return a function that runs the command in tmp_path and gives status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loss.py", *map(str, arguments)])
-        try:
-            status = loss.main()
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
-
-
-def write_log(name, losses, rank=0):
-    """Write a log into the working directory; losses are a sequence or (epoch, iteration) -> loss."""
-    if not isinstance(losses, dict):
-        losses = {(0, i): value for i, value in enumerate(losses)}
-    lines = [
-        f"TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: {epoch} Iteration: {i}  rank : {rank}"
-        f"  train.loss : {float(value)!r}  train.ips : 9.2 imgs/s\n"
-        for (epoch, i), value in losses.items()
-    ]
-    Path(name).write_text("".join(lines), encoding="utf-8")
-
-
-def test_published_logs(shared, tmp_path):
-    for device in ("sdaa", "cuda"):
-        (tmp_path / f"{device}.log").symlink_to(shared / "logs" / f"{device}.log")
-    end = subprocess.run([sys.executable, COMMAND], cwd=tmp_path, capture_output=True, encoding="utf-8")
-    assert end.returncode == 0
-    assert end.stdout.startswith(OFFICIAL + "strict pass: ")
-    assert end.stderr == ""
-    with Image.open(tmp_path / "loss.jpg") as picture:
-        assert picture.format == "JPEG"
+    return loss_command(tmp_path, monkeypatch, capsys)
 
 
 def test_strict_lines(run):
@@ -223,58 +172,6 @@ def test_a_file_that_cannot_be_written_is_an_error_after_the_figures(run, argume
     assert errors.startswith(f"error: {reason}")
 
 
-def test_missing_matplotlib_is_said(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    for name in ("sdaa.log", "cuda.log"):
-        write_log(name, FALLING)
-    status, output, errors = run()
-    assert (status, output.splitlines()[2]) == (2, "Rule,mean_relative_error 0.0")
-    assert errors == "error: the plot needs matplotlib: pip install matplotlib\n"
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("count", [2, 4, 5, 1200])
-def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
-    rng = np.random.default_rng(0)
-    logs = [
-        LossLog(
-            f"run{i}_$\\frac$" if i % 2 else f"{'long/' * 20}{i}.log",
-            "text",
-            {(n // 500, n % 500): value for n, value in enumerate(rng.random(count))},
-            0,
-            None,
-        )
-        for i in range(9)
-    ]
-    plot_losses([compare(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
-    with Image.open(tmp_path / "curves.png") as picture:
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
-    assert {ImageColor.getrgb(colour) for colour in plots.COLOURS} < colours
-
-
-def test_a_plot_error_leaves_no_file(tmp_path):
-    log = LossLog("a.log", "text", {(0, 0): 1.0, (0, 1): 0.5}, 0, None)
-    with pytest.raises(PlotError):
-        plot_losses([compare(log, log)], tmp_path / "loss.xyz")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["训练.log", "日志_$x$.log"])
-def test_paths_in_any_script_are_drawn_without_a_warning(run, name, caplog):
-    """In a font that has them, where one is installed; else spelt out."""
-    for path in (name, "cuda.log"):
-        write_log(path, FALLING)
-    status, _, errors = run("--sdaa-log", name)
-    assert (status, errors) == (0, "")
-    assert caplog.records == []
-
-
-def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
-    monkeypatch.setattr(figure, "fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
-    assert plots._label(LossLog("训练$.log", "text", {}, 0, None)) == r"\u8bad练\$.log"
-
-
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_epochs_counted_from_1(run, epochs):
     losses = {(e, i): value - e / 9 for e in range(epochs) for i, value in enumerate(FALLING)}
@@ -294,34 +191,3 @@ def test_epochs_can_be_said_to_be_the_same(run):
     assert run()[0] == 2
     status, output, _ = run("--no-align_epochs")
     assert (status, output.splitlines()[0]) == (0, "MeanRelativeError: 0.0")
-
-
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_without_standard_output_or_error_it_decides_all_the_same(tmp_path, monkeypatch, closed):
-    monkeypatch.chdir(tmp_path)
-    write_log("cuda.log", FALLING)
-    write_log("sdaa.log", 1.1 * FALLING)
-    command = f"{sys.executable} {COMMAND} --json figures.json {closed}"
-    end = subprocess.run(["bash", "-c", command], capture_output=True, encoding="utf-8")
-    assert (end.returncode, end.stderr) == (1, "")
-    assert json.loads(Path("figures.json").read_text("utf-8"))["passed"] is False
-    Path("sdaa.log").unlink()
-    assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == 2
-
-
-@pytest.mark.parametrize("output", ["/dev/full", "a closed pipe"])
-def test_output_that_nobody_can_read_is_no_traceback(tmp_path, monkeypatch, output):
-    monkeypatch.chdir(tmp_path)
-    for name in ("sdaa.log", "cuda.log"):
-        write_log(name, FALLING)
-    command = f"{sys.executable} {COMMAND} --plot a.png"
-    redirected = (
-        f"{command} > /dev/full" if output == "/dev/full" else f"{command} | true; exit ${{PIPESTATUS[0]}}"
-    )
-    end = subprocess.run(["bash", "-c", redirected], capture_output=True, encoding="utf-8")
-    assert "Traceback" not in end.stderr
-    assert "Exception ignored" not in end.stderr
-    if output == "/dev/full":
-        assert (end.returncode, end.stderr) == (2, "error: No space left on device\n")
-    else:
-        assert (end.returncode, end.stderr) in ((141, ""), (0, ""))  # 0: written before the pipe was closed

@@ -1,50 +1,26 @@
 """The embedded data set: its files, whole or not at all; and pictures for any list."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import PETA, files, row, write_people
 from PIL import Image
 
-from run_scripts import prepare_data
-from utils.experiments import EXPERIMENTS
 from utils.files import whole_directory
 from utils.list_file import DataError, read_list
 from utils.synthetic import SyntheticError, data_set, draw_list, ensure_dataset
 from utils.synthetic.drawing import album
 
-PETA = EXPERIMENTS["peta"]
-COMMAND = Path(__file__).resolve().parents[1] / "run_scripts" / "prepare_data.py"
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}
 SMALL = {"train": 12, "test": 6}
 
 
-def files(root):
-    """Return relative path -> bytes of all files under `root`."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
-
-
-def row(*attributes):
-    """Return the labels of a list's line with these positives."""
-    return " ".join("1" if name in attributes else "0" for name in PETA.attributes)
-
-
 @pytest.fixture
 def list_file(tmp_path):
-    """A PETA-format list of three rows; the second has no age and the third two."""
-    path = tmp_path / "people.txt"
-    lines = [
-        f"PETA_dataset/CUHK/archive/1.png {row('Age16-30', 'Jeans', 'Hat')}",
-        f"PETA_dataset/GRID/archive/0127_1.jpeg {row('Trousers')}",
-        f"b.bmp {row('Age31-45', 'AgeAbove61', 'No carrying', 'Backpack')}",
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    """A PETA-format list of three rows."""
+    return write_people(tmp_path / "people.txt")
 
 
 # The data set.
@@ -217,40 +193,3 @@ def test_list_is_not_drawn_over_anything(list_file, tmp_path):
     with pytest.raises(SyntheticError, match="something else"):
         draw_list(list_file, tmp_path / "out")
     assert files(tmp_path / "out") == {"mine": b""}
-
-
-# The command.
-
-
-def prepare(*arguments, cwd):
-    command = [sys.executable, str(COMMAND), "synthetic", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=120, check=False)
-
-
-def test_command_draws_a_list_from_any_directory(list_file, tmp_path):
-    done = prepare("--labels", "people.txt", "--output", "out", "--seed", 3, "--limit", 2, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "2 pictures" in done.stdout
-    draw_list(list_file, tmp_path / "expected", seed=3, limit=2)
-    assert files(tmp_path / "out") == files(tmp_path / "expected")
-
-
-def test_command_says_what_is_wrong_in_one_line(tmp_path):
-    done = prepare("--labels", "missing.txt", "--output", "out", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert "missing.txt" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("arguments", [("--limit", "2"), ("--seed", "x"), ("--labels", "a", "--limit", "0")])
-def test_command_refuses_wrong_usage(tmp_path, monkeypatch, capsys, arguments):
-    monkeypatch.setattr(
-        sys, "argv", ["prepare_data.py", "synthetic", *arguments, "--output", str(tmp_path / "out")]
-    )
-    with pytest.raises(SystemExit) as ending:
-        prepare_data.main()
-    assert ending.value.code == 2
-    assert "error: " in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
