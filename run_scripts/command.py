@@ -117,8 +117,8 @@ def refuse_several_processes() -> None:
         if int(rank) > 0:
             sys.exit(BAD_INPUT)
         raise InputError(
-            f"{count} processes were started ({size}={count}); one is supported so far: start it without "
-            f"{launcher}"
+            f"{count} processes were started; one is supported so far: start it without {launcher} "
+            f"({size}={count})"
         )
 
 

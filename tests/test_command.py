@@ -185,7 +185,9 @@ def alone(monkeypatch):
 def test_several_processes_are_refused_by_the_first(monkeypatch, capsys, alone, size, number):
     monkeypatch.setenv(size, "4")
     monkeypatch.setenv(number, "0")
-    with pytest.raises(InputError, match=rf"4 processes were started \({size}=4\); one is supported so far"):
+    with pytest.raises(
+        InputError, match=rf"4 processes were started; one is supported so far: .*\({size}=4\)"
+    ):
         refuse_several_processes()
     monkeypatch.setenv(number, "3")
     with pytest.raises(SystemExit) as ending:
