@@ -110,8 +110,8 @@ def refuse_inputs_as_outputs(
 
 def refuse_several_processes() -> None:
     """End all processes that a launcher was asked for, with one error from the first of them."""
-    for size, number, launcher in LAUNCHERS:
-        count, rank = os.environ.get(size, ""), os.environ.get(number, "")
+    for size, place, launcher in LAUNCHERS:
+        count, rank = os.environ.get(size, ""), os.environ.get(place, "")
         if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
             continue
         if int(rank) > 0:
