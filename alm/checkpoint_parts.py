@@ -1,5 +1,6 @@
 """What each part of a checkpoint must be: a file that anyone may have made is looked at before it is used."""
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,11 +23,21 @@ def check_parts(path: Path, content: Mapping) -> None:
         if name not in content:
             raise AlmError(f"{path}: this checkpoint has no `{name}`; it is damaged, or was made by hand")
         if not is_right(content[name]):
-            shown = repr(content[name])
-            shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
-            raise AlmError(f"{path}: this checkpoint is damaged: its `{name}` is {shown}, not {what}")
+            raise AlmError(
+                f"{path}: this checkpoint is damaged: its `{name}` is {shown(content[name])}, not {what}"
+            )
     if is_own(content) and len(content["positive_ratio"]) != len(content["attributes"]):
         raise AlmError(f"{path}: this checkpoint is damaged: not one positive ratio for each attribute")
+
+
+def shown(value) -> str:
+    """Return a value as it stands in an error: on one line, and only the beginning of much."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
+    try:
+        return short.repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"a {type(value).__name__}"
 
 
 def is_state_dict(content) -> bool:

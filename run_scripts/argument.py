@@ -52,6 +52,17 @@ DEFAULTS = {
     "log_json": None,
     "tensorboard": None,
 }
+CHOICES = {
+    "experiment": (*EXPERIMENTS, "custom"),
+    "approach": tuple(APPROACHES),
+    "optimizer": ("adam", "sgd"),
+    "loss": WEIGHTINGS,
+    "ratios": ("published", "list"),
+    "align_corners": ("auto", "true", "false"),
+    "device": ("auto", *DEVICES),
+    "amp": ("auto", "off", *PRECISIONS),
+}
+LONGEST_SEED = 2**63 - 1
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
 SYNTHETIC = {"epochs": 2, "batch_size": 16, "lr": 3e-4, "decay_epoch": ()}
@@ -81,16 +92,15 @@ def build_parser() -> argparse.ArgumentParser:
 def add_published_options(group) -> None:
     """Add the published program's options: names, defaults and meaning are theirs."""
     add = group.add_argument
-    names = [*EXPERIMENTS, "custom"]
-    add("--experiment", choices=names, metavar="NAME",
+    add("--experiment", choices=CHOICES["experiment"], metavar="NAME",
         help="the data set: %(choices)s; needed, but with --resume")  # fmt: skip
-    add("--approach", choices=list(APPROACHES), metavar="NAME",
+    add("--approach", choices=CHOICES["approach"], metavar="NAME",
         help="inception_iccv (ALM, the default) or bn_inception (its warm-up baseline)")  # fmt: skip
     add("--epochs", type=whole_number(1), metavar="N", help=depends("epochs", "train up to this epoch"))
     add("--batch_size", type=whole_number(1), metavar="N", help=depends("batch_size", "pictures a step"))
     add("--lr", "--learning-rate", type=positive, metavar="X",
         help=depends("lr", "learning rate before any decay"))  # fmt: skip
-    add("--optimizer", choices=("adam", "sgd"), help="default adam")
+    add("--optimizer", choices=CHOICES["optimizer"], help="default adam")
     add("--momentum", type=not_negative, metavar="X", help="of sgd; default 0.9")
     add("--weight_decay", type=not_negative, metavar="X", help="default 0.0005")
     add("--start-epoch", type=whole_number(0), metavar="N",
@@ -131,21 +141,21 @@ def add_model_options(group) -> None:
         help="start the backbone from bn_inception-52deb4733.pth")  # fmt: skip
     add("--init_from", type=checkpoint_file, metavar="FILE",
         help="start a new training from what fits of any checkpoint, ours or a published one")  # fmt: skip
-    add("--loss", choices=WEIGHTINGS,
+    add("--loss", choices=CHOICES["loss"],
         help="weights in the loss: as published, as in the paper, none; default reference")  # fmt: skip
-    add("--ratios", choices=("published", "list"),
+    add("--ratios", choices=CHOICES["ratios"],
         help="positive ratios: constants (peta, rap, pa100k), or the training list's")  # fmt: skip
-    add("--align_corners", choices=("auto", "true", "false"),
+    add("--align_corners", choices=CHOICES["align_corners"],
         help="sampling of the regions; auto: the checkpoint's, or false; default auto")  # fmt: skip
-    add("--seed", type=whole_number(0, 2**63 - 1), metavar="N",
+    add("--seed", type=whole_number(0, LONGEST_SEED), metavar="N",
         help="starting weights, order and mirroring follow from it alone; default 1")  # fmt: skip
 
 
 def add_device_options(group) -> None:
     """Add where it runs."""
     add = group.add_argument
-    add("--device", choices=("auto", *DEVICES), help="auto: the first of the others; default auto")
-    add("--amp", choices=("auto", "off", *PRECISIONS),
+    add("--device", choices=CHOICES["device"], help="auto: the first of the others; default auto")
+    add("--amp", choices=CHOICES["amp"],
         help="auto: fp16 on sdaa, bf16 or fp16 on cuda, off on the CPU (synthetic: bf16)")  # fmt: skip
     add("--compile", action=argparse.BooleanOptionalAction,
         help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
@@ -200,6 +210,11 @@ def checkpoint_file(text: str) -> str:
 
 def file_name_part(text: str) -> str:
     """Parse a text that may stand in a file's name."""
-    if re.search(r"[/\\\0]", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part of a file name; leave the separators out")
+    if not is_file_name_part(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no part of a file name; leave the separators out")
     return text
+
+
+def is_file_name_part(text: str) -> bool:
+    """Whether a text may stand in a file's name."""
+    return re.search(r"[/\\\0]", text) is None

@@ -4,20 +4,14 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from alm import AlmError
 from alm.precision import fast_amp
 from run_scripts.argument import DEFAULTS, PUBLISHED, SYNTHETIC, build_parser
+from run_scripts.saved_options import given_back, origin_told
 from utils.files import unwritable
 
-# What belongs to one start of a run, not to the run: a checkpoint does not give it back.
-OF_ONE_START = (
-    "start_epoch", "resume", "evaluate", "attributes", "pretrained", "init_from", "output_dir", "predictions"
-)  # fmt: skip
-OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing", "ratios")  # of no other experiment
-OF_TRAINING = ("json", "log_json", "tensorboard")  # where a training's figures go, not an evaluation's
 PLACES = {"data_root", "train_list", "val_list", "cache", "json", "predictions", "log_json", "tensorboard"}
 
 
@@ -25,13 +19,17 @@ def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list
     """Return all options, and a line for each that is named and differs from the checkpoint's.
 
     `resumed` is the checkpoint that the run goes on from. Exits with status 2 where options contradict each
-    other; raises AlmError where the checkpoint's make no sense.
+    other; raises AlmError where the checkpoint's make no sense, or not on this machine.
     """
     named = absolute({name: value for name, value in vars(named).items() if name in DEFAULTS})
-    restored = restore(named, resumed["options"]) if resumed and "options" in resumed else {}
+    restored = {}
+    if resumed and "options" in resumed:
+        restored = absolute(given_back(resumed["options"], named))
     options = Namespace(**(DEFAULTS | restored | named))
-    check(options)
-    fill_defaults(options)
+    if problem := next(problems(options), None):
+        build_parser().error(problem)
+    with origin_told(named, options):
+        fill_defaults(options)
     if options.start_epoch is None:
         options.start_epoch = resumed["epoch"] if resumed else 0
     return options, [
@@ -39,30 +37,6 @@ def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list
         for name, value in named.items()
         if name in restored and value != restored[name]
     ]
-
-
-def restore(named: dict, saved: Mapping) -> dict:
-    """Return the options of a checkpoint that hold for a run that goes on from it."""
-    left_out = {*OF_ONE_START, *(OF_TRAINING if "evaluate" in named else ())}
-    if named.get("experiment", saved.get("experiment")) != saved.get("experiment"):
-        left_out.update(OF_THE_DATA)
-    words = []
-    for name, value in saved.items():
-        if name not in DEFAULTS or name in left_out or value is None or value is False or value == "":
-            continue
-        words.append(f"--{name}" if value is True else f"--{name}={value}")
-    parser = build_parser()
-    parser.error = refuse_checkpoint(named["resume"])
-    return absolute(vars(parser.parse_args(words)))
-
-
-def refuse_checkpoint(path: str) -> Callable:
-    """Return what a parser does about wrong options in a checkpoint."""
-
-    def error(message: str) -> None:
-        raise AlmError(f"{path}: this checkpoint is damaged: of its options, {message}")
-
-    return error
 
 
 def absolute(options: dict) -> dict:
@@ -88,52 +62,41 @@ def fill_defaults(options: Namespace) -> None:
         options.amp = fast_amp(options.device)
 
 
-def check(options: Namespace) -> None:
-    """Refuse options that lack or contradict each other."""
-    custom = options.experiment == "custom"
+def problems(options: Namespace) -> Iterator[str]:
+    """Yield what options lack, where they contradict each other, and which files cannot be written."""
+    yield from problems_of_the_data(options)
     starts = [name for name in ("resume", "init_from", "pretrained") if getattr(options, name)]
-    refusals = (
-        (
-            options.experiment is None,
-            "--experiment NAME is needed"
-            + (f": {options.resume} does not say which data set it is of" if options.resume else ""),
-        ),
-        (options.evaluate and not options.resume, "-e needs --resume FILE: the checkpoint to evaluate"),
-        (
-            options.predictions and not options.evaluate,
-            "--predictions goes with -e: give it the checkpoint to evaluate",
-        ),
-        (
-            custom and not options.attributes and not options.resume,
-            "--experiment custom needs --attributes FILE: a name a line",
-        ),
-        (options.attributes and not custom, "--attributes goes with --experiment custom"),
-        (
-            custom and not options.evaluate and not options.train_list,
-            "--experiment custom needs --train_list FILE",
-        ),
-        (
-            custom and options.evaluate and not options.val_list,
-            "--experiment custom with -e needs --val_list FILE",
-        ),
-        (
-            options.experiment in ("custom", "synthetic") and options.ratios == "published",
-            f"--ratios published: there are none for {options.experiment}; leave the option out",
-        ),
-        (
-            len(starts) > 1,
+    if len(starts) > 1:
+        yield (
             f"--{' and --'.join(starts)}: give one of them. --resume goes on with a run, --init_from starts "
-            "a new one from any checkpoint, --pretrained starts one from weights of the backbone alone",
-        ),
-        *(
-            (reason, f"--{name} {getattr(options, name)}: {reason}")
-            for name in ("json", "predictions", "log_json")
-            if getattr(options, name) is not None and (reason := unwritable(getattr(options, name)))
-        ),
-    )
-    for refused, message in refusals:
-        if refused:
-            build_parser().error(message)
+            "a new one from any checkpoint, --pretrained starts one from weights of the backbone alone"
+        )
+    if options.evaluate and not options.resume:
+        yield "-e needs --resume FILE: the checkpoint to evaluate"
+    if options.predictions and not options.evaluate:
+        yield "--predictions goes with -e: give it the checkpoint to evaluate"
+    for name in ("json", "predictions", "log_json"):
+        path = getattr(options, name)
+        if path is not None and (reason := unwritable(path)):
+            yield f"--{name} {path}: {reason}"
+
+
+def problems_of_the_data(options: Namespace) -> Iterator[str]:
+    """Yield what the options lack that say which data set it is, and where they contradict each other."""
+    if options.experiment is None:
+        source = f": {options.resume} does not say which data set it is of" if options.resume else ""
+        yield f"--experiment NAME is needed{source}"
+    if options.experiment != "custom":
+        if options.attributes:
+            yield "--attributes goes with --experiment custom"
+    elif not options.attributes and not options.resume:
+        yield "--experiment custom needs --attributes FILE: a name a line"
+    elif options.evaluate and not options.val_list:
+        yield "--experiment custom with -e needs --val_list FILE"
+    elif not options.evaluate and not options.train_list:
+        yield "--experiment custom needs --train_list FILE"
+    if options.experiment in ("custom", "synthetic") and options.ratios == "published":
+        yield f"--ratios published: there are none for {options.experiment}; leave the option out"
 
 
 def chosen(options: Namespace, *names: str) -> dict:

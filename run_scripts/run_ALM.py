@@ -31,6 +31,7 @@ from run_scripts import build
 from run_scripts.argument import parse_arguments
 from run_scripts.command import clear_ending, refuse_several_processes
 from run_scripts.options import chosen, complete
+from run_scripts.saved_options import origin_told
 from utils import log_text, run_directory
 from utils.experiments import Experiment
 from utils.files import write_json
@@ -49,17 +50,21 @@ def main() -> None:
     resumed = load_checkpoint(named.resume) if "resume" in named else None
     options, notes = complete(named, resumed)
     check_start(options, resumed)
-    device = choose_device(options.device)
-    precision = choose_precision(device, options.amp)
+    with origin_told(named, options):
+        device = choose_device(options.device)
+        precision = choose_precision(device, options.amp)
     notes += filter(None, (explain_choice(options.device, device), explain_abilities(device)))
     notes.append(set_arithmetic(device, precision))
 
-    experiment = build.choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-    data = build.open_data(
-        experiment,
-        training=not options.evaluate,
-        **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
-    )
+    with origin_told(named, options):
+        experiment = build.choose_experiment(
+            options.experiment, options.attributes, options.data_root, resumed
+        )
+        data = build.open_data(
+            experiment,
+            training=not options.evaluate,
+            **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
+        )
     if resumed and "positive_ratio" in resumed and "ratios" not in named:
         ratio = list(resumed["positive_ratio"])
     else:

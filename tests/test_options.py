@@ -5,8 +5,10 @@ import os
 import pytest
 
 import alm
+from alm import precision
 from run_scripts.argument import DEFAULTS, parse_arguments
 from run_scripts.options import complete
+from run_scripts.saved_options import GIVEN_BACK, origin_told
 
 
 def options_of(*words, resumed=None):
@@ -118,13 +120,46 @@ def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
     names = tmp_path / "names.txt"
     saved = checkpoint(
         "--experiment", "custom", "--attributes", names, "--train_list", "a.txt", "--output_dir", "runs/a",
-        "--init_from", "b.tar", "--json", tmp_path / "a.json", "--tensorboard", tmp_path / "tb",
+        "--init_from", "b.tar",
     )  # fmt: skip
     options, _ = options_of("--resume", "3.pth.tar", resumed=saved)
     assert (options.attributes, options.output_dir, options.init_from) == (None, None, None)
-    assert (options.json, options.tensorboard) == (str(tmp_path / "a.json"), str(tmp_path / "tb"))
-    evaluated, _ = options_of("-e", "--resume", "3.pth.tar", "--val_list", "b.txt", resumed=saved)
-    assert (evaluated.json, evaluated.tensorboard, evaluated.log_json) == (None, None, None)
+
+
+def test_no_checkpoint_says_what_is_written_or_which_cache_is_trusted(checkpoint, tmp_path):
+    """Not of one's own run, whose figures a second one would write over; and not of anyone's."""
+    saved = checkpoint(
+        "--experiment", "peta", "--json", tmp_path / "a.json", "--log_json", tmp_path / "log.json",
+        "--tensorboard", tmp_path / "tb", "--cache", tmp_path / "pixels", "--output_dir", tmp_path / "run",
+    )  # fmt: skip
+    saved["options"] |= {"predictions": str(tmp_path / "a.csv"), "debug": True}
+    options, told = options_of("--resume", "3.pth.tar", resumed=saved)
+    written = ("json", "log_json", "tensorboard", "cache", "output_dir", "predictions")
+    assert [getattr(options, name) for name in written] == [None, None, None, "none", None, None]
+    assert told == []
+    saved = checkpoint("--experiment", "peta", "--cache", "auto")
+    assert options_of("--resume", "3.pth.tar", resumed=saved)[0].cache == "none"
+
+
+def test_a_place_that_is_gone_locks_no_checkpoint(checkpoint, tmp_path):
+    (tmp_path / "gone").mkdir()
+    saved = checkpoint("--experiment", "peta", "--json", tmp_path / "gone" / "a.json")
+    (tmp_path / "gone").rmdir()
+    assert options_of("--resume", "3.pth.tar", resumed=saved)[0].json is None
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_data_root_that_is_empty_or_gone_is_not_drawn_in(checkpoint, tmp_path, made):
+    root = tmp_path / "data"
+    saved = checkpoint("--experiment", "synthetic", "--data_root", root)
+    if made:
+        root.mkdir()
+    with pytest.raises(
+        alm.AlmError, match=rf"^3\.pth\.tar was trained with --data_root {root}, where there is no data"
+    ):
+        options_of("--resume", "3.pth.tar", resumed=saved)
+    named = options_of("--resume", "3.pth.tar", "--data_root", tmp_path / "other", resumed=saved)[0]
+    assert named.data_root == str(tmp_path / "other")
 
 
 def test_another_data_set_has_its_own_places(checkpoint, tmp_path):
@@ -137,6 +172,33 @@ def test_another_data_set_has_its_own_places(checkpoint, tmp_path):
     saved = checkpoint("--experiment", "peta")
     options, _ = options_of("--experiment", "synthetic", "-e", "--resume", "3.pth.tar", resumed=saved)
     assert options.ratios == "list"
+
+
+def test_an_error_about_an_option_of_the_checkpoint_says_so(checkpoint):
+    saved = checkpoint("--experiment", "peta", "--device", "cpu")
+    saved["options"]["device"] = "sdaa"
+    options, _ = options_of("--resume", "3.pth.tar", resumed=saved)
+    origin = r"; here: cpu\. 3\.pth\.tar was trained with --device sdaa$"
+    with pytest.raises(alm.AlmError, match=origin), origin_told({"resume"}, options):
+        raise alm.AlmError("--device sdaa: torch_sdaa is not installed; here: cpu")
+    for error, named in (("--device sdaa: not here", {"resume", "device"}), ("something else", {"resume"})):
+        with pytest.raises(alm.AlmError, match=f"^{error}$"), origin_told(named, options):
+            raise alm.AlmError(error)
+    unresumed, _ = options_of("--experiment", "peta", "--data_root", "absent")
+    with pytest.raises(alm.AlmError, match=r"--data_root$"), origin_told({}, unresumed):
+        raise alm.AlmError("name another with --data_root")
+
+
+def test_the_synthetic_sets_device_is_the_checkpoints_too(checkpoint, monkeypatch):
+    saved = checkpoint("--experiment", "synthetic", "--device", "cpu", "--amp", "off")
+    saved["options"] |= {"device": "sdaa", "amp": "auto"}
+
+    def choose(name):
+        raise alm.AlmError(f"--device {name}: not here")
+
+    monkeypatch.setattr(precision, "choose_device", choose)
+    with pytest.raises(alm.AlmError, match=r"not here\. 3\.pth\.tar was trained with --device sdaa"):
+        options_of("--resume", "3.pth.tar", resumed=saved)
 
 
 def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):
@@ -153,22 +215,63 @@ def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):
     assert options_of("--experiment", "peta", "--cache", "pixels")[0].cache == str(tmp_path / "pixels")
 
 
-@pytest.mark.parametrize(
-    ("saved", "message"),
-    [
-        ({"epochs": "three"}, r"--epochs.*'three'"),
-        ({"lr": -1}, r"--lr/--learning-rate: '-1' is not a number above 0"),
-        ({"approach": ["a"]}, r"--approach: invalid choice"),
-        ({"decay_epoch": "__import__('os')"}, r"--decay_epoch"),
-        ({"compile": "yes"}, r"--compile"),
-    ],
-)
-def test_options_of_a_checkpoint_that_make_no_sense_are_refused(saved, message):
-    resumed = {"epoch": 1, "options": {"experiment": "peta"} | saved}
+WRONG = {
+    "experiment": "market",
+    "approach": ["a"],
+    "epochs": "three",
+    "batch_size": 0,
+    "lr": float("nan"),
+    "optimizer": "sgd; rm",
+    "momentum": -0.1,
+    "weight_decay": float("inf"),
+    "print_freq": True,
+    "save_freq": 0,
+    "decay_epoch": "__import__('os')",
+    "prefix": "../a",
+    "data_root": 3,
+    "train_list": ["a"],
+    "val_list": "a\0b",
+    "allow_missing": 1,
+    "workers": "many",
+    "loss": None.__class__,
+    "ratios": "mine",
+    "align_corners": True,
+    "seed": -1,
+    "device": "abacus",
+    "amp": "fp8",
+    "compile": "yes",
+    "max_iters": 2.5,
+}
+
+
+def test_every_kind_of_wrong_option_is_tried():
+    assert WRONG.keys() == GIVEN_BACK.keys() <= DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_options_of_a_checkpoint_that_make_no_sense_are_refused(name):
+    """One line, which names the option; who names it goes on without the checkpoint's."""
+    resumed = {"epoch": 1, "options": {"experiment": "peta", name: WRONG[name]}}
     with pytest.raises(
-        alm.AlmError, match=rf"^1\.pth\.tar: this checkpoint is damaged: of its options, .*{message}"
-    ):
+        alm.AlmError, match=rf"^1\.pth\.tar: this checkpoint is damaged: its option --{name} is .*, not .*"
+    ) as error:
         options_of("--resume", "1.pth.tar", resumed=resumed)
+    assert "\n" not in str(error.value)
+
+
+def test_an_option_that_makes_no_sense_is_no_hindrance_when_it_is_named():
+    resumed = {"epoch": 1, "options": {"experiment": "peta", "lr": float("nan"), "decay_epoch": 7}}
+    options, told = options_of("--resume", "1.pth.tar", "--lr", "1e-4", "--decay_epoch", "3", resumed=resumed)
+    assert (options.lr, options.decay_epoch, told) == (1e-4, (3,), [])
+
+
+def test_values_of_a_checkpoint_are_never_read_as_words():
+    """A text that looks like an option is a text."""
+    resumed = {"epoch": 1, "options": {"experiment": "peta", "prefix": "--json=a", "compile": False}}
+    options, _ = options_of("--resume", "1.pth.tar", resumed=resumed)
+    assert (options.prefix, options.json, options.compile) == ("--json=a", None, False)
+    resumed["options"]["prefix"] = ""
+    assert options_of("--resume", "1.pth.tar", resumed=resumed)[0].prefix == ""
 
 
 def test_options_of_a_later_program_are_passed_over():

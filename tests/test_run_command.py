@@ -499,8 +499,10 @@ def test_checkpoints_that_are_wrong_inside_are_one_line(trained, tmp_path, run_h
     cases = {
         "its `epoch` is 'three'": {"epoch": "three"},
         "update the program": {"format": "alm-99"},
-        "of its options, argument --device": {"options": {**good["options"], "device": "abacus"}},
-        "optimizer's state in the checkpoint is of another model": {
+        "its option --device is 'abacus', not one of auto, sdaa": {
+            "options": {**good["options"], "device": "abacus"}
+        },
+        "optimizer's state does not fit this model: parameter 0 has": {
             "optimizer": {**good["optimizer"], "state": {**state, 0: {"exp_avg": torch.zeros(2)}}}
         },
         "the weights do not fit this model; entries 1 missing: classifier.weight": {
