@@ -122,6 +122,8 @@ def load_checkpoint(path: str | Path) -> dict:
             f"{path}: written by a newer version of this program (format {content['format']}, this one reads "
             f"{OWN_FORMAT}); update the program"
         )
+    else:
+        content = {"iterations": 0} | content  # the first ones of this format do not count them
     check_parts(path, content)
     return content
 

@@ -1,5 +1,6 @@
 """What each part of a checkpoint must be: a file that anyone may have made is looked at before it is used."""
 
+import math
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,10 +35,7 @@ def shown(value) -> str:
     """Return a value as it stands in an error: on one line, and only the beginning of much."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
-    try:
-        return short.repr(value)
-    except ValueError:  # a number of more digits than Python writes
-        return f"a {type(value).__name__}"
+    return short.repr(value)
 
 
 def is_state_dict(content) -> bool:
@@ -51,19 +49,34 @@ def is_state_dict(content) -> bool:
 
 def is_count(value) -> bool:
     """Whether this is a whole number from 0 on."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def is_number(value) -> bool:
-    """Whether this is a number, NaN and infinity among them, or a tensor of one."""
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether this is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def is_published_accu(value) -> bool:
+    """Whether this is a finite number, or a tensor of one."""
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        value = value.item()
+    return is_number(value)
+
+
+def is_share(value) -> bool:
+    """Whether this is a number in [0, 1]."""
+    return is_number(value) and 0 <= value <= 1
+
+
+def is_best(value) -> bool:
+    """Whether this is the best share so far: minus infinity, before the first."""
+    return is_share(value) or (isinstance(value, float) and value == -math.inf)
 
 
 def is_ratios(value) -> bool:
     """Whether these are shares, each in [0, 1]."""
-    return isinstance(value, (list, tuple)) and all(is_number(ratio) and 0 <= ratio <= 1 for ratio in value)
+    return isinstance(value, (list, tuple)) and all(map(is_share, value))
 
 
 def is_names(value) -> bool:
@@ -81,17 +94,33 @@ def is_options(value) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
+def is_scaler(value) -> bool:
+    """Whether this is what a gradient scaler's `state_dict()` returns; in other precisions than fp16, {}."""
+    if not isinstance(value, Mapping) or not value:
+        return value == {}
+    return (
+        value.keys() == {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+        and all(map(is_number, value.values()))
+        and value["scale"] > 0
+        and value["growth_factor"] > 1
+        and 0 < value["backoff_factor"] < 1
+        and is_count(value["growth_interval"])
+        and is_count(value["_growth_tracker"])
+    )
+
+
 PUBLISHED_PARTS = {
     "epoch": (is_count, "a whole number from 0 on"),
-    "best_accu": (is_number, "a number"),
+    "best_accu": (is_published_accu, "a number"),
 }
 OWN_PARTS = PUBLISHED_PARTS | {
     "approach": (lambda value: value in list(APPROACHES), f"one of {', '.join(APPROACHES)}"),
     "attributes": (is_names, "a list of names"),
     "positive_ratio": (is_ratios, "a list of shares"),
     "align_corners": (lambda value: isinstance(value, bool), "True or False"),
-    "best_ma": (is_number, "a number"),
+    "iterations": (is_count, "a whole number from 0 on"),
+    "best_ma": (is_best, "a share"),
     "options": (is_options, "a dict of options"),
     "optimizer": (is_options, "an optimizer's state"),
-    "scaler": (is_options, "a scaler's state"),
+    "scaler": (is_scaler, "a scaler's state"),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alm.checkpoint import OWN_FORMAT, all_finite, save_checkpoint
 from alm.errors import AlmError
+from alm.optimizer_state import checked_state
 from alm.trainer import Loader, Trainer
 
 BEST = "best.pth.tar"
@@ -86,32 +87,25 @@ class Run:
     def load_state_dict(self, checkpoint: Mapping) -> None:
         """Go on from a checkpoint whose weights the model has already, ours or a published one.
 
-        Raises AlmError where its optimizer's state is of another model.
+        Raises AlmError, and changes nothing, where its optimizer's state is of another model.
         """
+        if "optimizer" in checkpoint:
+            self._restore_optimizer(checkpoint["optimizer"], fp16=bool(checkpoint.get("scaler")))
+        if self.trainer.scaler.is_enabled() and checkpoint.get("scaler"):
+            self.trainer.scaler.load_state_dict(checkpoint["scaler"])
         self.epoch = checkpoint["epoch"]
         self.iterations = checkpoint.get("iterations", 0)
         self.best_ma = checkpoint.get("best_ma", -math.inf)
         self.best_accu = float(checkpoint["best_accu"])
-        if "optimizer" in checkpoint:
-            self._restore_optimizer(checkpoint["optimizer"])
-        if self.trainer.scaler.is_enabled() and checkpoint.get("scaler"):
-            self.trainer.scaler.load_state_dict(checkpoint["scaler"])
 
-    def _restore_optimizer(self, saved: Mapping) -> None:
-        """Restore the moments. The options of this run stay, and what its device can do (`fused`)."""
+    def _restore_optimizer(self, saved: Mapping, fp16: bool) -> None:
+        """Restore the moments. The options of this run stay, and what its device can do (`fused`).
+
+        In `fp16` there may be none yet: the first steps overflow, and are left out, until the scale is found.
+        """
         optimizer = self.trainer.optimizer
-        current = optimizer.state_dict()
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        try:
-            for index, values in saved["state"].items():
-                for tensor in values.values():
-                    if tensor is not None and tensor.dim() and tensor.shape != parameters[index].shape:
-                        raise ValueError(f"state {index} has the shape {tuple(tensor.shape)}")
-            optimizer.load_state_dict({"state": saved["state"], "param_groups": current["param_groups"]})
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise AlmError(
-                f"the optimizer's state in the checkpoint is of another model ({error})"
-            ) from error
+        state = checked_state(optimizer, saved, may_be_empty=fp16)
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
     @property
     def _name(self) -> str:

@@ -1,5 +1,6 @@
 """Our checkpoints: written whole, read with care; and whatever they are restored into."""
 
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,14 @@ from alm.checkpoint import (
     save_checkpoint,
 )
 from alm.network import ALM
+
+SCALER = {
+    "scale": 65536.0,
+    "growth_factor": 2.0,
+    "backoff_factor": 0.5,
+    "growth_interval": 2000,
+    "_growth_tracker": 3,
+}
 
 
 @pytest.fixture
@@ -68,6 +77,19 @@ def test_convention_follows_the_serialization_of_a_published_file(tmp_path):
         ({"positive_ratio": [0.5, 1.5, 0.5]}, r"its `positive_ratio` is .*, not a list of shares"),
         ({"positive_ratio": [0.5]}, r"not one positive ratio for each attribute"),
         ({"best_accu": "high"}, r"its `best_accu` is 'high', not a number"),
+        ({"iterations": "x"}, r"its `iterations` is 'x', not a whole number from 0 on"),
+        ({"iterations": -1}, r"its `iterations` is -1, not a whole number"),
+        ({"epoch": 10**100}, r"its `epoch` is .*, not a whole number"),
+        ({"best_ma": math.nan}, r"its `best_ma` is nan, not a share"),
+        ({"best_ma": math.inf}, r"its `best_ma` is inf, not a share"),
+        ({"best_ma": 1.5}, r"its `best_ma` is 1.5, not a share"),
+        ({"best_accu": math.nan}, r"its `best_accu` is nan, not a number"),
+        ({"positive_ratio": [0.5, math.nan, 0.5]}, r"its `positive_ratio` is .*, not a list of shares"),
+        ({"scaler": {"scale": "x"}}, r"its `scaler` is \{'scale': 'x'\}, not a scaler's state"),
+        ({"scaler": SCALER | {"scale": 0.0}}, r"its `scaler` is .*, not a scaler's state"),
+        ({"scaler": SCALER | {"scale": math.inf}}, r"its `scaler` is .*, not a scaler's state"),
+        ({"scaler": SCALER | {"_growth_tracker": -1}}, r"its `scaler` is .*, not a scaler's state"),
+        ({"scaler": SCALER | {"growth_interval": 0.5}}, r"its `scaler` is .*, not a scaler's state"),
         ({"optimizer": [1]}, r"its `optimizer` is \[1\], not an optimizer's state"),
         ({"format": "alm-2"}, r"newer version of this program \(format alm-2, .* reads alm-1\); update"),
         ({"state_dict": {1: torch.zeros(2)}}, r"this is not a checkpoint: no `state_dict` of named tensors"),
@@ -79,6 +101,20 @@ def test_checkpoints_that_are_wrong_inside_are_refused(saved, parts, message):
     with pytest.raises(alm.AlmError, match=rf"7\.pth\.tar: .*{message}") as error:
         load_checkpoint(saved(**parts))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"scaler": SCALER}, {"scaler": torch.amp.GradScaler("cpu", init_scale=8.0).state_dict()},
+     {"best_ma": 0.7}, {"best_ma": -math.inf}, {"iterations": 0}],
+)  # fmt: skip
+def test_checkpoints_that_are_right_inside_are_taken(saved, parts):
+    content = load_checkpoint(saved(**parts))
+    assert {name: content[name] for name in parts} == parts
+
+
+def test_the_first_checkpoints_do_not_count_iterations(saved):
+    assert load_checkpoint(saved(iterations=None))["iterations"] == 0
 
 
 @pytest.mark.parametrize(
