@@ -35,7 +35,8 @@ def shown(value) -> str:
     """Return a value as it stands in an error: on one line, and only the beginning of much."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
-    return short.repr(value)
+    text = short.repr(value)  # repr itself has no end where lists hold each other again and again
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def is_state_dict(content) -> bool:

@@ -77,15 +77,17 @@ def refuse_inflated(content, size: int) -> None:
 
 
 def tensors_in(content) -> Iterator[Tensor]:
-    """Yield all tensors in nested plain containers."""
-    if isinstance(content, Tensor):
-        yield content
-    elif isinstance(content, Mapping):
-        for value in content.values():
-            yield from tensors_in(value)
-    elif isinstance(content, (list, tuple, set)):
-        for value in content:
-            yield from tensors_in(value)
+    """Yield all tensors in nested plain containers. Each container is looked into once, however often it is
+    in others: a small file can hold the same list ten to the thirtieth times.
+    """
+    waiting, seen = [content], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Tensor):
+            yield part
+        elif isinstance(part, (Mapping, list, tuple, set)) and id(part) not in seen:
+            seen.add(id(part))
+            waiting += part.values() if isinstance(part, Mapping) else part
 
 
 @contextmanager

@@ -132,6 +132,17 @@ def test_a_long_wrong_part_is_cut(saved):
     assert len(str(error.value)) < 300
 
 
+def test_a_part_that_is_the_same_list_again_and_again_is_named_at_once(tmp_path):
+    """Its repr would have ten to the thirtieth entries."""
+    deep = [1]
+    for _ in range(30):
+        deep = [deep] * 10
+    torch.save(own_checkpoint(model_of(), options=deep), tmp_path / "7.pth.tar")
+    with pytest.raises(alm.AlmError, match=r"its `options` is .*, not a dict of options") as error:
+        load_checkpoint(tmp_path / "7.pth.tar")
+    assert len(str(error.value)) < 300
+
+
 def test_truncated_checkpoint_is_refused(tmp_path):
     path = published_file(tmp_path / "40.pth.tar", model_of())
     path.write_bytes(path.read_bytes()[:100_000])

@@ -120,6 +120,25 @@ def test_tensors_that_are_not_plain_numbers_are_refused(tmp_path, tensor):
         safe_load(path)
 
 
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("container", ["list", "dict", "tuple"])
+def test_a_list_that_is_in_others_again_and_again_is_looked_into_once(tmp_path, old, container):
+    """Ten to the thirtieth entries in two thousand bytes."""
+    deep = [torch.zeros(3).to_sparse()]
+    for _ in range(30):
+        entries = [deep] * 10
+        deep = {"list": entries, "tuple": tuple(entries), "dict": dict(enumerate(entries))}[container]
+    path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(1)}, "options": deep}, old)
+    with pytest.raises(alm.AlmError, match="not plain numbers"):
+        safe_load(path)
+
+
+def test_a_list_that_holds_itself_has_an_end(tmp_path):
+    endless = [torch.zeros(1)]
+    endless.append(endless)
+    assert len(safe_load(save(tmp_path / "a.pth.tar", endless, old=False))) == 2
+
+
 def test_a_tar_archive_is_refused(tmp_path):
     import tarfile
 
