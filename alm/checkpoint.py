@@ -1,29 +1,25 @@
-"""Checkpoints: our files, written whole and read with care; the published program's are read too."""
+"""Checkpoints, read with care: ours, and the published program's; and whatever they are restored into."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-import torch
 from torch import Tensor, nn
 
+from alm.checkpoint_file import save_checkpoint
 from alm.checkpoint_parts import check_parts, is_own, is_state_dict
-from alm.device import CPU
 from alm.errors import AlmError
 from alm.network import build_model
 from alm.published import (
-    copy_whole,
+    classifier_bias,
     from_reference,
     has_localization,
-    load_backbone,
-    load_reference_state,
-    load_what_fits,
+    is_backbone_alone,
     reference_state,
     samples_with_aligned_corners,
     to_reference,
 )
 from alm.safe_load import safe_load
+from alm.weights import Taken, copy_whole, load_backbone, load_reference_state, load_what_fits
 
 __all__ = [
     "OWN_FORMAT",
@@ -42,60 +38,6 @@ __all__ = [
 ]
 
 OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
-
-
-def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
-    """Write the file whole or not at all: beside its place first, then moved there. Tensors are written as
-    the CPU's, so that it opens on every machine.
-
-    `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            writer = Writer(file)
-            try:
-                torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
-            except RuntimeError as error:
-                raise (writer.failure or error) from error
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def on_cpu(content):
-    """Return nested dicts and lists with every tensor in them on the CPU."""
-    if isinstance(content, Tensor):
-        return content.detach().to(CPU)
-    if isinstance(content, Mapping):
-        return {name: on_cpu(value) for name, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return type(content)(map(on_cpu, content))
-    return content
-
-
-class Writer:
-    """A file for torch.save, which remembers why a write failed: the errors that torch raises do not tell."""
-
-    def __init__(self, file: BinaryIO):
-        self.file, self.failure = file, None
-
-    def write(self, data) -> int:
-        """Write, as a file does."""
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def flush(self) -> None:
-        """Flush, as a file does."""
-        self.file.flush()
 
 
 def load_checkpoint(path: str | Path) -> dict:
@@ -135,11 +77,8 @@ def load_model(path: str | Path) -> nn.Module:
     its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
     """
     checkpoint = load_checkpoint(path)
-    if is_own(checkpoint):
-        approach = checkpoint["approach"]
-    else:
-        approach = "inception_iccv" if has_localization(checkpoint["state_dict"]) else "bn_inception"
-    model = build_model(approach, count_attributes(path, checkpoint), checkpoint["align_corners"])
+    count = count_attributes(path, checkpoint)
+    model = build_model(approach_of(checkpoint), count, checkpoint["align_corners"])
     restore_model(model, checkpoint, path)
     if is_own(checkpoint):
         model.attributes = tuple(checkpoint["attributes"])
@@ -151,13 +90,12 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
 
     Raises AlmError, and changes nothing, where they are of another approach or number of attributes.
     """
-    approach = checkpoint["approach"] if is_own(checkpoint) else model.approach
+    count, approach = count_attributes(path, checkpoint), approach_of(checkpoint)
     if approach != model.approach:
         raise AlmError(
             f"{path}: this is a checkpoint of {approach}; give --approach {approach} to go on with it, or "
             "start a new training from its weights with --init_from"
         )
-    count = count_attributes(path, checkpoint)
     if count != model.classifier.out_features:
         raise AlmError(
             f"{path}: it is of {count} attributes, and the experiment has {model.classifier.out_features}; "
@@ -172,19 +110,27 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
         raise AlmError(f"{path}: {error}") from error
 
 
+def approach_of(checkpoint: Mapping) -> str:
+    """Return the approach that a checkpoint's weights are of; of a published one, from its entries."""
+    if is_own(checkpoint):
+        return checkpoint["approach"]
+    return "inception_iccv" if has_localization(checkpoint["state_dict"]) else "bn_inception"
+
+
 def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
     """Return the number of attributes that a checkpoint's weights are for. Raises AlmError where there is no
     classifier.
     """
     state = checkpoint["state_dict"]
-    bias = state.get("classifier.bias") if is_own(checkpoint) else from_reference(state).get("finalfc.bias")
+    bias = state.get("classifier.bias") if is_own(checkpoint) else classifier_bias(state)
     if bias is None or bias.dim() != 1:
-        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier")
+        hint = "; weights of the backbone alone are for --pretrained" if is_backbone_alone(state) else ""
+        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
     return len(bias)
 
 
-def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path: str | Path) -> str:
-    """Load from any checkpoint what is of use to a model of the attributes `names`; return what, in words.
+def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path: str | Path) -> Taken:
+    """Load from any checkpoint what is of use to a model of the attributes `names`; return what.
 
     Raises AlmError where it has no backbone that fits.
     """
@@ -232,8 +178,3 @@ def published_entries(path: str | Path, checkpoint: Mapping) -> dict[str, Tensor
         return to_reference(checkpoint["state_dict"])
     except (AlmError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise AlmError(f"{path}: its weights do not have this program's names and shapes") from error
-
-
-def all_finite(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether no tensor has a NaN or an infinity."""
-    return all(tensor.isfinite().all() for tensor in state_dict.values())

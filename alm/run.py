@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alm.checkpoint import OWN_FORMAT, all_finite, save_checkpoint
+from alm.checkpoint import OWN_FORMAT
+from alm.checkpoint_file import all_finite, save_checkpoint
 from alm.errors import AlmError
 from alm.optimizer_state import checked_state
 from alm.trainer import Loader, Trainer

@@ -18,6 +18,7 @@ from utils.loader import Loader, usable_cores
 from utils.synthetic import ensure_dataset
 
 EVALUATION_BATCH = 64  # at least; nothing is kept for gradients, so it may be larger than the training batch
+ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
 MOST_WORKERS = 4  # of --workers auto
 
 
@@ -157,10 +158,11 @@ def start_model(
     if resume:
         checkpoint.check_attributes(resume, resumed, attributes)
         checkpoint.restore_model(model, resumed, resume)
-        weights = f"from {resume}"
+        weights = f"from {resume}{'' if checkpoint.is_own(resumed) else ASSUMED}"
     elif init_from:
-        weights = f"{checkpoint.initialize(model, given, attributes, init_from)} from {init_from}"
-        weights += ", the rest from scratch"
+        taken = checkpoint.initialize(model, given, attributes, init_from)
+        weights = f"{taken.words} from {init_from}{'' if taken.whole else ', the rest from scratch'}"
+        weights += ASSUMED if taken.assumed else ""
     elif pretrained:
         weights = load_backbone(model, pretrained)
     else:

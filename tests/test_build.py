@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 import alm
-from alm.checkpoint import reference_state, save_checkpoint
+from alm.checkpoint import load_checkpoint, reference_state, save_checkpoint
 from run_scripts.build import choose_experiment, choose_ratio, compile_network, start_model
 from utils.experiments import EXPERIMENTS, Experiment
 from utils.list_file import DataError
@@ -85,10 +85,26 @@ def test_the_convention_is_the_named_one_else_the_checkpoints(tmp_path):
 def test_init_from_says_what_it_took(own, tmp_path):
     baseline = str(published_file(tmp_path / "b.pth.tar", model_of(approach="bn_inception"), old=False))
     _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=baseline)
-    assert notes[0] == f"Weights: backbone and global classifier from {baseline}, the rest from scratch"
+    assert notes[0] == (
+        f"Weights: backbone and global classifier from {baseline}, the rest from scratch; it does not name "
+        "its attributes, which are taken to be these, in this order"
+    )
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=own)
+    assert notes[0] == f"Weights: backbone, lateral layers, global classifier and localization from {own}"
     model, notes = start_model("inception_iccv", ("Skirt", "Boots"), seed=1, init_from=own)
     assert "backbone and lateral layers; global classifier and localization of 1 of 2 attributes" in notes[0]
     assert torch.equal(model.classifier.weight[0], model_of().classifier.weight[2])
+
+
+def test_what_a_published_checkpoint_does_not_say_is_said(own, tmp_path):
+    published = str(published_file(tmp_path / "40.pth.tar", model_of()))
+    for start in ({"resume": published, "resumed": load_checkpoint(published)}, {"init_from": published}):
+        _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, **start)
+        assert notes[0].endswith(
+            f"from {published}; it does not name its attributes, which are taken to be these, in this order"
+        )
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, resume=own, resumed=load_checkpoint(own))
+    assert notes[0] == f"Weights: from {own}"
 
 
 def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):

@@ -194,6 +194,28 @@ def test_own_checkpoint_of_another_approach_is_refused():
         restore_model(model_of(), checkpoint)
 
 
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+def test_a_published_checkpoint_of_another_approach_is_refused(tmp_path, approach):
+    """Its global branch alone would be a network too, and give other figures."""
+    path = published_file(tmp_path / "40.pth.tar", model_of(approach=approach))
+    other = next(name for name in alm.APPROACHES if name != approach)
+    target = model_of(approach=other, seed=1)
+    with pytest.raises(
+        alm.AlmError,
+        match=rf"40\.pth\.tar: this is a checkpoint of {approach}; give --approach {approach}",
+    ):
+        restore_model(target, load_checkpoint(path), path)
+    assert same(target.state_dict(), model_of(approach=other, seed=1).state_dict())
+
+
+def test_weights_that_are_not_finite_name_the_file(saved):
+    model = model_of()
+    with torch.no_grad():
+        model.classifier.bias[1] = torch.nan
+    with pytest.raises(alm.AlmError, match=r"7\.pth\.tar: the weights are not finite: classifier\.bias; "):
+        load_model(saved(model))
+
+
 def test_weights_without_a_classifier_are_no_model():
     for checkpoint in (
         {"state_dict": {"a": torch.zeros(1)}},
@@ -228,7 +250,7 @@ def test_initialize_reads_ours_and_published_ones(tmp_path):
     source = model_of()
     for checkpoint in (own_checkpoint(source), load_checkpoint(published_file(tmp_path / "a.tar", source))):
         target = model_of(seed=1)
-        assert initialize(target, checkpoint, ATTRIBUTES, "a.tar").endswith("and localization")
+        assert initialize(target, checkpoint, ATTRIBUTES, "a.tar").whole
         assert same(source.state_dict(), target.state_dict())
 
 
@@ -266,7 +288,9 @@ def test_load_model_takes_a_published_checkpoint(tmp_path, approach):
 def test_load_model_refuses_backbone_weights(tmp_path):
     state = {"conv1_7x7_s2.bias": torch.zeros(64)}
     torch.save(state, tmp_path / "bn_inception.pth")
-    with pytest.raises(alm.AlmError, match=r"bn_inception\.pth: these are not the weights of a whole model"):
+    with pytest.raises(
+        alm.AlmError, match=r"bn_inception\.pth: these are not the weights of a whole model: .*--pretrained"
+    ):
         load_model(tmp_path / "bn_inception.pth")
 
 

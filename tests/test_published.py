@@ -9,13 +9,8 @@ from models import ATTRIBUTES, model_of, published_file, same
 
 import alm
 from alm.checkpoint import load_checkpoint
-from alm.published import (
-    load_backbone,
-    load_reference_state,
-    load_what_fits,
-    reference_state,
-    to_reference,
-)
+from alm.published import reference_state, to_reference
+from alm.weights import load_backbone, load_reference_state, load_what_fits
 
 
 def backbone_file(model):
@@ -102,7 +97,8 @@ def test_published_file_is_read(tmp_path, prefix, numpy_module):
 
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("classifier", [True, False])
-def test_backbone_weights(flat, classifier):
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_backbone_weights(flat, classifier, prefix):
     source, target = model_of(), model_of(seed=1)
     before = reference_state(target)
     state = backbone_file(source)
@@ -113,7 +109,7 @@ def test_backbone_weights(flat, classifier):
         }
     if classifier:
         state |= {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}
-    used, unused = load_backbone(target, state)
+    used, unused = load_backbone(target, {prefix + name: tensor for name, tensor in state.items()})
     assert len(used) == 483
     assert unused == (["last_linear.weight", "last_linear.bias"] if classifier else [])
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
@@ -149,6 +145,31 @@ def test_backbone_weights_that_are_none_are_refused(state, message):
         load_backbone(model_of(), state)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_of_the_backbone_alone_are_no_model(prefix):
+    state = {prefix + name: tensor for name, tensor in backbone_file(model_of()).items()}
+    with pytest.raises(alm.AlmError, match=r"weights of the backbone alone; give the file to --pretrained"):
+        load_what_fits(model_of(), state, ATTRIBUTES)
+
+
+# Weights that are not finite.
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_and_change_nothing(value):
+    spoilt, backbone = reference_state(model_of(seed=1)), backbone_file(model_of(seed=1))
+    spoilt["main_branch.conv1_7x7_s2.bias"][3] = backbone["conv1_7x7_s2.bias"][3] = value
+    target = model_of()
+    for load in (
+        lambda: load_reference_state(target, spoilt),
+        lambda: load_what_fits(target, spoilt, ATTRIBUTES),
+        lambda: load_backbone(target, backbone),
+    ):
+        with pytest.raises(alm.AlmError, match=r"^the weights are not finite: .*conv1_7x7_s2\.bias"):
+            load()
+    assert same(target.state_dict(), model_of().state_dict())
+
+
 # What fits of a model for other attributes.
 
 
@@ -163,7 +184,7 @@ def slices(model, k):
 def test_the_same_attributes_take_everything():
     source, target = model_of(), model_of(seed=1)
     said = load_what_fits(target, reference_state(source), ATTRIBUTES, ATTRIBUTES)
-    assert said == "backbone, lateral layers, global classifier and localization"
+    assert said == ("backbone, lateral layers, global classifier and localization", True, False)
     assert same(source.state_dict(), target.state_dict())
 
 
@@ -172,7 +193,9 @@ def test_other_attributes_take_what_goes_by_the_same_name():
     said = load_what_fits(
         target, reference_state(source), ("Boots", "Skirt", "Male", "Hat"), ("Hat", "Bag", "Skirt")
     )
-    assert said == "backbone and lateral layers; global classifier and localization of 2 of 4 attributes"
+    assert said == (
+        "backbone and lateral layers; global classifier and localization of 2 of 4 attributes", False, False
+    )  # fmt: skip
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
     assert same(source.lateral.state_dict(), target.lateral.state_dict())
     for k, (expected, row) in enumerate([(start, 0), (source, 2), (start, 2), (source, 0)]):
@@ -183,8 +206,8 @@ def test_a_published_model_tells_no_names():
     """With as many attributes they count as the same; with other numbers none is."""
     state = reference_state(model_of(3))
     same_count, other_count = model_of(3, seed=1), model_of(2, seed=1)
-    assert load_what_fits(same_count, state, ("x", "y", "z")).endswith("and localization")
-    assert load_what_fits(other_count, state, ("x", "y")) == "backbone and lateral layers"
+    assert load_what_fits(same_count, state, ("x", "y", "z"))[1:] == (True, True)  # whole, assumed
+    assert load_what_fits(other_count, state, ("x", "y")) == ("backbone and lateral layers", False, False)
     assert same(slices(other_count, 1), slices(model_of(2, seed=1), 1))
 
 
@@ -192,14 +215,15 @@ def test_a_baseline_gives_backbone_and_classifier():
     baseline, target = model_of(approach="bn_inception"), model_of(seed=1)
     before = {name: tensor.clone() for name, tensor in target.localization.state_dict().items()}
     said = load_what_fits(target, reference_state(baseline), ATTRIBUTES)
-    assert said == "backbone and global classifier"
+    assert said == ("backbone and global classifier", False, True)
     assert same(target.classifier.state_dict(), baseline.classifier.state_dict())
     assert same(target.localization.state_dict(), before)
 
 
 def test_a_baseline_takes_backbone_and_classifier():
     source, target = model_of(), model_of(approach="bn_inception", seed=1)
-    assert load_what_fits(target, reference_state(source), ATTRIBUTES) == "backbone and global classifier"
+    said = load_what_fits(target, reference_state(source), ATTRIBUTES, ATTRIBUTES)
+    assert said == ("backbone and global classifier", True, False)
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
 
 

@@ -1,0 +1,70 @@
+"""A checkpoint's file: written whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from alm.device import CPU
+
+
+def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
+    """Write the file whole or not at all: beside its place first, then moved there. Tensors are written as
+    the CPU's, so that it opens on every machine.
+
+    `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            writer = Writer(file)
+            try:
+                torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
+            except RuntimeError as error:
+                raise (writer.failure or error) from error
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def on_cpu(content):
+    """Return nested dicts and lists with every tensor in them on the CPU."""
+    if isinstance(content, Tensor):
+        return content.detach().to(CPU)
+    if isinstance(content, Mapping):
+        return {name: on_cpu(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(map(on_cpu, content))
+    return content
+
+
+class Writer:
+    """A file for torch.save, which remembers why a write failed: the errors that torch raises do not tell."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.failure = file, None
+
+    def write(self, data) -> int:
+        """Write, as a file does."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        """Flush, as a file does."""
+        self.file.flush()
+
+
+def all_finite(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether no tensor has a NaN or an infinity."""
+    return all(tensor.isfinite().all() for tensor in state_dict.values())
