@@ -1,6 +1,7 @@
-"""A checkpoint's file: written whole or not at all."""
+"""A checkpoint's file: written whole or not at all, as utils/files.py does it, which alm does not import."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +19,7 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as file:
             writer = Writer(file)
@@ -33,6 +34,28 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def give_second_name(path: Path, other: Path) -> None:
+    """Let `other` be the same checkpoint as `path`: a link, which takes no room, or where the disk knows none
+    a copy. No checkpoint is ever written in place, so the one stays what it is when the other is replaced.
+    """
+    temporary = temporary_name(other)
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, other)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return the hidden name beside `path` of what is not whole yet. A killed process leaves it there; the
+    next start in that directory removes it (utils/run_directory.py).
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def on_cpu(content):

@@ -1,15 +1,17 @@
 """A run: its epochs, the learning rate of each, what is saved when, and its state."""
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alm.checkpoint import OWN_FORMAT
-from alm.checkpoint_file import all_finite, save_checkpoint
+from alm.checkpoint_file import all_finite, give_second_name, save_checkpoint
 from alm.errors import AlmError
 from alm.optimizer_state import checked_state
-from alm.trainer import Loader, Trainer
+from alm.trainer import Loader, NonFiniteLossError, Trainer
 
 BEST = "best.pth.tar"
 
@@ -41,6 +43,7 @@ class Run:
     iterations: int = 0
     best_ma: float = -math.inf
     best_accu: float = 0.0
+    _last: Path | None = field(default=None, init=False)  # of the checkpoints saved
 
     def fit(
         self,
@@ -52,25 +55,21 @@ class Run:
 
         `evaluated(epoch, figures)` is told each evaluation's figures, `epoch` counting those done. The last
         epoch and every `save_freq`-th are saved as `[<prefix>_]<epoch>.pth.tar` when they are trained, and
-        any other one that cannot be evaluated; the best mA as `best.pth.tar`. Raises NonFiniteLossError.
+        any other one that cannot be evaluated; the best mA as `best.pth.tar`. Raises AlmError where a loss
+        (NonFiniteLossError), a weight or a prediction is not finite, OSError where nothing can be saved, and
+        whatever the loaders and `evaluated` raise.
         """
         while self.epoch < self.epochs:
             self._set_learning_rate()
-            self.iterations += self.trainer.train_epoch(train_loader, self.epoch, self.max_iters)
-            self.epoch += 1
+            self._train(train_loader)
             due = self.epoch % self.save_freq == 0 or self.epoch == self.epochs
             if due:
                 self._save(self._name)
-            if val_loader is None:
-                continue
-            try:
-                figures = self.trainer.evaluate(val_loader)
-                self._remember(figures, due)
-                evaluated(self.epoch, figures)
-            except BaseException:  # a damaged picture of the evaluation list must not cost the epoch
-                if not due:
-                    self._save(self._name)
-                raise
+            if val_loader is not None:
+                with self._kept(already=due):
+                    figures = self.trainer.evaluate(val_loader)
+                    self._remember(figures, due)
+                    evaluated(self.epoch, figures)
 
     def state_dict(self) -> dict:
         """Return what a checkpoint holds: all that going on with the run depends on."""
@@ -121,16 +120,42 @@ class Run:
             group["lr"] = lr
         self.trainer.log.learning_rate(lr)
 
+    def _train(self, loader: Loader) -> None:
+        """Train for one epoch."""
+        try:
+            self.iterations += self.trainer.train_epoch(loader, self.epoch, self.max_iters)
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"{error}{self._way_back}") from error
+        self.epoch += 1
+
+    @contextmanager
+    def _kept(self, already: bool) -> Iterator[None]:
+        """Save an epoch, where it is not `already`, whose evaluation fails: a damaged picture of that list
+        must not cost it.
+        """
+        try:
+            yield
+        except BaseException:
+            if not already:
+                try:
+                    self._save(self._name)
+                except Exception as second:  # the first error counts
+                    warnings.warn(f"epoch {self.epoch} is lost, it cannot be saved: {second}", stacklevel=4)
+            raise
+
     def _remember(self, figures: Mapping, due: bool) -> None:
-        """Keep the best figures, and save what they are of."""
-        before = self.best_ma, self.best_accu
-        improved = figures["ma"] > self.best_ma  # a NaN is not larger
-        self.best_ma = figures["ma"] if improved else self.best_ma
-        self.best_accu = max(self.best_accu, figures["accu"])
-        if improved:
+        """Keep the best figures, and save what they are of. An epoch that was `due` is saved once more where
+        they changed: who goes on from it goes on with the best so far.
+        """
+        accu = self.best_accu
+        self.best_accu = max(accu, figures["accu"])
+        if figures["ma"] > self.best_ma:  # a NaN is not larger
+            self.best_ma = figures["ma"]
             self._save(BEST)
-        if due and before != (self.best_ma, self.best_accu):
-            self._save(self._name)  # once more: who goes on from it goes on with the best so far
+            if due:
+                give_second_name(self.directory / BEST, self.directory / self._name)
+        elif due and self.best_accu != accu:
+            self._save(self._name)
 
     def _save(self, name: str) -> None:
         """Save the run. Raises AlmError, and saves nothing, where a weight is not finite."""
@@ -138,6 +163,13 @@ class Run:
         if not all_finite(state["state_dict"]):
             raise AlmError(
                 f"the weights are not finite after epoch {self.epoch}, so they are not saved; start again "
-                "from the last checkpoint, with a lower --lr or with --amp off"
+                f"with a lower --lr, or with --amp off{self._way_back}"
             )
         save_checkpoint(self.directory / name, state)
+        if name != BEST:
+            self._last = self.directory / name
+
+    @property
+    def _way_back(self) -> str:
+        """Return where the run can be gone on with after an error, in words."""
+        return f"; {self._last} is the last checkpoint" if self._last else ""

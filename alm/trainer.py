@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -95,8 +95,8 @@ class Trainer:
             scale_before = scale
             if not math.isfinite(loss):
                 raise NonFiniteLossError(
-                    f"the loss is {loss} at epoch {epoch} iteration {step.iteration}; start again from the "
-                    "last checkpoint, with a lower --lr or with --amp off"
+                    f"the loss is {loss} at epoch {epoch} iteration {step.iteration}; start again with a "
+                    "lower --lr, or with --amp off"
                 )
 
         self.model.train()
@@ -105,7 +105,8 @@ class Trainer:
             for images, labels, mirror in islice(loader.epoch(epoch), max_iters):
                 with step_faults(len(images)):
                     self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
-                    predictions, labels = self._forward(network, images, labels, mirror)
+                    images, labels, mirror = self._on_device(images, labels, mirror)
+                    predictions = self._predict(network, images, mirror)
                     loss = self._loss(predictions, labels)
                     self.scaler.scale(loss).backward()
                     self.scaler.step(self.optimizer)
@@ -138,7 +139,8 @@ class Trainer:
         with Steps(self.device, tell) as steps:
             for images, labels, mirror in loader.epoch(0):
                 with step_faults(len(images)):
-                    predictions, labels = self._forward(network, images, labels, mirror)
+                    images, labels, mirror = self._on_device(images, labels, mirror)
+                    predictions = self._predict(network, images, mirror)
                     logits = vote(predictions)
                     metrics.update(logits, labels)
                     votes.append(logits)
@@ -148,11 +150,12 @@ class Trainer:
         self.log.tested(figures["accu"])
         return figures
 
-    def _forward(self, network: Network, images: Tensor, labels: Tensor, mirror: Tensor) -> tuple:
-        """Return the network's predictions, and the labels on the device."""
-        images, labels, mirror = (x.to(self.device, non_blocking=True) for x in (images, labels, mirror))
+    def _on_device(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
+
+    def _predict(self, network: Network, images: Tensor, mirror: Tensor) -> tuple[Tensor, ...]:
         with autocast(self.device, self.precision):
-            return network(preprocess(images, mirror)), labels
+            return network(preprocess(images, mirror))
 
     def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return sum(self.criterion(prediction, labels) for prediction in predictions)
@@ -190,7 +193,10 @@ class Steps:
         return self
 
     def __exit__(self, kind, *_):
-        with suppress(Exception) if kind else nullcontext():  # of two errors the first one counts
+        if kind is None:
+            self._tell_all_but(0)
+            return
+        with suppress(Exception):  # of two errors the first one counts
             self._tell_all_but(0)
 
     def _tell_all_but(self, count: int) -> None:

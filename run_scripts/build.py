@@ -17,7 +17,6 @@ from utils.list_file import DataError, positive_ratio, read_list
 from utils.loader import Loader, usable_cores
 from utils.synthetic import ensure_dataset
 
-EVALUATION_BATCH = 64  # at least; nothing is kept for gradients, so it may be larger than the training batch
 ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
 MOST_WORKERS = 4  # of --workers auto
 
@@ -104,7 +103,7 @@ def build_loader(
         workers = min(MOST_WORKERS, usable_cores() // 2)
     return Loader(
         dataset,
-        batch_size if training else max(batch_size, EVALUATION_BATCH),
+        batch_size,
         shuffle=training,
         mirror=training,
         seed=seed,

@@ -12,7 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 import alm
 from alm.checkpoint import load_checkpoint, reference_state, save_checkpoint
-from run_scripts.build import choose_experiment, choose_ratio, compile_network, start_model
+from run_scripts.build import build_loader, choose_experiment, choose_ratio, compile_network, start_model
 from utils.experiments import EXPERIMENTS, Experiment
 from utils.list_file import DataError
 
@@ -125,6 +125,21 @@ def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
 
 
 # Data.
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_is_as_large_as_it_was_named(training):
+    """For the evaluation too: on a lack of memory a smaller one is a way out."""
+
+    class Ten:
+        labels = torch.zeros(10, 1)
+
+        def __len__(self):
+            return 10
+
+    machine = {"workers": 0, "device": torch.device("cpu")}
+    loader = build_loader(Ten(), training=training, batch_size=3, seed=1, **machine)
+    assert (loader.batch_size, len(loader)) == (3, 4)
 
 
 def test_custom_attributes_come_from_the_file_else_from_the_checkpoint(tmp_path):

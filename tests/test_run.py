@@ -8,7 +8,8 @@ import torch
 from tiny import Batches, trainer_of
 
 import alm
-from alm.checkpoint import OWN_FORMAT
+from alm import run as run_module
+from alm.checkpoint import OWN_FORMAT, save_checkpoint
 from alm.run import Run
 from alm.trainer import NonFiniteLossError, Trainer
 
@@ -198,6 +199,53 @@ def test_evaluations_are_told_with_the_epochs_done(tmp_path):
 def test_run_without_evaluation_saves_no_best(tmp_path):
     run_of(tmp_path, 1).fit(Batches())
     assert names(tmp_path) == ["1.pth.tar"]
+
+
+def test_a_save_that_fails_too_does_not_hide_the_first_error(tmp_path, monkeypatch):
+    def evaluate(*_):
+        raise alm.AlmError("cannot read picture")
+
+    def save(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    monkeypatch.setattr(run_module, "save_checkpoint", save)
+    with (
+        pytest.warns(UserWarning, match=r"epoch 1 is lost, it cannot be saved: .*No space left"),
+        pytest.raises(alm.AlmError, match=r"^cannot read picture$"),
+    ):
+        run_of(tmp_path, 30).fit(Batches(), Batches())
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_epoch_that_is_due_is_written_twice(tmp_path, monkeypatch, links):
+    """Before its evaluation, and after; the second file is a link to it, where the disk has them."""
+    written = []
+
+    def save(path, content):
+        written.append(path.name)
+        save_checkpoint(path, content)
+
+    def link(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(run_module, "save_checkpoint", save)
+    if not links:
+        monkeypatch.setattr("os.link", link)
+    figures_of(monkeypatch, 0.5, 0.7, 0.6)
+    run_of(tmp_path, 3, save_freq=2).fit(Batches(), Batches())
+    assert written == ["best.pth.tar", "2.pth.tar", "best.pth.tar", "3.pth.tar"]
+    assert names(tmp_path) == ["2.pth.tar", "3.pth.tar", "best.pth.tar"]
+    assert load(tmp_path / "2.pth.tar")["best_ma"] == load(tmp_path / "best.pth.tar")["best_ma"] == 0.7
+    assert (tmp_path / "2.pth.tar").samefile(tmp_path / "best.pth.tar") is links
+
+
+@pytest.mark.parametrize(("good_epochs", "last"), [(0, ""), (2, "; .*2.pth.tar is the last checkpoint")])
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_way_back_is_named_where_there_is_one(tmp_path, good_epochs, last, at_end):
+    run = run_of(tmp_path, 9, save_freq=1)
+    with pytest.raises(alm.AlmError, match=rf"start again with a lower --lr, or with --amp off{last}$"):
+        run.fit(SpoiledAfter(run.trainer.model, good_epochs, at_end))
 
 
 class SpoiledAfter(Batches):

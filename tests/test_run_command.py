@@ -142,7 +142,7 @@ def test_training_prints_the_published_log(trained):
     assert "Precision: float32" in lines
     assert [key[:2] for key in losses(output)] == [(epoch, i) for epoch in range(2) for i in range(3)]
     assert sum(line.startswith("Epoch: [0][0/3]\tTime ") for line in lines) == 1
-    assert sum(line.startswith("Test: [0/1]\tTime ") for line in lines) == 2
+    assert sum(line.startswith("Test: [0/2]\tTime ") for line in lines) == 2
     assert sum(bool(re.fullmatch(r" \* Accu \d\.\d{3}", line)) for line in lines) == 2
     assert lines.count("\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA") == 2
     assert errors == ""
@@ -542,12 +542,27 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_saves_nothing(pictures, tmp_
 def test_a_model_that_predicts_nan_has_no_figures(trained, tmp_path, run_here):
     directory, _ = trained
     state = dict(torch.load(directory / "1.pth.tar", weights_only=True)["state_dict"])
-    state["classifier.bias"] = torch.full_like(state["classifier.bias"], torch.nan)
+    name = "backbone.conv1.bn.running_var"
+    state[name] = -torch.ones_like(state[name])  # its root is NaN
     path = damaged(directory / "1.pth.tar", tmp_path / "1.pth.tar", state_dict=state)
     output, errors = run_here("-e", "--resume", path, "--json", tmp_path / "figures.json", status=1)
     assert "the predictions of 6 of 6 pictures are NaN, so there are no figures" in errors
     assert "mA" not in output
     assert not (tmp_path / "figures.json").exists()
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(untrained, pictures, tmp_path, run_here):
+    """Whatever they are given to; it is not the learning rate's fault."""
+    content = torch.load(untrained, weights_only=False)
+    content["state_dict"]["module.main_branch.conv1_7x7_s2.weight"][0] = torch.nan
+    torch.save(content, tmp_path / "nan.pth.tar")
+    for option in ("--resume", "--init_from"):
+        _, errors = run_here(
+            "--experiment", "peta", "--data_root", pictures, option, tmp_path / "nan.pth.tar", "--output_dir",
+            tmp_path / "run", status=1,
+        )  # fmt: skip
+        assert errors.startswith(f"error: {tmp_path / 'nan.pth.tar'}: the weights are not finite: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.pth.tar"]
 
 
 @pytest.mark.slow

@@ -189,19 +189,21 @@ def test_half_precision_learns(precision):
     assert any(not torch.equal(before[name], now) for name, now in trainer.model.state_dict().items())
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
     "error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError(),
               RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
 )  # fmt: skip
-def test_lack_of_memory_names_the_batch_size(error):
+def test_lack_of_memory_names_the_batch_size(error, training):
     trainer = trainer_of()
 
-    def network(images):
+    def network(*images):
         raise error
 
     trainer.compiled = network
+    trainer.model.folded = lambda: network
     with pytest.raises(alm.AlmError, match=r"out of memory in a step over 3 pictures; lower --batch_size"):
-        trainer.train_epoch(Batches(), epoch=0)
+        trainer.train_epoch(Batches(), epoch=0) if training else trainer.evaluate(Batches())
 
 
 def test_lacking_operator_is_named_with_the_way_to_find_it():
