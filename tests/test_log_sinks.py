@@ -13,7 +13,7 @@ import pytest
 from logs import TIME
 
 from utils.errors import LogError
-from utils.log_sinks import METRICS
+from utils.log_sinks import METRICS, LineFile
 from utils.logger import TrainingLog
 
 
@@ -75,8 +75,8 @@ def tensorboard(monkeypatch):
     written = []
 
     class Writer:
-        def __init__(self, folder):
-            written.append(("opened", folder))
+        def __init__(self, folder, purge_step):
+            written.append(("opened", folder, purge_step))
 
         def close(self):
             written.append("closed")
@@ -96,7 +96,7 @@ def test_every_iteration_and_evaluation_is_a_scalar(tmp_path, tensorboard, first
         log.evaluation(1, {"ma": 0.5})
         log.iteration(1, 0, 1, 4, 0.25, 2.0, 0.5)
     assert tensorboard == [
-        ("opened", str(tmp_path)),
+        ("opened", str(tmp_path), first or None),  # what an interrupted run wrote from there on is hidden
         ("train/loss", 3.0, first),
         ("train/ips", 8.0, first),
         ("val/ma", 0.5, 1),
@@ -124,6 +124,49 @@ def test_a_run_that_fails_before_its_first_iteration_leaves_the_files_as_they_we
     for path in paths.values():
         assert (path.read_text(encoding="utf-8") if path.exists() else None) == earlier
     assert tensorboard == []
+
+
+def test_a_place_that_tensorboard_cannot_write_is_said_before_any_file_is_made(tmp_path, tensorboard):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/scalars"):
+        with pytest.raises(LogError, match=rf"scalars to .*{place}: .*; name another --tensorboard"):
+            TrainingLog(tmp_path / "train.log", tensorboard_dir=tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with TrainingLog(stream=io.StringIO(), tensorboard_dir=tmp_path / "a" / "b"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("earlier", [None, "a whole line\n"])
+def test_a_stream_of_events_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch, earlier):
+    def write(file, text):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "log.json"
+    if earlier:
+        path.write_text(earlier, encoding="utf-8")
+    monkeypatch.setattr(LineFile, "write", write)
+    with pytest.raises(LogError, match=r"cannot write the log .*log\.json: No space left on device"):
+        TrainingLog(stream=io.StringIO(), json_path=path)
+    assert (path.read_text(encoding="utf-8") if path.exists() else None) == earlier
+    with pytest.raises(LogError):
+        TrainingLog(tmp_path / "train.log", stream=io.StringIO(), json_path=path)
+    assert not (tmp_path / "train.log").exists()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_why_a_run_ended_is_the_last_line_of_its_file(tmp_path, begun):
+    stream, path = io.StringIO(), tmp_path / "train.log"
+    with suppress(OSError), TrainingLog(path, stream=stream) as log:
+        if begun:
+            log.iteration(0, 0, 1, 4, 0.5, 3.0, 0.5)
+        log.failed("the disk is full")
+        raise OSError
+    assert "full" not in stream.getvalue()
+    if begun:
+        assert path.read_text(encoding="utf-8").splitlines()[-1] == "Ended: the disk is full"
+    else:
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("event", ["iteration", "test"])

@@ -4,12 +4,17 @@ import json
 from contextlib import suppress
 
 import pytest
+from models import model_of, own_checkpoint
 
+from alm.checkpoint import save_checkpoint
+from utils import run_directory
 from utils.run_directory import (
     RunDirectoryError,
     append_metrics,
     can_go_on,
     check_run_directory,
+    go_back,
+    later_checkpoints,
     new_run_directory,
     opened_run_directory,
     saved_epoch,
@@ -161,3 +166,62 @@ def test_metrics_are_a_line_an_evaluation(tmp_path):
         append_metrics(tmp_path, {"epoch": epoch})
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [{"epoch": 0}, {"epoch": 1}]
+
+
+# Going on from an earlier epoch.
+
+
+@pytest.fixture
+def best(tmp_path):
+    """Return a function that writes best.pth.tar of an epoch."""
+    return lambda epoch: save_checkpoint(tmp_path / "best.pth.tar", own_checkpoint(model_of(), epoch=epoch))
+
+
+def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path, best):
+    """The run that goes on may not come to one as good, and would write over it."""
+    for name in ("best.3.pth.tar", "best.3-2.pth.tar", "best.3-3.pth.tar"):
+        best(3)
+        (line,) = go_back(tmp_path, 2)
+        assert line == f"Best: {tmp_path / 'best.pth.tar'} is of epoch 3, later than 2; kept as {name}"
+        assert (tmp_path / name).is_file()
+        assert not (tmp_path / "best.pth.tar").exists()
+    assert not later_checkpoints(tmp_path, 2)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, best, epoch):
+    best(epoch)
+    before = (tmp_path / "best.pth.tar").read_bytes()
+    assert go_back(tmp_path, 2) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"best.pth.tar"}
+    assert (tmp_path / "best.pth.tar").read_bytes() == before
+
+
+def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):
+    for epoch in (1, 2, 2, 3, 4):
+        append_metrics(tmp_path, {"epoch": epoch})
+    with open(tmp_path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"epoch": 1, "m')  # killed while it was written
+    assert go_back(tmp_path, 2) == []
+    append_metrics(tmp_path, {"epoch": 3})
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 2, 3]
+
+
+def test_what_a_killed_run_had_not_written_whole_is_removed(tmp_path):
+    stale = (".7.pth.tar.1234.tmp", ".best.pth.tar.9.tmp", f".options.json.{'0a' * 16}.tmp")
+    others = (".notes.tmp", "x.pth.tar.1234.tmp", ".7.pth.tar.tmp")
+    for name in (*stale, *others):
+        (tmp_path / name).touch()
+    with opened_run_directory(tmp_path, {}):
+        assert {path.name for path in tmp_path.iterdir()} == {"options.json", *others}
+
+
+def test_options_that_cannot_be_written_leave_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_directory, "write_json", full)
+    with pytest.raises(OSError, match="No space"), opened_run_directory(tmp_path / "a" / "run", {}):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,20 @@ def naming(path: str | Path, temporary: str | Path | None = None) -> Iterator[No
         if name == error.filename:
             raise
         raise OSError(error.errno, error.strerror or str(error), name) from error
+
+
+def try_directory(path: str | Path) -> None:
+    """Raise OSError where no file can be made in a directory, or in a new one at its place; leave nothing."""
+    path = Path(path)
+    made = [new for new in (path, *path.parents) if not new.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    finally:
+        for directory in made:
+            if directory.exists():
+                directory.rmdir()
 
 
 def temporary_name(path: Path) -> Path:

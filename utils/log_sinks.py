@@ -2,11 +2,12 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from utils import log_text
 from utils.errors import LogError
-from utils.files import naming
+from utils.files import naming, try_directory
 
 # What the JSON stream declares before its first event: metric -> (unit, goal, stage).
 METRICS = {
@@ -73,6 +74,18 @@ class EventStream(LineFile):
     def __init__(self, path: str | Path):
         super().__init__(path)
         self._start = time.monotonic()
+        try:
+            self._declare()
+        except OSError as error:
+            with suppress(OSError):
+                self.undo()
+            with suppress(OSError):
+                self.__exit__()
+            reason = error.strerror or error
+            raise LogError(f"cannot write the log {path}: {reason}; name a file elsewhere") from error
+
+    def _declare(self) -> None:
+        """Write what each metric is."""
         for metric, (unit, goal, stage) in METRICS.items():
             timestamp, date, elapsed = self._now()
             metadata = {"unit": unit, "GOAL": goal, "STAGE": stage}
@@ -94,16 +107,25 @@ class EventStream(LineFile):
 
 
 class Scalars:
-    """TensorBoard's scalars; its files are made when there is something to write."""
+    """TensorBoard's scalars; its files are made when there is something to write.
 
-    def __init__(self, folder: str | Path):
+    A run that goes on from iteration `first` takes the place of what was written from there on. (Evaluations
+    count epochs, which are fewer.)
+    """
+
+    def __init__(self, folder: str | Path, first: int = 0):
         try:
             from torch.utils.tensorboard import SummaryWriter  # an extra, and slow to import
         except ImportError as error:
             raise LogError(
                 "TensorBoard scalars need the extra 'tensorboard': pip install tensorboard"
             ) from error
-        self._folder, self._writer_class, self._writer = folder, SummaryWriter, None
+        self._folder, self._first = folder, first
+        try:
+            try_directory(folder)
+        except OSError as error:
+            raise self._refusal(error) from error
+        self._writer_class, self._writer = SummaryWriter, None
 
     def __enter__(self):
         return self
@@ -116,9 +138,14 @@ class Scalars:
         """Write one point of each metric's curve."""
         if self._writer is None:
             try:
-                self._writer = self._writer_class(str(self._folder))
+                self._writer = self._writer_class(str(self._folder), purge_step=self._first or None)
             except OSError as error:
-                reason = error.strerror or error
-                raise LogError(f"cannot write TensorBoard scalars to {self._folder}: {reason}") from error
+                raise self._refusal(error) from error
         for name, value in metrics.items():
             self._writer.add_scalar(name.replace(".", "/"), value, step)  # train/loss: one group a stage
+
+    def _refusal(self, error: OSError) -> LogError:
+        reason = error.strerror or error
+        return LogError(
+            f"cannot write TensorBoard scalars to {self._folder}: {reason}; name another --tensorboard"
+        )

@@ -54,6 +54,11 @@ def early_stop(iterations: int) -> str:
     return f"\nEarly stopping at iteration {iterations}"
 
 
+def failure(reason: str) -> str:
+    """Return the last line of a run that did not come to its end."""
+    return f"Ended: {reason}"
+
+
 def mean_accu(accu: float) -> str:
     """Return the line behind an evaluation."""
     return f" * Accu {accu:.3f}"

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -43,15 +43,17 @@ class TrainingLog:
         self._iterations = first_iteration
         self._begun = False  # an iteration was told
         self._training, self._testing = log_text.Progress(), log_text.Progress()
-        self._scalars = Scalars(tensorboard_dir) if tensorboard_dir is not None else None
+        self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
         self._file = self._events = None
-        with ExitStack() as sinks:  # closes what is open already if a later one fails
+        with ExitStack() as sinks, ExitStack() as undoing:  # if a later one fails, what is open already
             if path is not None:
                 self._file = sinks.enter_context(LineFile(path))
+                undoing.callback(self._file.undo)
             if json_path is not None:
                 self._events = sinks.enter_context(EventStream(json_path))
             if self._scalars is not None:
                 sinks.enter_context(self._scalars)
+            undoing.pop_all()
             self._sinks = sinks.pop_all()
 
     def __enter__(self):
@@ -60,7 +62,8 @@ class TrainingLog:
     def __exit__(self, kind, *_):
         if kind is not None and not self._begun:
             for file in filter(None, (self._file, self._events)):
-                file.undo()
+                with suppress(OSError):  # the error that ends the run counts
+                    file.undo()
         self.close()
 
     def close(self) -> None:
@@ -73,6 +76,12 @@ class TrainingLog:
             self._file.write(text)
         if self._stream is not None:
             self._write_to_stream(text)
+
+    def failed(self, reason: str) -> None:
+        """Write why a run ends that has begun: to its file alone, the terminal has it from the command."""
+        if self._begun and self._file is not None:
+            with suppress(OSError):  # of a full disk, which may be the reason
+                self._file.write(log_text.failure(reason))
 
     def learning_rate(self, lr: float) -> None:
         """An epoch begins."""

@@ -13,8 +13,10 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+from alm.checkpoint import load_checkpoint
+from alm.run import BEST
 from utils.errors import InputError
-from utils.files import write_json
+from utils.files import write_json, write_text
 
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
 CHECKPOINT = ".pth.tar"
@@ -65,19 +67,24 @@ def check_run_directory(directory: Path, resume: Path | None, epoch: int) -> Non
 def opened_run_directory(directory: Path, options: dict, must_be_new: bool = False) -> Iterator[Path]:
     """Give a run its directory, with its options in it; numbered, where one is there that must not be.
 
-    What an earlier run without checkpoints left there is kept beside. A run that fails before its log has
-    anything to tell leaves nothing: see `TrainingLog`. Raises RunDirectoryError where a run is using it.
+    What an earlier run without checkpoints left there is kept beside, what a killed one had not written whole
+    is removed. A run that fails before its log has anything to tell leaves nothing: see `TrainingLog`. Raises
+    RunDirectoryError where a run is using it.
     """
     directory, made = make_directory(directory, must_be_new)
-    with locked(directory):
+    with locked(directory) as alone:
+        if alone:
+            remove_abandoned(directory)
         if not checkpoints(directory):
             keep_beside(directory)
-        written = write_options(directory, options)
+        written = []
         try:
+            written.append(write_options(directory, options))
             yield directory
         except BaseException:
             if not (directory / LOG).exists():
-                written.unlink(missing_ok=True)
+                for path in written:
+                    path.unlink(missing_ok=True)
                 for empty in made:
                     with suppress(OSError):
                         empty.rmdir()
@@ -102,14 +109,15 @@ def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep other runs out of a directory; a run that has died keeps nobody out.
+def locked(directory: Path) -> Iterator[bool]:
+    """Keep other runs out of a directory, and say whether they are; a run that has died keeps nobody out.
 
     Where the system or its file system knows no such locks there is none. Raises RunDirectoryError.
     """
     if fcntl is None:
-        yield
+        yield False
         return
+    alone = True
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,9 +127,9 @@ def locked(directory: Path) -> Iterator[None]:
             f"--output_dir {directory}: another run is writing there at this moment; name a new directory"
         ) from error
     except OSError:
-        pass
+        alone = False
     try:
-        yield
+        yield alone
     finally:
         os.close(handle)
 
@@ -136,6 +144,55 @@ def keep_beside(directory: Path) -> None:
             number += 1
         if path.is_file() and re.fullmatch(r"train|metrics|options(_\d+)?", path.stem):
             path.rename(beside)
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Remove what killed runs had not written whole: a checkpoint of 180 MB, say. The names are those that
+    alm/checkpoint_file.py and utils/files.py give.
+    """
+    for path in directory.glob(".*.tmp"):
+        if re.fullmatch(
+            rf"\..*{re.escape(CHECKPOINT)}\.\d+\.tmp|\.{OPTIONS}\.[0-9a-f]{{32}}\.tmp", path.name
+        ):
+            path.unlink(missing_ok=True)
+
+
+def go_back(directory: Path, epoch: int) -> list[str]:
+    """Let a directory be as after so many epochs, for a run that goes on from there; return lines that say
+    what was changed.
+
+    Figures of later epochs are dropped from metrics.jsonl: they come again. A best.pth.tar of a later epoch
+    is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one. Raises AlmError
+    where it cannot be read.
+    """
+    drop_later_metrics(directory / METRICS, epoch)
+    best = directory / BEST
+    if not best.is_file() or (later := load_checkpoint(best)["epoch"]) <= epoch:
+        return []
+    beside, number = best.with_name(f"best.{later}{CHECKPOINT}"), 1
+    while beside.exists():
+        number += 1
+        beside = best.with_name(f"best.{later}-{number}{CHECKPOINT}")
+    best.rename(beside)
+    return [f"Best: {best} is of epoch {later}, later than {epoch}; kept as {beside.name}"]
+
+
+def drop_later_metrics(path: Path, epoch: int) -> None:
+    """Drop the lines of later epochs, and one that is torn."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if is_record_until(line, epoch)]
+    if kept != lines:
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def is_record_until(line: str, epoch: int) -> bool:
+    """Whether a line is a whole record, of no later epoch."""
+    try:
+        return json.loads(line)["epoch"] <= epoch
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def checkpoints(directory: Path) -> list[Path]:
