@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 
 import alm
 from alm.checkpoint import load_checkpoint, reference_state, save_checkpoint
-from run_scripts import run_ALM
+from run_scripts import run_ALM, start
 from run_scripts.command import clear_ending
 from utils.synthetic import draw_list, ensure_dataset
 
@@ -653,7 +653,7 @@ def test_the_checkpoint_is_dropped_when_it_is_restored(trained, tmp_path, monkey
 
     directory, _ = trained
     tensors = []
-    load = run_ALM.load_checkpoint
+    load = start.load_checkpoint
 
     def loaded(path):
         content = load(path)
@@ -662,7 +662,7 @@ def test_the_checkpoint_is_dropped_when_it_is_restored(trained, tmp_path, monkey
 
     left = []
     fit = run_ALM.Run.fit
-    monkeypatch.setattr(run_ALM, "load_checkpoint", loaded)
+    monkeypatch.setattr(start, "load_checkpoint", loaded)
     monkeypatch.setattr(
         run_ALM.Run, "fit", lambda *args: left.append(sum(t() is not None for t in tensors)) or fit(*args)
     )

@@ -1,0 +1,105 @@
+"""What run_ALM.py starts from. What can be wrong is found here, before the run's directory is made."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from alm import AlmError
+from alm.abilities import explain_abilities, layout
+from alm.checkpoint import load_checkpoint
+from alm.device import choose_device, explain_choice
+from alm.precision import choose_precision, set_arithmetic
+from run_scripts import build
+from run_scripts.options import chosen, complete
+from run_scripts.saved_options import origin_told
+from utils.experiments import Experiment
+
+
+@dataclass
+class Start:
+    """What a training or an evaluation starts from.
+
+    Attributes:
+        checkpoint: what --resume names, without the weights, which the model has; {} without --resume.
+        ratio: each attribute's positive ratio.
+        model: on the device.
+        notes: lines that say what was decided.
+    """
+
+    options: Namespace
+    checkpoint: dict
+    device: torch.device
+    precision: torch.dtype | None
+    experiment: Experiment
+    data: build.Data
+    ratio: list[float]
+    model: nn.Module
+    notes: list[str]
+
+
+def start(named: Namespace) -> Start:
+    """Return what the `named` options ask for. Raises AlmError or InputError where there is no such thing."""
+    resumed = load_checkpoint(named.resume) if "resume" in named else None
+    options, differences = complete(named, resumed)
+    check_epochs(options, resumed)
+    with origin_told(named, options):
+        device = choose_device(options.device)
+        precision = choose_precision(device, options.amp)
+        experiment = build.choose_experiment(
+            options.experiment, options.attributes, options.data_root, resumed
+        )
+        data = build.open_data(
+            experiment,
+            training=not options.evaluate,
+            **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
+        )
+    if resumed and "positive_ratio" in resumed and "ratios" not in named:
+        ratio = list(resumed["positive_ratio"])
+    else:
+        ratio = build.choose_ratio(experiment, options.ratios, data.train_list)
+    model, weights = build.start_model(
+        options.approach,
+        experiment.attributes,
+        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
+        resumed=resumed,
+        **chosen(options, "seed", "resume", "pretrained", "init_from"),
+    )
+    machine = (
+        explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
+    )  # fmt: skip
+    return Start(
+        options,
+        without_weights(resumed or {}, options.evaluate),
+        device,
+        precision,
+        experiment,
+        data,
+        ratio,
+        model.to(device, memory_format=layout(device)),
+        [*differences, *filter(None, machine), *weights],
+    )
+
+
+def check_epochs(options: Namespace, resumed: Mapping | None) -> None:
+    """Raise AlmError where there is no epoch to train, naming the option that the user may be after."""
+    if options.evaluate or options.start_epoch < options.epochs:
+        return
+    if not resumed:
+        raise AlmError(
+            f"--start-epoch {options.start_epoch}: no epoch is left of {options.epochs}; lower it, or raise "
+            "--epochs"
+        )
+    raise AlmError(
+        f"{options.resume}: no epoch is left to train, {options.start_epoch} of {options.epochs} are done. "
+        "To evaluate it, add -e; to start a new training from its weights, give it to --init_from instead of "
+        "--resume; to go on at the learning rate that it has come down to, raise --epochs"
+    )
+
+
+def without_weights(checkpoint: Mapping, evaluate: bool) -> dict:
+    """Return a checkpoint without what the model has by now, 60 MB, and to evaluate without the moments."""
+    dropped = {"state_dict", "optimizer"} if evaluate else {"state_dict"}
+    return {name: part for name, part in checkpoint.items() if name not in dropped}

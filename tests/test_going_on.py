@@ -1,0 +1,166 @@
+"""A run that was interrupted goes on: nothing is lost, and nothing is there twice."""
+
+import json
+import sys
+
+import pytest
+import torch
+from models import model_of, published_file
+
+from alm.checkpoint import load_checkpoint, save_checkpoint
+from run_scripts import run_ALM
+from run_scripts.command import clear_ending
+from utils import log_sinks
+from utils.synthetic import ensure_dataset
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Draw a small data set in PETA's format."""
+    root = tmp_path_factory.mktemp("data") / "peta"
+    ensure_dataset(root, train=4, test=2)
+    return root
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Return a function that starts the command in this process; it returns what was printed."""
+
+    def run_here(*options, status=0):
+        monkeypatch.setattr(sys, "argv", ["run_ALM.py", *map(str, options)])
+        code = 0
+        try:
+            with clear_ending():
+                run_ALM.main()
+        except SystemExit as ending:
+            code = ending.code
+        output, errors = capsys.readouterr()
+        assert code == status, output + errors
+        return output, errors
+
+    return run_here
+
+
+@pytest.fixture
+def train(pictures, run_here, tmp_path):
+    """Return a function that trains the baseline, two steps an epoch, in `tmp_path / "run"`."""
+
+    def train(*options, status=0):
+        common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures,
+                  "--batch_size", 2, "--workers", 0, "--device", "cpu")  # fmt: skip
+        return run_here(*common, "--output_dir", tmp_path / "run", *options, status=status)
+
+    return train
+
+
+def test_a_best_that_a_killed_run_left_is_not_written_over(train, run_here, tmp_path):
+    run = tmp_path / "run"
+    train("--epochs", 2, "--save_freq", 1)
+    later = torch.load(run / "2.pth.tar", weights_only=True)
+    save_checkpoint(run / "best.pth.tar", later | {"epoch": 3, "best_ma": 0.9})  # then it was killed
+    before = (run / "best.pth.tar").read_bytes()
+    with open(run / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"epoch": 3}\n')
+    output, _ = run_here("--resume", run / "2.pth.tar", "--epochs", 4)
+    assert f"Best: {run / 'best.pth.tar'} is of epoch 3, later than 2; kept as best.3.pth.tar\n" in output
+    assert output.endswith(f"Run: {run}\n")
+    assert (run / "best.3.pth.tar").read_bytes() == before
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+
+
+def test_scalars_go_on_where_the_checkpoint_was(train, run_here, tmp_path, monkeypatch):
+    told = []
+
+    class Scalars:
+        def __init__(self, folder, first):
+            told.append(("first", first))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def add(self, metrics, step):
+            if "train.loss" in metrics:
+                told.append(step)
+
+    monkeypatch.setattr("utils.logger.Scalars", Scalars)
+    train("--epochs", 2, "--save_freq", 1, "--tensorboard", tmp_path / "scalars")
+    checkpoint = tmp_path / "run" / "1.pth.tar"
+    run_here("--resume", checkpoint, "--tensorboard", tmp_path / "scalars", "--output_dir", tmp_path / "b")
+    assert told == [("first", 0), 0, 1, 2, 3, ("first", 2), 2, 3]
+    told.clear()
+    run_here("-e", "--resume", checkpoint, "--tensorboard", tmp_path / "scalars")
+    assert told == [("first", 0)]  # an evaluation hides nothing of what was trained
+
+
+def test_the_log_ends_with_the_reason(train, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "figures.json")
+
+    monkeypatch.setattr(run_ALM, "write_json", full)
+    _, errors = train("--epochs", 1, "--json", tmp_path / "figures.json", status=1)
+    assert errors.endswith("error: figures.json: No space left on device\n")
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == "Ended: figures.json: No space left on device"
+
+
+@pytest.mark.parametrize("option", ["--tensorboard", "--log_json"])
+def test_a_place_that_cannot_be_written_leaves_nothing(train, tmp_path, monkeypatch, option):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(log_sinks.EventStream, "write", full)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", log_sinks)  # whether it is installed or not
+    monkeypatch.setattr(log_sinks, "SummaryWriter", None, raising=False)
+    place = tmp_path / "file" / "scalars" if option == "--tensorboard" else tmp_path / "log.json"
+    _, errors = train("--epochs", 1, option, place, status=1)
+    assert errors.startswith("error: cannot write ")
+    assert str(place) in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_checkpoint_names_no_file_to_write(train, run_here, tmp_path):
+    """Neither that of another's, nor of one's own first run, whose figures a second one would write over."""
+    (tmp_path / "figures.json").write_text("precious", encoding="utf-8")
+    train("--epochs", 1)
+    path = tmp_path / "hostile.pth.tar"
+    content = torch.load(tmp_path / "run" / "1.pth.tar", weights_only=True)
+    content["options"] |= {
+        "json": str(tmp_path / "figures.json"), "log_json": str(tmp_path / "figures.json"), "cache": "auto",
+        "tensorboard": str(tmp_path / "tb"), "predictions": str(tmp_path / "figures.json"),
+    }  # fmt: skip
+    save_checkpoint(path, content)
+    before = {path.name for path in tmp_path.iterdir()}
+    run_here("-e", "--resume", path)
+    run_here("--resume", path, "--epochs", 2, "--output_dir", tmp_path / "next")
+    assert (tmp_path / "figures.json").read_text(encoding="utf-8") == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == before | {"next"}
+    assert load_checkpoint(tmp_path / "next" / "2.pth.tar")["options"]["cache"] == "none"
+
+
+def test_a_checkpoint_of_another_machine_says_which_option_to_name(train, run_here, tmp_path):
+    train("--epochs", 1)
+    path = tmp_path / "sdaa.pth.tar"
+    content = torch.load(tmp_path / "run" / "1.pth.tar", weights_only=True)
+    content["options"] |= {"device": "sdaa", "lr": float("nan")}
+    save_checkpoint(path, content)
+    common = ("--resume", path, "--epochs", 2, "--output_dir", tmp_path / "next")
+    _, errors = run_here(*common, status=1)
+    assert errors.endswith("its option --lr is nan, not a number above 0; name --lr to go on without it\n")
+    _, errors = run_here(*common, "--lr", "1e-4", status=1)
+    assert errors.startswith("error: --device sdaa: ")
+    assert errors.endswith(f". {path} was trained with --device sdaa\n")
+    run_here(*common, "--lr", "1e-4", "--device", "cpu")
+
+
+def test_a_published_checkpoint_of_the_other_approach_is_not_evaluated(pictures, run_here, tmp_path):
+    path = published_file(tmp_path / "40.pth.tar", model_of(35))
+    common = ("-e", "--experiment", "peta", "--data_root", pictures, "--workers", 0, "--resume", path)
+    _, errors = run_here(*common, "--approach", "bn_inception", status=1)
+    assert errors.startswith(f"error: {path}: this is a checkpoint of inception_iccv; give --approach incep")
