@@ -123,7 +123,7 @@ def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
     """
     state = checkpoint["state_dict"]
     bias = state.get("classifier.bias") if is_own(checkpoint) else classifier_bias(state)
-    if bias is None or bias.dim() != 1:
+    if bias is None or bias.dim() != 1 or len(bias) == 0:
         hint = "; weights of the backbone alone are for --pretrained" if is_backbone_alone(state) else ""
         raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
     return len(bias)

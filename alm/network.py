@@ -3,6 +3,7 @@ warm-up baseline.
 """
 
 import copy
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -144,11 +145,13 @@ APPROACHES = {network.approach: network for network in (ALM, Baseline)}
 def build_model(approach: str, num_attributes: int, align_corners: bool = False) -> nn.Module:
     """Return the named network for K attributes, in float32 on the CPU, with PyTorch's default start.
 
-    Raises AlmError on an unknown approach.
+    Raises AlmError on an unknown approach, or a K that is no whole number from 1 on.
     """
-    if approach not in APPROACHES:
+    if approach not in list(APPROACHES):
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
-    model = APPROACHES[approach](num_attributes, align_corners)
+    if not isinstance(num_attributes, Integral) or isinstance(num_attributes, bool) or num_attributes < 1:
+        raise AlmError(f"{num_attributes!r} attributes: give a whole number from 1 on")
+    model = APPROACHES[approach](int(num_attributes), align_corners)
     return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
 
 

@@ -1,5 +1,6 @@
 """Any picture file -> RGB of the network's size: which formats are read, and what is too much."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,11 +63,13 @@ def read_resized(path: str | Path) -> np.ndarray:
     return np.asarray(read_picture(path).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
 
 
-def read_pictures(paths: Sequence[str | Path]) -> Tensor:
+def read_pictures(paths: Sequence[str | Path] | str | Path) -> Tensor:
     """Return pictures as `alm.preprocess` takes them: uint8 (B, 3, 256, 128), in channels_last memory.
 
-    Raises PictureError.
+    One path is taken for a list of one. Raises PictureError.
     """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
     pictures = torch.empty((len(paths), HEIGHT, WIDTH, 3), dtype=torch.uint8)
     for picture, path in zip(pictures.numpy(), paths, strict=True):
         picture[:] = read_resized(path)

@@ -1,6 +1,7 @@
 """The options of run_ALM.py and their defaults: the published program's under their names, and ours."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,8 @@ CHOICES = {
     "device": ("auto", *DEVICES),
     "amp": ("auto", "off", *PRECISIONS),
 }
-LONGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**63 - 1
+LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
 SYNTHETIC = {"epochs": 2, "batch_size": 16, "lr": 3e-4, "decay_epoch": ()}
@@ -147,7 +149,7 @@ def add_model_options(group) -> None:
         help="positive ratios: constants (peta, rap, pa100k), or the training list's")  # fmt: skip
     add("--align_corners", choices=CHOICES["align_corners"],
         help="sampling of the regions; auto: the checkpoint's, or false; default auto")  # fmt: skip
-    add("--seed", type=whole_number(0, LONGEST_SEED), metavar="N",
+    add("--seed", type=whole_number(0, LARGEST_SEED), metavar="N",
         help="starting weights, order and mirroring follow from it alone; default 1")  # fmt: skip
 
 
@@ -211,10 +213,13 @@ def checkpoint_file(text: str) -> str:
 def file_name_part(text: str) -> str:
     """Parse a text that may stand in a file's name."""
     if not is_file_name_part(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no part of a file name; leave the separators out")
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no part of a file name; leave the separators out, and take at most "
+            f"{LONGEST_PREFIX} bytes"
+        )
     return text
 
 
 def is_file_name_part(text: str) -> bool:
-    """Whether a text may stand in a file's name."""
-    return re.search(r"[/\\\0]", text) is None
+    """Whether a text may stand in a file's name, with an epoch behind it, on every usual file system."""
+    return re.search(r"[/\\\0]", text) is None and len(os.fsencode(text)) <= LONGEST_PREFIX

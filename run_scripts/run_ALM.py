@@ -145,8 +145,9 @@ def end_told(log: TrainingLog) -> Iterator[None]:
 
 
 def restore_run(run: Run, begun: Start) -> str:
-    """Restore all but the weights from the checkpoint, and let go of it: 120 MB of moments. Return what became
-    of the optimizer, in words.
+    """Restore all but the weights from the checkpoint, and let go of it: 120 MB of moments.
+
+    Returns what became of the optimizer, in words.
     """
     options, checkpoint = begun.options, begun.checkpoint
     before = checkpoint["options"].get("optimizer") if is_own(checkpoint) else None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from alm import AlmError
 from alm.checkpoint_parts import shown
-from run_scripts.argument import CHOICES, DEFAULTS, LONGEST_SEED, is_file_name_part
+from run_scripts.argument import CHOICES, DEFAULTS, LARGEST_SEED, is_file_name_part
 from run_scripts.command import LARGEST
 from utils.errors import InputError
 
@@ -51,8 +51,8 @@ ABOVE_ZERO = Kind(lambda value: is_finite(value) and value > 0, "a number above 
 NOT_NEGATIVE = Kind(lambda value: is_finite(value) and value >= 0, "a number from 0 on")
 EPOCHS = Kind(lambda value: isinstance(value, tuple) and all(is_whole(epoch, 0) for epoch in value), "epochs")
 WORKERS = Kind(lambda value: value == "auto" or is_whole(value, 0), "a whole number from 0 on, or auto")
-SEED = Kind(lambda value: is_whole(value, 0, LONGEST_SEED), "a whole number from 0 on")
-PREFIX = Kind(lambda value: isinstance(value, str) and is_file_name_part(value), "a part of a file name")
+SEED = Kind(lambda value: is_whole(value, 0, LARGEST_SEED), "a whole number from 0 on")
+PREFIX = Kind(lambda value: isinstance(value, str) and is_file_name_part(value), "part of a file name")
 
 GIVEN_BACK = {name: one_of(choices) for name, choices in CHOICES.items()} | {
     "epochs": COUNT,

@@ -1,5 +1,6 @@
 """The fast model against the plain oracle; building by name; folding; work counted, not timed."""
 
+import numpy as np
 import pytest
 import torch
 from oracle import forward
@@ -23,6 +24,23 @@ def random_model(num_attributes=5, seed=0, **options):
     for module in model.localization.values():
         torch.nn.init.normal_(module.region_bias)
     return model
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize("count", [0, -1, 2.5, "x", None, True, [3], np.float32(2)])
+def test_a_number_of_attributes_that_is_none_is_refused(approach, count):
+    with pytest.raises(alm.AlmError, match=r" attributes: give a whole number from 1 on$"):
+        alm.build_model(approach, count)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    assert alm.build_model("bn_inception", np.int64(3)).classifier.out_features == 3
+
+
+@pytest.mark.parametrize("approach", ["resnet", "", None, ["inception_iccv"]])
+def test_an_unknown_approach_is_refused(approach):
+    with pytest.raises(alm.AlmError, match=r"^unknown approach .*; known: inception_iccv, bn_inception$"):
+        alm.build_model(approach, 3)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -6,6 +6,7 @@ import pytest
 
 import alm
 from alm import precision
+from alm.checkpoint_file import temporary_name
 from run_scripts.argument import DEFAULTS, parse_arguments
 from run_scripts.options import complete
 from run_scripts.saved_options import GIVEN_BACK, origin_told
@@ -274,6 +275,15 @@ def test_values_of_a_checkpoint_are_never_read_as_words():
     assert options_of("--resume", "1.pth.tar", resumed=resumed)[0].prefix == ""
 
 
+def test_a_prefix_leaves_room_for_the_epoch_and_what_is_not_whole_yet(tmp_path):
+    prefix = options_of("--experiment", "peta", "--prefix", "行" * 50)[0].prefix
+    temporary = temporary_name(tmp_path / f"{prefix}_{2**31}.pth.tar")
+    temporary.with_name(f"{temporary.name}{2**32}").touch()  # a longer process id than there is
+    resumed = {"epoch": 1, "options": {"experiment": "peta", "prefix": "x" * 151}}
+    with pytest.raises(alm.AlmError, match=r"its option --prefix is .*, not part of a file name"):
+        options_of("--resume", "1.pth.tar", resumed=resumed)
+
+
 def test_options_of_a_later_program_are_passed_over():
     resumed = {"epoch": 1, "options": {"experiment": "peta", "gravity": 9.81}}
     assert options_of("--resume", "1.pth.tar", resumed=resumed)[0].experiment == "peta"
@@ -291,6 +301,8 @@ def test_without_any_experiment_it_is_asked_for(capsys):
     [
         (("--prefix", "a/b"), "'a/b' is no part of a file name; leave the separators out"),
         (("--prefix", "a\\b"), "is no part of a file name"),
+        (("--prefix", "x" * 151), "is no part of a file name; leave the separators out, and take at most"),
+        (("--prefix", "行" * 51), "take at most 150 bytes"),
         (("--seed", "9" * 30), "is not a whole number from 0 to 9223372036854775807"),
         (("--seed", "-1"), "is not a whole number"),
         (("--epochs", "9" * 30), "is not a whole number from 1 to 2147483647"),

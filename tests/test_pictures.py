@@ -3,6 +3,7 @@
 import pickle
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,15 @@ def test_pictures_are_those_of_torchvision(tmp_path, mode, suffix, size):
     assert images.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(images[1].permute(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_path_is_a_list_of_one(tmp_path, kind):
+    """A text is a sequence too, of letters."""
+    noise("RGB", (70, 150)).save(tmp_path / "person.png")
+    assert torch.equal(read_pictures(kind(tmp_path / "person.png")), read_pictures([tmp_path / "person.png"]))
+    with pytest.raises(PictureError, match=r"absent\.jpg"):
+        read_pictures(kind(tmp_path / "absent.jpg"))
 
 
 @pytest.mark.parametrize("form", ["png", "tiff", "pgm", "rgb png", "grey and alpha png"])
