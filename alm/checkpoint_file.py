@@ -39,6 +39,8 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
 def give_second_name(path: Path, other: Path) -> None:
     """Let `other` be the same checkpoint as `path`: a link, which takes no room, or where the disk knows none
     a copy. No checkpoint is ever written in place, so the one stays what it is when the other is replaced.
+
+    Raises OSError, naming `other`.
     """
     temporary = temporary_name(other)
     try:
@@ -47,6 +49,8 @@ def give_second_name(path: Path, other: Path) -> None:
         except OSError:
             shutil.copyfile(path, temporary)
         os.replace(temporary, other)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(other)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

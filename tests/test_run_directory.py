@@ -209,7 +209,8 @@ def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):
 
 
 def test_what_a_killed_run_had_not_written_whole_is_removed(tmp_path):
-    stale = (".7.pth.tar.1234.tmp", ".best.pth.tar.9.tmp", f".options.json.{'0a' * 16}.tmp")
+    text = ("options.json", "options_2.json", "metrics.jsonl")
+    stale = (".7.pth.tar.1234.tmp", ".best.pth.tar.9.tmp", *(f".{name}.{'0a' * 16}.tmp" for name in text))
     others = (".notes.tmp", "x.pth.tar.1234.tmp", ".7.pth.tar.tmp")
     for name in (*stale, *others):
         (tmp_path / name).touch()

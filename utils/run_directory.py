@@ -150,10 +150,10 @@ def remove_abandoned(directory: Path) -> None:
     """Remove what killed runs had not written whole: a checkpoint of 180 MB, say. The names are those that
     alm/checkpoint_file.py and utils/files.py give.
     """
+    of_a_checkpoint = rf"\..*{re.escape(CHECKPOINT)}\.\d+\.tmp"
+    of_another = rf"\.(options(_\d+)?\.json|{METRICS})\.[0-9a-f]{{32}}\.tmp"
     for path in directory.glob(".*.tmp"):
-        if re.fullmatch(
-            rf"\..*{re.escape(CHECKPOINT)}\.\d+\.tmp|\.{OPTIONS}\.[0-9a-f]{{32}}\.tmp", path.name
-        ):
+        if re.fullmatch(f"{of_a_checkpoint}|{of_another}", path.name):
             path.unlink(missing_ok=True)
 
 
