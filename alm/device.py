@@ -76,6 +76,11 @@ def is_accelerator(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def is_alike(first: torch.device, second: torch.device) -> bool:
+    """Whether two devices are of one kind, whatever their numbers."""
+    return first.type == second.type
+
+
 def device_name(device: torch.device) -> str:
     """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
     if is_accelerator(device):
