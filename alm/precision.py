@@ -41,8 +41,12 @@ def fast_amp(name: str) -> str:
 
 def set_arithmetic(device: torch.device, precision: torch.dtype | None) -> str:
     """Make float32 mean float32 on a device; return a line that says what is set."""
-    name = next((name for name, dtype in PRECISIONS.items() if dtype == precision), "float32")
-    return f"Precision: {name}{compute_exactly(device)}"
+    return f"Precision: {precision_name(precision)}{compute_exactly(device)}"
+
+
+def precision_name(precision: torch.dtype | None) -> str:
+    """Return fp16, bf16 or float32."""
+    return next((name for name, dtype in PRECISIONS.items() if dtype == precision), "float32")
 
 
 def autocast(device: torch.device, precision: torch.dtype | None):

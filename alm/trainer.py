@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from alm.device import is_accelerator
+from alm.device import CPU, is_accelerator
 from alm.errors import AlmError
 from alm.metrics import AttributeMetrics, right_answers
 from alm.network import vote
@@ -66,6 +66,11 @@ class NonFiniteLossError(AlmError):
     """The loss became NaN or infinite; nothing after that step is worth keeping."""
 
 
+def unwatched(images: Tensor, labels: Tensor, mirror: Tensor) -> AbstractContextManager:
+    """Watch nothing of a training step."""
+    return nullcontext()
+
+
 @dataclass
 class Trainer:
     """What every step of a run needs."""
@@ -78,6 +83,7 @@ class Trainer:
     precision: torch.dtype | None  # autocast's type; None: float32
     log: Log
     compiled: Network | None = None  # what training calls instead of the model
+    watch: Callable[..., AbstractContextManager] = unwatched  # entered with a batch around its training step
 
     def train_epoch(self, loader: Loader, epoch: int, max_iters: int | None = None) -> int:
         """Train for one epoch, or `max_iters` iterations of it; return how many there were.
@@ -103,7 +109,7 @@ class Trainer:
         network = self.compiled or self.model
         with Steps(self.device, tell) as steps:
             for images, labels, mirror in islice(loader.epoch(epoch), max_iters):
-                with step_faults(len(images)):
+                with step_faults(len(images)), self.watch(images, labels, mirror):
                     self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
                     images, labels, mirror = self._on_device(images, labels, mirror)
                     predictions = self._predict(network, images, mirror)
@@ -146,7 +152,7 @@ class Trainer:
                     votes.append(logits)
                     steps.taken(len(images), self._loss(predictions, labels), right_answers(logits, labels))
         figures = metrics.compute() | {name: total / max(pictures, 1) for name, total in sums.items()}
-        figures["logits"] = torch.cat([torch.empty(0, loader.num_attributes), *(x.cpu() for x in votes)])
+        figures["logits"] = torch.cat([torch.empty(0, loader.num_attributes), *(x.to(CPU) for x in votes)])
         self.log.tested(figures["accu"])
         return figures
 

@@ -50,6 +50,8 @@ DEFAULTS = {
     "output_dir": None,
     "json": None,
     "predictions": None,
+    "fingerprint": None,
+    "fingerprint_iters": 2,
     "log_json": None,
     "tensorboard": None,
 }
@@ -172,6 +174,9 @@ def add_output_options(group) -> None:
     add("--json", metavar="FILE", help="write the evaluation's figures as JSON")
     add("--predictions", metavar="FILE",
         help="with -e: write each picture's path and logits as CSV, for compare.py")  # fmt: skip
+    add("--fingerprint", metavar="FILE",
+        help="write what each layer and gradient is in the first iterations, for locate.py")  # fmt: skip
+    add("--fingerprint_iters", type=whole_number(1), metavar="N", help="how many iterations; default 2")
     add("--log_json", metavar="FILE", help="append the log as a stream of JSON events")
     add("--tensorboard", metavar="DIR", help="write scalars for TensorBoard")
 

@@ -12,7 +12,10 @@ from run_scripts.argument import DEFAULTS, PUBLISHED, SYNTHETIC, build_parser
 from run_scripts.saved_options import given_back, origin_told
 from utils.files import unwritable
 
-PLACES = {"data_root", "train_list", "val_list", "cache", "json", "predictions", "log_json", "tensorboard"}
+PLACES = {
+    "data_root", "train_list", "val_list", "cache", "json", "predictions", "fingerprint",
+    "log_json", "tensorboard",
+}  # fmt: skip
 
 
 def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
@@ -75,7 +78,9 @@ def problems(options: Namespace) -> Iterator[str]:
         yield "-e needs --resume FILE: the checkpoint to evaluate"
     if options.predictions and not options.evaluate:
         yield "--predictions goes with -e: give it the checkpoint to evaluate"
-    for name in ("json", "predictions", "log_json"):
+    if options.fingerprint and (options.evaluate or options.compile):
+        yield "--fingerprint watches training steps as they are: leave out -e and --compile"
+    for name in ("json", "predictions", "fingerprint", "log_json"):
         path = getattr(options, name)
         if path is not None and (reason := unwritable(path)):
             yield f"--{name} {path}: {reason}"

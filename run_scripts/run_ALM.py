@@ -6,18 +6,23 @@ python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth
 A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train_epoch (alm/trainer.py).
 """
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
+import torch
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from alm import AlmError, WeightedBCELoss
 from alm.checkpoint import is_own
-from alm.precision import gradient_scaler
+from alm.device import device_name
+from alm.fingerprint import Fingerprint
+from alm.precision import gradient_scaler, precision_name
 from alm.run import Run
 from alm.trainer import Trainer
 from run_scripts import build
@@ -73,11 +78,12 @@ def train(begun: Start, directory: Path, log: TrainingLog) -> None:
         notes.append(restore_run(run, begun))
         notes += run_directory.go_back(directory, run.epoch)
     announce(begun, log, notes)
-    run.fit(
-        build_loader(begun, training=True),
-        build_loader(begun, training=False) if begun.data.val else None,
-        partial(record_evaluation, begun, directory, log),
-    )
+    with fingerprinted(begun, trainer):
+        run.fit(
+            build_loader(begun, training=True),
+            build_loader(begun, training=False) if begun.data.val else None,
+            partial(record_evaluation, begun, directory, log),
+        )
     log.line(f"Run: {directory}")
 
 
@@ -88,6 +94,28 @@ def build_trainer(begun: Start, log: TrainingLog) -> Trainer:
     optimizer = build.build_optimizer(begun.model, device=device, **named)
     criterion, scaler = WeightedBCELoss(begun.ratio, options.loss), gradient_scaler(device, precision)
     return Trainer(begun.model, criterion, optimizer, scaler, device, precision, log)
+
+
+@contextmanager
+def fingerprinted(begun: Start, trainer: Trainer) -> Iterator[None]:
+    """Write the fingerprint of the first iterations, where one is asked for."""
+    options = begun.options
+    if not options.fingerprint:
+        yield
+        return
+    about = {"torch": torch.__version__, "device": begun.device.type, "machine": device_name(begun.device)}
+    about |= chosen(options, "experiment", "approach", "batch_size", "seed")
+    about["precision"] = precision_name(begun.precision)
+    with open(options.fingerprint, "w", encoding="utf-8") as file:
+
+        def write(entry: dict) -> None:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()  # whoever stops the run early has what there is
+
+        trainer.watch = Fingerprint(
+            begun.model, trainer.criterion, trainer.scaler, options.fingerprint_iters, write, about
+        )
+        yield
 
 
 def build_loader(begun: Start, training: bool) -> build.Loader:
