@@ -47,4 +47,11 @@ if [ -z "$baseline" ]; then
     exit 0
 fi
 "$python" acceptance.py same-pictures
-"$python" loss.py --sdaa-log "$log" --cuda-log "$baseline"
+verdict=0
+"$python" loss.py --sdaa-log "$log" --cuda-log "$baseline" || verdict=$?
+if [ "$verdict" -eq 1 ]; then
+    echo "Which operator is it? On this machine:    python locate.py --device $device --amp off"
+    echo "Where do two machines part? On each, the command above with --fingerprint FILE, and then"
+    echo "                                          python locate.py --compare OTHER.jsonl THIS.jsonl --plot where.png"
+fi
+exit "$verdict"
