@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from alm.operator_check import OperatorCheck
 from alm.whereabouts import Whereabouts
 from run_scripts.argument import DEFAULTS, parse_arguments
-from run_scripts.command import clear_ending, new_parser, whole_number
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, whole_number
 from run_scripts.run_ALM import build_loader, build_trainer
 from run_scripts.start import start
 from utils import fingerprint_report, operator_report
@@ -69,6 +69,7 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace]:
     for option, path in (("--json", options.json), ("--plot", options.plot)):
         if path and (reason := unwritable(path)):
             parser.error(f"{option} {path}: {reason}")
+    refuse_inputs_as_outputs(parser, options.compare or [], json=options.json, plot=options.plot)
     return options, step
 
 

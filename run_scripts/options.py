@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alm.precision import fast_amp
 from run_scripts.argument import DEFAULTS, PUBLISHED, SYNTHETIC, build_parser
+from run_scripts.command import refuse_inputs_as_outputs
 from run_scripts.saved_options import given_back, origin_told
 from utils.files import unwritable
 
@@ -16,6 +17,8 @@ PLACES = {
     "data_root", "train_list", "val_list", "cache", "json", "predictions", "fingerprint",
     "log_json", "tensorboard",
 }  # fmt: skip
+READ = ("resume", "init_from", "pretrained", "attributes", "train_list", "val_list")
+WRITTEN = ("json", "predictions", "fingerprint", "log_json")
 
 
 def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
@@ -29,8 +32,11 @@ def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list
     if resumed and "options" in resumed:
         restored = absolute(given_back(resumed["options"], named))
     options = Namespace(**(DEFAULTS | restored | named))
+    parser = build_parser()
     if problem := next(problems(options), None):
-        build_parser().error(problem)
+        parser.error(problem)
+    inputs, outputs = (chosen(options, *names) for names in (READ, WRITTEN))
+    refuse_inputs_as_outputs(parser, inputs.values(), **outputs)
     with origin_told(named, options):
         fill_defaults(options)
     if options.start_epoch is None:
@@ -80,7 +86,7 @@ def problems(options: Namespace) -> Iterator[str]:
         yield "--predictions goes with -e: give it the checkpoint to evaluate"
     if options.fingerprint and (options.evaluate or options.compile):
         yield "--fingerprint watches training steps as they are: leave out -e and --compile"
-    for name in ("json", "predictions", "fingerprint", "log_json"):
+    for name in WRITTEN:
         path = getattr(options, name)
         if path is not None and (reason := unwritable(path)):
             yield f"--{name} {path}: {reason}"

@@ -127,6 +127,16 @@ def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
     assert (options.attributes, options.output_dir, options.init_from) == (None, None, None)
 
 
+@pytest.mark.parametrize("output", ["json", "log_json", "fingerprint"])
+@pytest.mark.parametrize("source", ["train_list", "val_list", "pretrained"])
+def test_what_is_read_is_not_written_over(tmp_path, capsys, output, source):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit):
+        options_of("--experiment", "peta", f"--{source}", file, f"--{output}", file)
+    assert f"--{output} {file}: the command reads it" in capsys.readouterr().err
+
+
 def test_no_checkpoint_says_what_is_written_or_which_cache_is_trusted(checkpoint, tmp_path):
     """Not of one's own run, whose figures a second one would write over; and not of anyone's."""
     saved = checkpoint(

@@ -63,6 +63,18 @@ def test_a_file_is_no_directory(tmp_path):
         check_run_directory(tmp_path / "run", None, 0)
 
 
+def test_a_place_that_cannot_be_made_says_how_to_name_another(tmp_path):
+    (tmp_path / "file").touch()
+    for must_be_new in (False, True):
+        with (
+            pytest.raises(
+                RunDirectoryError, match=r"cannot make .*file/run \(.*; name another .*--output_dir"
+            ),
+            opened_run_directory(tmp_path / "file" / "run", {}, must_be_new),
+        ):
+            pass
+
+
 def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"
     for directory in (own, other):

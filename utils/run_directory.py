@@ -71,7 +71,12 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
     is removed. A run that fails before its log has anything to tell leaves nothing: see `TrainingLog`. Raises
     RunDirectoryError where a run is using it.
     """
-    directory, made = make_directory(directory, must_be_new)
+    try:
+        directory, made = make_directory(directory, must_be_new)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot make {directory} ({error.strerror}); name another place with --output_dir"
+        ) from error
     with locked(directory) as alone:
         if alone:
             remove_abandoned(directory)
