@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import alm
+from alm.equivalents import EQUIVALENTS
 from alm.operator_check import OperatorCheck
 from alm.whereabouts import Whereabouts
 
@@ -168,3 +169,21 @@ def test_equal_values_may_lie_anywhere_in_a_pool():
         with Last(position), OperatorCheck(whereabouts, CPU) as check:
             nn.functional.max_pool2d(images, 2, return_indices=True)
         assert (wrong(check) == []) is right
+
+
+def test_a_librarys_own_normalization_is_computed_as_the_cpu_has_it():
+    """cuDNN's operators take the same tensors in another order; there they are computed on a card."""
+    shape = 4, 6, 5, 3
+    images, gradient = torch.randn(shape), torch.randn(shape)
+    weight, bias, mean, variance = torch.rand(4, 6)
+    statistics = mean, variance + 1
+    expected = torch.ops.aten.native_batch_norm(images, weight, bias, *statistics, True, 0.1, 1e-5)
+    again = EQUIVALENTS["aten::cudnn_batch_norm"](images, weight, bias, *statistics, True, 0.1, 1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+    found = EQUIVALENTS["aten::cudnn_batch_norm_backward"](
+        images, gradient, weight, *statistics, *expected[1:], 1e-5, torch.empty(7, dtype=torch.uint8)
+    )
+    images.requires_grad_()
+    normalized = torch.nn.functional.batch_norm(images, None, None, weight, bias, training=True, eps=1e-5)
+    torch.testing.assert_close(found[0], torch.autograd.grad(normalized, images, gradient)[0])
+    assert [tensor.shape for tensor in found] == [images.shape, weight.shape, bias.shape]
