@@ -78,10 +78,10 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def test_sh(checkout, *options):
+def test_sh(checkout, *options, python=sys.executable):  # noqa: PT028 (no test: see below)
     return subprocess.run(
         ["bash", str(checkout / "run_scripts" / "test.sh"), *options],
-        env={**os.environ, "PYTHON": sys.executable},
+        env={**os.environ, "PYTHON": str(python)},
         capture_output=True,
         text=True,
     )
@@ -100,6 +100,29 @@ def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
     logs = [read_losses(checkout / "run_scripts" / name) for name in ("cpu.log", "cpu.log.~1~")]
     assert logs[0].losses == logs[1].losses
     assert len(logs[0].losses) == 3
+
+
+# Every command at once; the comparison ends with the status in STATUS.
+PYTHON = """#!/bin/sh
+case "$1 $2" in
+    "acceptance.py device") echo sdaa ;;
+    "acceptance.py has-data") exit 1 ;;
+    "loss.py --sdaa-log") exit STATUS ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_a_failed_comparison_says_what_to_run_next(checkout, tmp_path, status):
+    python = tmp_path / "python"
+    python.write_text(PYTHON.replace("STATUS", str(status)))
+    python.chmod(0o755)
+    process = test_sh(checkout, python=python)
+    assert process.returncode == status
+    commands = [line for line in process.stdout.splitlines() if "python locate.py" in line]
+    assert len(commands) == (2 if status == 1 else 0)
+    if commands:
+        assert "locate.py --device sdaa --amp off" in commands[0]
 
 
 def test_unknown_option_is_refused(checkout):

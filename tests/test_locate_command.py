@@ -10,7 +10,7 @@ from stand_in import needs_stand_in, python
 
 LOCATE = REPOSITORY / "run_scripts" / "locate.py"
 RUN = REPOSITORY / "run_scripts" / "run_ALM.py"
-ONE = ("--batch_size", 2, "--device")
+ONE = ("--batch_size", 1, "--device")
 
 
 def locate(*options, status=0):
