@@ -1,8 +1,8 @@
 """What each layer's output, each gradient and each weight was in the first iterations, in a few numbers.
 
 Two machines' fingerprints are compared by `locate.py --compare`. A tensor is told by its norm, its largest
-magnitude, how many of its values are not finite, and its projections on two fixed directions of random signs.
-A difference in any element shows in a projection, and numbers of two devices never meet a third's rounding.
+magnitude, how many of its values are not finite, and its projections on two fixed directions of random signs,
+in which a difference of any element shows.
 """
 
 import hashlib
