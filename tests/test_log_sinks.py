@@ -194,14 +194,17 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path, option, place):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
-@pytest.mark.parametrize("option", ["path", "json_path"])
-def test_a_log_on_a_full_disk_is_named(tmp_path, option):
-    (tmp_path / "log").symlink_to("/dev/full")
+def test_a_log_on_a_full_disk_is_named(tmp_path):
+    """The stream of events, which writes at once, before anything is done; the lines when there is one."""
+    path = tmp_path / "log"
+    path.symlink_to("/dev/full")
+    with pytest.raises(LogError, match=re.escape(f"cannot write the log {path}: No space left on device")):
+        TrainingLog(stream=io.StringIO(), json_path=path)
 
     def log_a_line():
-        with TrainingLog(stream=io.StringIO(), **{option: tmp_path / "log"}) as log:
+        with TrainingLog(path, stream=io.StringIO()) as log:
             log.iteration(0, 0, 9, 4, 0.5, 0.5, 0.5)
 
     with pytest.raises(OSError, match="No space left") as error:
         log_a_line()
-    assert error.value.filename == str(tmp_path / "log")
+    assert error.value.filename == str(path)
