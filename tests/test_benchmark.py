@@ -105,6 +105,7 @@ def die(_options):
     os._exit(9)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_clear_error():
     with pytest.raises(AlmError, match=r"a measuring process died.*lower --batch_size"):
         in_own_process(die, Namespace(threads=1))

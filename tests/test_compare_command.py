@@ -214,6 +214,7 @@ def test_a_plot_that_cannot_be_drawn_is_found(run, evaluations, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "test.txt"]
 
 
+@pytest.mark.slow
 def test_many_attributes_in_any_script_are_drawn(run, tmp_path):
     rng = np.random.default_rng(4)
     names = [f"属性_{k}$x$" for k in range(90)]

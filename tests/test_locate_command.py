@@ -10,6 +10,7 @@ from stand_in import needs_stand_in, python
 
 LOCATE = REPOSITORY / "run_scripts" / "locate.py"
 RUN = REPOSITORY / "run_scripts" / "run_ALM.py"
+pytestmark = pytest.mark.slow
 ONE = ("--batch_size", 1, "--device")
 
 
@@ -21,7 +22,6 @@ def locate(*options, status=0):
     return process.stdout, process.stderr
 
 
-@pytest.mark.slow
 def test_right_device_passes(tmp_path):
     output, _ = locate(*ONE, "cpu", "--amp", "bf16", "--json", tmp_path / "found.json")
     assert output.splitlines()[-1].startswith("pass: every result is within its limit")
@@ -35,7 +35,6 @@ def test_right_device_passes(tmp_path):
     assert {kind["dtype"] for kind in found["kinds"]} > {"bfloat16", "float32"}
 
 
-@pytest.mark.slow
 @needs_stand_in
 @pytest.mark.parametrize(
     ("wrong", "line"),
@@ -61,7 +60,6 @@ def test_lacking_operator_is_one_line():
     )
 
 
-@pytest.mark.slow
 @needs_stand_in
 def test_two_machines_are_compared(tmp_path):
     from utils.synthetic import ensure_dataset

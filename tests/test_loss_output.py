@@ -30,6 +30,7 @@ def test_published_logs(shared, tmp_path):
         assert picture.format == "JPEG"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_without_standard_output_or_error_it_decides_all_the_same(tmp_path, monkeypatch, closed):
     monkeypatch.chdir(tmp_path)

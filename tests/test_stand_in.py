@@ -12,7 +12,7 @@ from utils.log_reader import read_losses
 from utils.synthetic import ensure_dataset
 
 RUN = REPOSITORY / "run_scripts" / "run_ALM.py"
-pytestmark = needs_stand_in
+pytestmark = [needs_stand_in, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,6 @@ def figures(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_float32_is_the_cpus(on_cpu, on_sdaa):
     """Losses of two epochs, the figures of their evaluations, and the weights in the checkpoints."""
     assert "Device: sdaa, stand-in\n" in on_sdaa[1]
@@ -70,7 +69,6 @@ def test_float32_is_the_cpus(on_cpu, on_sdaa):
     assert "strict pass" in verdict
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("start", "end"), [("cpu", "sdaa"), ("sdaa", "cpu")])
 def test_checkpoint_goes_on_on_another_device(on_cpu, on_sdaa, train, start, end):
     """With the losses of the run that stayed where it was."""
@@ -82,7 +80,6 @@ def test_checkpoint_goes_on_on_another_device(on_cpu, on_sdaa, train, start, end
     assert losses(directory) == {step: loss for step, loss in losses(on_cpu[0]).items() if step[0] == 1}
 
 
-@pytest.mark.slow
 def test_fp16_is_the_default(train):
     directory, output = train("fp16", "auto", "--max_iters", 1)
     assert "Precision: fp16\n" in output
@@ -90,7 +87,6 @@ def test_fp16_is_the_default(train):
     assert 0 <= figures(directory)[0]["ma"] <= 1
 
 
-@pytest.mark.slow
 def test_what_is_lacking_is_said_and_done_without(train, on_cpu, data, tmp_path):
     lacks = "pinned,events,float64,fused_adam,channels_last"
     directory, output = train("lacking", "auto", lacks=lacks)
