@@ -1,39 +1,21 @@
 """What the check of a step's operators found, in lines of 100 columns and as JSON."""
 
+from __future__ import annotations
+
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 from textwrap import wrap
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alm.operator_check import Checked, Unchecked
 
 WORST = 10
 WIDTH = 100
 COLUMNS = ("error/limit", 11), ("operator", 38), ("pass", 9), ("where", 0)
 KINDS = ("operator", 38), ("type", 9), ("results", 7), ("largest", 11), ("median", 11)
-
-
-class Checked(Protocol):
-    """A result of an operator; `excess` is its error in units of its limit."""
-
-    order: int
-    operator: str
-    stage: str
-    place: str
-    shape: tuple[int, ...]
-    dtype: str
-    terms: int
-    error: float
-    excess: float
-
-
-class Unchecked(Protocol):
-    """An operator that could not be computed again."""
-
-    operator: str
-    stage: str
-    place: str
-    reason: str
 
 
 def lines(checked: Sequence[Checked], unchecked: Sequence[Unchecked], left_out: Mapping) -> Iterator[str]:
