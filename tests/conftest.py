@@ -17,3 +17,26 @@ def shared():
     if not (folder / "reference").is_dir():
         pytest.skip("reference data not found")
     return folder
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Return a function that starts run_ALM.py in this process, which has imported torch already; it returns
+    (standard output, standard error).
+    """
+    from run_scripts import run_ALM
+    from run_scripts.command import clear_ending
+
+    def run_here(*options, status=0):
+        monkeypatch.setattr(sys, "argv", ["run_ALM.py", *map(str, options)])
+        code = 0
+        try:
+            with clear_ending():
+                run_ALM.main()
+        except SystemExit as ending:
+            code = ending.code
+        output, errors = capsys.readouterr()
+        assert code == status, output + errors
+        return output, errors
+
+    return run_here

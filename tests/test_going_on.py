@@ -9,7 +9,6 @@ from models import model_of, published_file
 
 from alm.checkpoint import load_checkpoint, save_checkpoint
 from run_scripts import run_ALM
-from run_scripts.command import clear_ending
 from utils import log_sinks
 from utils.synthetic import ensure_dataset
 
@@ -22,25 +21,6 @@ def pictures(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "peta"
     ensure_dataset(root, train=4, test=2)
     return root
-
-
-@pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Return a function that starts the command in this process; it returns what was printed."""
-
-    def run_here(*options, status=0):
-        monkeypatch.setattr(sys, "argv", ["run_ALM.py", *map(str, options)])
-        code = 0
-        try:
-            with clear_ending():
-                run_ALM.main()
-        except SystemExit as ending:
-            code = ending.code
-        output, errors = capsys.readouterr()
-        assert code == status, output + errors
-        return output, errors
-
-    return run_here
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from conftest import REPOSITORY
 import alm
 from alm.checkpoint import load_checkpoint, reference_state, save_checkpoint
 from run_scripts import run_ALM, start
-from run_scripts.command import clear_ending
 from utils.synthetic import draw_list, ensure_dataset
 
 COMMAND = REPOSITORY / "run_scripts" / "run_ALM.py"
@@ -40,25 +39,6 @@ def run(*options, status=0, cwd=REPOSITORY, before=(), **environment):
     assert process.returncode == status, process.stdout + process.stderr
     assert "Traceback" not in process.stderr
     return process.stdout, process.stderr
-
-
-@pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Return a function that does the same in this process, which has imported torch already."""
-
-    def run_here(*options, status=0):
-        monkeypatch.setattr(sys, "argv", ["run_ALM.py", *map(str, options)])
-        code = 0
-        try:
-            with clear_ending():
-                run_ALM.main()
-        except SystemExit as ending:
-            code = ending.code
-        output, errors = capsys.readouterr()
-        assert code == status, output + errors
-        return output, errors
-
-    return run_here
 
 
 def losses(output):
