@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from alm.checkpoint_file import save_checkpoint
-from alm.checkpoint_parts import check_parts, is_own, is_state_dict
+from alm.checkpoint_parts import FORMERLY, check_parts, is_own, is_state_dict
 from alm.errors import AlmError
 from alm.network import build_model
 from alm.published import (
@@ -65,7 +65,7 @@ def load_checkpoint(path: str | Path) -> dict:
             f"{OWN_FORMAT}); update the program"
         )
     else:
-        content = {"iterations": 0} | content  # the first ones of this format do not count them
+        content = FORMERLY | content
     check_parts(path, content)
     return content
 

@@ -1,8 +1,12 @@
-"""A checkpoint's file: written whole or not at all, as utils/files.py does it, which alm does not import."""
+"""A checkpoint's file: written whole or not at all, as utils/files.py does it, which alm does not import, and
+with a checksum of each part, the zip format's own.
+"""
 
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,11 +14,12 @@ import torch
 from torch import Tensor
 
 from alm.device import CPU
+from alm.errors import AlmError
 
 
 def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
-    """Write the file whole or not at all: beside its place first, then moved there. Tensors are written as
-    the CPU's, so that it opens on every machine.
+    """Write the file whole or not at all: beside its place first, then moved there, and each on the disk
+    before the next. Tensors are written as the CPU's, so that it opens on every machine.
 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
@@ -30,6 +35,7 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        flush_directory(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
@@ -49,10 +55,32 @@ def give_second_name(path: Path, other: Path) -> None:
         except OSError:
             shutil.copyfile(path, temporary)
         os.replace(temporary, other)
+        flush_directory(other.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(other)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def flush_directory(directory: Path) -> None:
+    """Let the names in a directory be on the disk, as far as the system and its file system can."""
+    with suppress(OSError):  # Windows opens no directory, and some network file systems flush none
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def check_sums(path: Path) -> None:
+    """Raise AlmError where a part of a file in the zip format is not what was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise AlmError(f"it is damaged: {error}") from error
+    if damaged:
+        raise AlmError(f"it is damaged: the checksum of {damaged} in it is wrong")
 
 
 def temporary_name(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """What each part of a checkpoint must be: a file that anyone may have made is looked at before it is used."""
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from alm.errors import AlmError
 from alm.network import APPROACHES
+
+# `[<prefix>_]<epoch>.pth.tar`, or `[<prefix>_]<epoch>+<iterations of the next epoch>.pth.tar`.
+NUMBERED = re.compile(r"(?:.*_)?(\d{1,9})(?:\+(\d{1,9}))?\.pth\.tar", re.DOTALL)
 
 
 def is_own(checkpoint: Mapping) -> bool:
@@ -110,6 +114,35 @@ def is_scaler(value) -> bool:
     )
 
 
+def is_saved(value) -> bool:
+    """Whether these are names of numbered checkpoints: the run removes the oldest of these files."""
+    return isinstance(value, list) and all(
+        isinstance(name, str) and NUMBERED.fullmatch(name) and not re.search(r"[/\\\0]", name)
+        for name in value
+    )
+
+
+def is_digests(value) -> bool:
+    """Whether these are digests of the lists that a run had."""
+    return isinstance(value, Mapping) and all(
+        entry is None or isinstance(entry, str) for entry in value.values()
+    )
+
+
+def is_progress(value) -> bool:
+    """Whether this is what a log's `state_dict()` returns: the sums behind the running means, or nothing."""
+    if not isinstance(value, Mapping) or not value:
+        return value == {}
+    return (
+        value.keys() == {"sums", "iterations", "pictures"}
+        and isinstance(value["sums"], list)
+        and len(value["sums"]) == 3
+        and all(map(is_number, value["sums"]))
+        and is_count(value["iterations"])
+        and is_count(value["pictures"])
+    )
+
+
 PUBLISHED_PARTS = {
     "epoch": (is_count, "a whole number from 0 on"),
     "best_accu": (is_published_accu, "a number"),
@@ -124,4 +157,14 @@ OWN_PARTS = PUBLISHED_PARTS | {
     "options": (is_options, "a dict of options"),
     "optimizer": (is_options, "an optimizer's state"),
     "scaler": (is_scaler, "a scaler's state"),
+    "iteration": (is_count, "a whole number from 0 on"),
+    "seen": (is_count, "a whole number from 0 on"),
+    "unevaluated": (lambda value: isinstance(value, bool), "True or False"),
+    "saved": (is_saved, "names of checkpoints"),
+    "data": (is_digests, "digests of lists"),
+    "log": (is_progress, "running means"),
 }
+# What the first checkpoints of this format do not have yet.
+FORMERLY = {
+    "iterations": 0, "iteration": 0, "seen": 0, "unevaluated": False, "saved": [], "data": {}, "log": {},
+}  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alm.checkpoint_file import check_sums
 from alm.device import CPU
 from alm.errors import AlmError
 
@@ -46,8 +47,8 @@ def safe_load(path: Path):
 
 
 def refuse_packed(path: Path) -> None:
-    """Raise AlmError where a file's entries are compressed or declare more than the file holds, or where it
-    is an archive of PyTorch before 0.2, which would be unpacked into files.
+    """Raise AlmError where a file's entries are compressed, declare more than the file holds or are not what
+    was written, or where it is an archive of PyTorch before 0.2, which would be unpacked into files.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -58,6 +59,7 @@ def refuse_packed(path: Path) -> None:
             or declared > path.stat().st_size
         ):
             raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
+        check_sums(path)
     elif tarfile.is_tarfile(path):
         raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
 

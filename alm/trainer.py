@@ -1,25 +1,21 @@
 """One epoch and one evaluation, as straight loops. Loaders and log are handed in."""
 
-import math
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from alm.device import CPU, is_accelerator
-from alm.errors import AlmError
+from alm.device import CPU
 from alm.metrics import AttributeMetrics, right_answers
 from alm.network import vote
+from alm.nonfinite import NonFinite
 from alm.precision import autocast
 from alm.preprocess import preprocess
-from alm.readback import Readback
 from alm.step_faults import step_faults
+from alm.steps import Step, Steps
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
@@ -32,8 +28,14 @@ class Loader(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epoch: int) -> Iterable[Batch]:
-        """Return the epoch's batches."""
+    def left(self, seen: int) -> int:
+        """Return the number of batches of an epoch after its first `seen` pictures."""
+
+    def epoch(self, epoch: int, seen: int = 0) -> Iterable[Batch]:
+        """Return the epoch's batches, but for its first `seen` pictures."""
+
+    def names(self, epoch: int, first: int, count: int) -> list[str]:
+        """Return the names of `count` pictures of an epoch, from the `first` on, in its order."""
 
 
 class Log(Protocol):
@@ -52,6 +54,15 @@ class Log(Protocol):
     def skipped(self, epoch: int, iteration: int, scale: float) -> None:
         """A step's gradients overflowed in fp16: the weights stay, the loss is scaled by less from now on."""
 
+    def left_out(self, epoch: int, iteration: int, loss: float, count: int) -> None:
+        """A step's loss or gradients were not finite: the weights stay. It is the `count`-th such step."""
+
+    def at_fault(self, pictures: list[str]) -> None:
+        """A step over these pictures is what ends the run."""
+
+    def not_saved(self, reason: str) -> None:
+        """A checkpoint could not be written."""
+
     def stopped_early(self, iterations: int) -> None:
         """An epoch has ended after so many of its iterations."""
 
@@ -61,9 +72,18 @@ class Log(Protocol):
     def tested(self, accu: float) -> None:
         """All batches were evaluated."""
 
+    def state_dict(self) -> dict:
+        """Return what goes on with the run: the running means of its epoch."""
 
-class NonFiniteLossError(AlmError):
-    """The loss became NaN or infinite; nothing after that step is worth keeping."""
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned."""
+
+
+class Taken(NamedTuple):
+    """What was trained on."""
+
+    iterations: int
+    pictures: int
 
 
 def unwatched(images: Tensor, labels: Tensor, mirror: Tensor) -> AbstractContextManager:
@@ -84,44 +104,34 @@ class Trainer:
     log: Log
     compiled: Network | None = None  # what training calls instead of the model
     watch: Callable[..., AbstractContextManager] = unwatched  # entered with a batch around its training step
+    nonfinite: NonFinite = field(default_factory=NonFinite)  # what becomes of such a step
 
-    def train_epoch(self, loader: Loader, epoch: int, max_iters: int | None = None) -> int:
-        """Train for one epoch, or `max_iters` iterations of it; return how many there were.
+    def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Taken:
+        """Train on batches of an epoch of `of` iterations; the first one is its iteration `first`.
 
         Raises NonFiniteLossError.
         """
-
         scale_before = self.scaler.get_scale()
 
-        def tell(step: Step, seconds: float, loss: float, accu: float, scale: float) -> None:
+        def tell(step: Step, seconds: float, loss: float, accu: float, scale: float, is_good: float) -> None:
             nonlocal scale_before
-            self.log.iteration(epoch, step.iteration, len(loader), step.pictures, seconds, loss, accu)
+            iteration = first + step.iteration
+            self.log.iteration(epoch, iteration, of, step.pictures, seconds, loss, accu)
             if scale < scale_before:
-                self.log.skipped(epoch, step.iteration, scale)
+                self.log.skipped(epoch, iteration, scale)
             scale_before = scale
-            if not math.isfinite(loss):
-                raise NonFiniteLossError(
-                    f"the loss is {loss} at epoch {epoch} iteration {step.iteration}; start again with a "
-                    "lower --lr, or with --amp off"
-                )
+            place = f"epoch {epoch} iteration {iteration}"
+            if self.nonfinite.was_left_out(bool(is_good), place, loss, step):
+                self.log.left_out(epoch, iteration, loss, self.nonfinite.left_out)
 
         self.model.train()
         network = self.compiled or self.model
         with Steps(self.device, tell) as steps:
-            for images, labels, mirror in islice(loader.epoch(epoch), max_iters):
-                with step_faults(len(images)), self.watch(images, labels, mirror):
-                    self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
-                    images, labels, mirror = self._on_device(images, labels, mirror)
-                    predictions = self._predict(network, images, mirror)
-                    loss = self._loss(predictions, labels)
-                    self.scaler.scale(loss).backward()
-                    self.scaler.step(self.optimizer)
-                    self.scaler.update()
-                    accu = right_answers(vote(predictions), labels)
-                    steps.taken(len(images), loss.detach(), accu, self.scaler.scale(torch.ones_like(accu)))
-        if steps.count < len(loader):
-            self.log.stopped_early(steps.count)
-        return steps.count
+            for batch in batches:
+                pictures = len(batch[0])
+                with step_faults(pictures), self.watch(*batch):
+                    steps.taken(pictures, *self._step(network, *batch))
+        return Taken(steps.count, steps.pictures)
 
     @torch.inference_mode()
     def evaluate(self, loader: Loader) -> dict:
@@ -156,6 +166,26 @@ class Trainer:
         self.log.tested(figures["accu"])
         return figures
 
+    def _step(self, network: Network, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Take a training step; return its loss, accu, the loss's scale after it, and whether it was good."""
+        self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
+        images, labels, mirror = self._on_device(*batch)
+        buffers = [buffer.clone() for buffer in self.model.buffers()] if self.nonfinite.leaves_out else []
+        predictions = self._predict(network, images, mirror)
+        loss = self._loss(predictions, labels)
+        self.scaler.scale(loss).backward()
+        # In fp16 gradients overflow now and then, and are the scaler's business.
+        parameters = () if self.scaler.is_enabled() else self.model.parameters()
+        is_good = self.nonfinite.is_good(loss.detach(), parameters)
+        if self.nonfinite.leaves_out and not is_good:
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)  # a running mean that is not finite once is so for ever
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        accu = right_answers(vote(predictions), labels)
+        return loss.detach(), accu, self.scaler.scale(torch.ones_like(accu)), is_good.to(accu.dtype)
+
     def _on_device(self, *batch: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
 
@@ -165,50 +195,3 @@ class Trainer:
 
     def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return sum(self.criterion(prediction, labels) for prediction in predictions)
-
-
-class Step(NamedTuple):
-    """A step that the device was given."""
-
-    iteration: int
-    pictures: int
-    values: Readback
-
-
-class Steps:
-    """The steps of an epoch: tells each one's time and values, such as its loss, when it is done.
-
-    The CPU is done at once. An accelerator is asked one step late, so that it never waits for what to do
-    next. At the end, also after an error, the last step is told too: `tell(step, seconds, *values)`.
-    """
-
-    def __init__(self, device: torch.device, tell: Callable[..., None]):
-        self.count = 0
-        self._late = 1 if is_accelerator(device) else 0
-        self._tell = tell
-        self._untold: deque[Step] = deque()
-        self._since = time.perf_counter()
-
-    def taken(self, pictures: int, *values: Tensor) -> None:
-        """Take note of the step that the device was given last."""
-        self._untold.append(Step(self.count, pictures, Readback(torch.stack(values))))
-        self.count += 1
-        self._tell_all_but(self._late)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self._tell_all_but(0)
-            return
-        with suppress(Exception):  # of two errors the first one counts
-            self._tell_all_but(0)
-
-    def _tell_all_but(self, count: int) -> None:
-        while len(self._untold) > count:
-            step = self._untold.popleft()
-            values = step.values.read()
-            now = time.perf_counter()
-            self._since, seconds = now, now - self._since
-            self._tell(step, seconds, *values)

@@ -26,6 +26,8 @@ DEFAULTS = {
     "start_epoch": None,
     "print_freq": 100,
     "save_freq": 10,
+    "save_every_iters": None,
+    "keep": 3,
     "resume": "",
     "decay_epoch": None,
     "prefix": "",
@@ -36,11 +38,14 @@ DEFAULTS = {
     "attributes": None,
     "allow_missing": False,
     "cache": "none",
+    "on_bad_image": "error",
+    "force": False,
     "workers": "auto",
     "pretrained": None,
     "init_from": None,
     "loss": "reference",
     "ratios": None,
+    "on_nonfinite": "stop",
     "align_corners": "auto",
     "seed": 1,
     "device": "auto",
@@ -62,9 +67,12 @@ CHOICES = {
     "loss": WEIGHTINGS,
     "ratios": ("published", "list"),
     "align_corners": ("auto", "true", "false"),
+    "on_bad_image": ("error", "skip"),
+    "on_nonfinite": ("stop", "skip"),
     "device": ("auto", *DEVICES),
     "amp": ("auto", "off", *PRECISIONS),
 }
+AUTO = "auto"  # of --resume
 LARGEST_SEED = 2**63 - 1
 LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
@@ -112,9 +120,14 @@ def add_published_options(group) -> None:
     add("--print_freq", type=whole_number(1), metavar="N",
         help="an `Epoch:` or `Test:` line every N iterations; default 100")  # fmt: skip
     add("--save_freq", type=whole_number(1), metavar="N",
-        help="a checkpoint every N epochs, beside the last and the best; default 10")  # fmt: skip
-    add("--resume", type=checkpoint_file, metavar="FILE",
-        help="go on from this checkpoint, ours or a published one")  # fmt: skip
+        help="keep a checkpoint every N epochs, beside the last and the best; default 10")  # fmt: skip
+    add("--save_every_iters", type=whole_number(1), metavar="N",
+        help="and one every N iterations, for long epochs")  # fmt: skip
+    add("--keep", type=or_word("all", whole_number(1)), metavar="N|all",
+        help="how many of either stay, the newest; default 3")  # fmt: skip
+    add("--resume", type=or_word(AUTO, checkpoint_file), metavar="FILE|auto",
+        help="go on from this checkpoint, ours or a published one; auto: from the newest good one in "
+        "--output_dir, and where there is none, start")  # fmt: skip
     add("--decay_epoch", type=epochs, metavar='"(N,...)"',
         help=depends("decay_epoch", "learning rate x 0.1 from each of these epochs on"))  # fmt: skip
     add("--prefix", type=file_name_part, metavar="TEXT", help="put before the names of the checkpoints")
@@ -134,7 +147,12 @@ def add_data_options(group) -> None:
         help="evaluate although pictures of the list are missing; the table says on how many")  # fmt: skip
     add("--cache", metavar="none|auto|DIR",
         help="keep resized pictures in one file, auto: in .alm_cache/ beside the data")  # fmt: skip
-    add("--workers", type=automatic(whole_number(0)), metavar="N|auto",
+    add("--on_bad_image", choices=CHOICES["on_bad_image"],
+        help="a training picture that cannot be read ends the run, or the next one stands for it; default "
+        "error")  # fmt: skip
+    add("--force", action="store_true",
+        help="go on although the lists have other pictures or labels than the checkpoint's")  # fmt: skip
+    add("--workers", type=or_word("auto", whole_number(0)), metavar="N|auto",
         help="processes that read pictures; auto, the default: half the cores, 4 at most")  # fmt: skip
 
 
@@ -149,6 +167,8 @@ def add_model_options(group) -> None:
         help="weights in the loss: as published, as in the paper, none; default reference")  # fmt: skip
     add("--ratios", choices=CHOICES["ratios"],
         help="positive ratios: constants (peta, rap, pa100k), or the training list's")  # fmt: skip
+    add("--on_nonfinite", choices=CHOICES["on_nonfinite"],
+        help="a loss that is not finite ends the run, or its step is left out; default stop")  # fmt: skip
     add("--align_corners", choices=CHOICES["align_corners"],
         help="sampling of the regions; auto: the checkpoint's, or false; default auto")  # fmt: skip
     add("--seed", type=whole_number(0, LARGEST_SEED), metavar="N",
@@ -187,9 +207,9 @@ def depends(name: str, text: str) -> str:
     return f"{text}; default {published}, synthetic {synthetic}"
 
 
-def automatic(parse: Callable) -> Callable:
-    """Return a parser that takes the word `auto` too."""
-    return lambda text: text if text == "auto" else parse(text)
+def or_word(word: str, parse: Callable) -> Callable:
+    """Return a parser that takes a word too."""
+    return lambda text: text if text == word else parse(text)
 
 
 def epochs(text: str) -> tuple[int, ...]:

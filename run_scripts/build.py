@@ -14,7 +14,8 @@ from utils.cache import cache_directory
 from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
 from utils.list_file import DataError, positive_ratio, read_list
-from utils.loader import Loader, usable_cores
+from utils.loader import Loader
+from utils.reader import usable_cores
 from utils.synthetic import ensure_dataset
 
 ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
@@ -97,6 +98,7 @@ def build_loader(
     seed: int,
     workers: int | str,
     device: torch.device,
+    replaces: bool = False,
 ) -> Loader:
     """Return the batches of a data set: shuffled and mirrored for training, in order for evaluation."""
     if workers == "auto":
@@ -109,6 +111,7 @@ def build_loader(
         seed=seed,
         workers=workers,
         device=device,
+        replaces=replaces,
     )
 
 

@@ -6,7 +6,6 @@ Bad input is one line on standard error and an exit status, never a traceback, u
 import argparse
 import math
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -22,14 +21,9 @@ from utils.logger import send_to_null
 BAD_INPUT = 1
 WRONG_OPTION = 2
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
+TERMINATED = 143  # and one that SIGTERM ended
 READER_GONE = 141  # and one whose output nobody reads any more
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
-
-# What errors of other people's code mean, by words in them.
-MEANINGS = {
-    "DataLoader worker": "a process that reads pictures died, as it does when memory runs out; "
-    "read with fewer of them: --workers 1, or 0",
-}
 
 # What a launcher calls the number of processes and that of this one, and what to do instead.
 LAUNCHERS = (
@@ -164,8 +158,6 @@ def tell_of_thread(arguments: threading.ExceptHookArgs) -> None:
 
 def end(error: BaseException, line: str | None, status: int) -> None:
     """Exit, with a line on standard error: by default what the error means."""
-    if hasattr(signal, "SIGCHLD"):  # torch raises there once more for every worker that dies
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line = f"error: {explain(error)}" if line is None else line
     with suppress(OSError):  # nobody reads it
         if "--debug" in sys.argv:
@@ -188,9 +180,6 @@ def explain(error: Exception) -> str:
         return reason if error.filename is None else f"{error.filename}: {reason}"
     if isinstance(error, MemoryError):
         return "out of memory"
-    for words, meaning in MEANINGS.items():
-        if words in str(error):
-            return meaning
     first_line = str(error).strip().partition("\n")[0]
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (

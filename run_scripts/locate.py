@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -86,7 +87,7 @@ def check_operators(options: argparse.Namespace, step: argparse.Namespace) -> in
         roots = {"": trainer.model, "loss": trainer.criterion}
         since = time.perf_counter()
         with OperatorCheck(Whereabouts(roots, trainer.optimizer), trainer.device) as check:
-            trainer.train_epoch(loader, 0, options.iterations)
+            trainer.train(islice(loader.epoch(0), options.iterations), 0, 0, len(loader))
         seconds = time.perf_counter() - since
     found = check.checked, check.unchecked, check.left_out
     print(f"\n{seconds:.0f} s:", *operator_report.lines(*found), sep="\n")

@@ -4,6 +4,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def percent_outside(options: Namespace) -> list[np.ndarray]:
     scaler.update = timed_update
     model.register_forward_pre_hook(lambda *_: started.append(clock(options)))
     loader = Loader(dataset, options.batch_size, shuffle=True, mirror=True)
-    trainer.train_epoch(loader, epoch=0, max_iters=options.rounds + 2)
+    trainer.train(islice(loader.epoch(0), options.rounds + 2), 0, 0, len(loader))
     whole = np.diff(started)[1:]  # the first iteration warms up, the last one's end is unknown
     inside = np.subtract(ended, started)[1:-1]
     return [100 * (1 - inside / whole)]

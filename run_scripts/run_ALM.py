@@ -8,7 +8,7 @@ A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train_epoch (alm/tra
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,16 +22,19 @@ from alm import AlmError, WeightedBCELoss
 from alm.checkpoint import is_own
 from alm.device import device_name
 from alm.fingerprint import Fingerprint
+from alm.nonfinite import NonFinite
 from alm.precision import gradient_scaler, precision_name
 from alm.run import Run
+from alm.saves import LAST
 from alm.trainer import Trainer
 from run_scripts import build
 from run_scripts.argument import parse_arguments
 from run_scripts.command import clear_ending, explain, refuse_several_processes
+from run_scripts.interruption import Interruption
 from run_scripts.options import chosen
+from run_scripts.resume import restore
 from run_scripts.start import Start, start
 from utils import log_text, run_directory
-from utils.files import write_json
 from utils.identity import identities
 from utils.logger import TrainingLog
 from utils.predictions import write_predictions
@@ -45,22 +48,25 @@ def main() -> None:
     named = parse_arguments()
     refuse_several_processes()
     begun = start(named)
+    interruption = Interruption()
     with opened_directory(begun) as directory, opened_log(begun, directory) as log, end_told(log):
         if begun.options.evaluate:
-            evaluate(begun, directory, log)
+            evaluate(begun, log)
         else:
-            train(begun, directory, log)
+            train(begun, directory, log, interruption)
+    if interruption():
+        sys.exit(interruption.status)
 
 
-def evaluate(begun: Start, directory: Path | None, log: TrainingLog) -> None:
+def evaluate(begun: Start, log: TrainingLog) -> None:
     """Print the figures of a checkpoint, and keep them where the options say."""
     announce(begun, log, begun.notes)
     figures = build_trainer(begun, log).evaluate(build_loader(begun, training=False))
-    record_evaluation(begun, directory, log, begun.options.start_epoch, figures)
+    record_evaluation(begun, log, begun.options.start_epoch, figures)
 
 
-def train(begun: Start, directory: Path, log: TrainingLog) -> None:
-    """Train until all epochs are done."""
+def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interruption) -> None:
+    """Train until all epochs are done, or until a signal asks for an end."""
     options, notes = begun.options, list(begun.notes)
     trainer = build_trainer(begun, log)
     if options.compile:
@@ -72,19 +78,25 @@ def train(begun: Start, directory: Path, log: TrainingLog) -> None:
         decay_epochs=options.decay_epoch,
         identity=identity(begun),
         epoch=options.start_epoch,
-        **chosen(options, "epochs", "lr", "max_iters", "save_freq", "prefix"),
+        keep=None if options.keep == "all" else options.keep,
+        **chosen(options, "epochs", "lr", "max_iters", "save_freq", "save_every_iters", "prefix"),
     )
     if begun.checkpoint:
-        notes.append(restore_run(run, begun))
-        notes += run_directory.go_back(directory, run.epoch)
+        notes.append(restore(run, options, begun.checkpoint, begun.reached))
+        notes += run_directory.go_back(directory, begun.reached)
     announce(begun, log, notes)
-    with fingerprinted(begun, trainer):
-        run.fit(
-            build_loader(begun, training=True),
-            build_loader(begun, training=False) if begun.data.val else None,
-            partial(record_evaluation, begun, directory, log),
-        )
-    log.line(f"Run: {directory}")
+    train_loader = build_loader(begun, training=True)
+    val_loader = build_loader(begun, training=False) if begun.data.val else None
+    with fingerprinted(begun, trainer), interruption:
+        is_done = run.fit(train_loader, val_loader, partial(record_evaluation, begun, log), interruption)
+    for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.left_out):
+        log.line(line)
+    if run.unsaved:
+        raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
+    if is_done:
+        log.line(f"Run: {directory}")
+    else:
+        log.line(log_text.interrupted(interruption.name, directory / LAST))
 
 
 def build_trainer(begun: Start, log: TrainingLog) -> Trainer:
@@ -93,7 +105,8 @@ def build_trainer(begun: Start, log: TrainingLog) -> Trainer:
     named = chosen(options, "optimizer", "lr", "weight_decay", "momentum")
     optimizer = build.build_optimizer(begun.model, device=device, **named)
     criterion, scaler = WeightedBCELoss(begun.ratio, options.loss), gradient_scaler(device, precision)
-    return Trainer(begun.model, criterion, optimizer, scaler, device, precision, log)
+    nonfinite = NonFinite(leaves_out=options.on_nonfinite == "skip")
+    return Trainer(begun.model, criterion, optimizer, scaler, device, precision, log, nonfinite=nonfinite)
 
 
 @contextmanager
@@ -123,6 +136,7 @@ def build_loader(begun: Start, training: bool) -> build.Loader:
     return build.build_loader(
         begun.data.train if training else begun.data.val,
         training=training,
+        replaces=training and begun.options.on_bad_image == "skip",
         device=begun.device,
         **chosen(begun.options, "batch_size", "seed", "workers"),
     )
@@ -137,11 +151,11 @@ def opened_directory(begun: Start):
     resume = Path(options.resume) if options.resume else None
     if options.output_dir:
         directory = Path(options.output_dir)
-        run_directory.check_run_directory(directory, resume, options.start_epoch)
+        run_directory.check_run_directory(directory, resume, begun.reached)
         return run_directory.opened_run_directory(directory, vars(options))
     if options.evaluate:
         return nullcontext()
-    if is_own(begun.checkpoint) and run_directory.can_go_on(resume, options.start_epoch):
+    if is_own(begun.checkpoint) and run_directory.can_go_on(resume, begun.reached):
         return run_directory.opened_run_directory(resume.parent, vars(options))
     directory = run_directory.new_run_directory(REPOSITORY / "runs", options.experiment, options.approach)
     return run_directory.opened_run_directory(directory, vars(options), must_be_new=True)
@@ -152,6 +166,8 @@ def opened_log(begun: Start, directory: Path | None) -> TrainingLog:
     options = begun.options
     return TrainingLog(
         directory / run_directory.LOG if directory else None,
+        metrics_path=directory / run_directory.METRICS if directory else None,
+        figures_path=options.json,
         json_path=options.log_json,
         tensorboard_dir=options.tensorboard,
         print_freq=options.print_freq,
@@ -172,30 +188,6 @@ def end_told(log: TrainingLog) -> Iterator[None]:
         raise
 
 
-def restore_run(run: Run, begun: Start) -> str:
-    """Restore all but the weights from the checkpoint, and let go of it: 120 MB of moments.
-
-    Returns what became of the optimizer, in words.
-    """
-    options, checkpoint = begun.options, begun.checkpoint
-    before = checkpoint["options"].get("optimizer") if is_own(checkpoint) else None
-    state = checkpoint | {"epoch": options.start_epoch}
-    try:
-        run.load_state_dict(state if before == options.optimizer else without_optimizer(state))
-    except AlmError as error:
-        raise AlmError(f"{options.resume}: {error}") from error
-    checkpoint.clear()
-    if before == options.optimizer:
-        return f"Optimizer: {options.optimizer} goes on from {options.resume}"
-    reason = f"the checkpoint's is {before}" if before else "a published checkpoint holds no state of it"
-    return f"Optimizer: {options.optimizer} starts anew; {reason}"
-
-
-def without_optimizer(checkpoint: Mapping) -> dict:
-    """Return a checkpoint as it would be without an optimizer's state."""
-    return {name: value for name, value in checkpoint.items() if name != "optimizer"}
-
-
 def announce(begun: Start, log: TrainingLog, notes: list[str]) -> None:
     """Log the published argument block and parameter count, then what else the run starts from."""
     log.line(log_text.argument_block(vars(begun.options)))
@@ -214,14 +206,16 @@ def identity(begun: Start) -> dict:
         "experiment": begun.experiment.name,
         "attributes": list(begun.experiment.attributes),
         "positive_ratio": begun.ratio,
+        "data": {
+            "train": begun.data.train.digest(),
+            "val": begun.data.val.digest() if begun.data.val else None,
+        },
         "align_corners": begun.model.align_corners,
         "options": vars(begun.options),
     }
 
 
-def record_evaluation(
-    begun: Start, directory: Path | None, log: TrainingLog, epoch: int, figures: dict
-) -> None:
+def record_evaluation(begun: Start, log: TrainingLog, epoch: int, figures: dict) -> None:
     """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
     options, attributes, pictures = begun.options, begun.experiment.attributes, begun.data.val
     logits = figures.pop("logits").numpy()
@@ -234,10 +228,7 @@ def record_evaluation(
     record = {"experiment": begun.experiment.name, "approach": options.approach, "epoch": epoch}
     record |= log_text.evaluation_record(*shared)
     record["intervals"] = log_text.interval_record(*spans)
-    if directory:
-        run_directory.append_metrics(directory, record)
-    if options.json:
-        write_json(options.json, record)
+    log.record(record)
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, logits)
 

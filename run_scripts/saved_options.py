@@ -52,6 +52,7 @@ NOT_NEGATIVE = Kind(lambda value: is_finite(value) and value >= 0, "a number fro
 EPOCHS = Kind(lambda value: isinstance(value, tuple) and all(is_whole(epoch, 0) for epoch in value), "epochs")
 WORKERS = Kind(lambda value: value == "auto" or is_whole(value, 0), "a whole number from 0 on, or auto")
 SEED = Kind(lambda value: is_whole(value, 0, LARGEST_SEED), "a whole number from 0 on")
+KEEP = Kind(lambda value: value == "all" or is_whole(value, 1), "a whole number from 1 on, or all")
 PREFIX = Kind(lambda value: isinstance(value, str) and is_file_name_part(value), "part of a file name")
 
 GIVEN_BACK = {name: one_of(choices) for name, choices in CHOICES.items()} | {
@@ -62,6 +63,8 @@ GIVEN_BACK = {name: one_of(choices) for name, choices in CHOICES.items()} | {
     "weight_decay": NOT_NEGATIVE,
     "print_freq": COUNT,
     "save_freq": COUNT,
+    "save_every_iters": COUNT,
+    "keep": KEEP,
     "decay_epoch": EPOCHS,
     "prefix": PREFIX,
     "data_root": PLACE,

@@ -9,11 +9,12 @@ from torch import nn
 
 from alm import AlmError
 from alm.abilities import explain_abilities, layout
-from alm.checkpoint import load_checkpoint
 from alm.device import choose_device, explain_choice
 from alm.precision import choose_precision, set_arithmetic
+from alm.saves import Position
 from run_scripts import build
 from run_scripts.options import chosen, complete
+from run_scripts.resume import check_data, find_checkpoint, reached_by
 from run_scripts.saved_options import origin_told
 from utils.experiments import Experiment
 
@@ -24,6 +25,7 @@ class Start:
 
     Attributes:
         checkpoint: what --resume names, without the weights, which the model has; {} without --resume.
+        reached: how far its run is.
         ratio: each attribute's positive ratio.
         model: on the device.
         notes: lines that say what was decided.
@@ -31,6 +33,7 @@ class Start:
 
     options: Namespace
     checkpoint: dict
+    reached: Position
     device: torch.device
     precision: torch.dtype | None
     experiment: Experiment
@@ -42,10 +45,13 @@ class Start:
 
 def start(named: Namespace) -> Start:
     """Return what the `named` options ask for. Raises AlmError or InputError where there is no such thing."""
-    resumed = load_checkpoint(named.resume) if "resume" in named else None
-    options, differences = complete(named, resumed)
-    check_epochs(options, resumed)
-    with origin_told(named, options):
+    found = find_checkpoint(named)
+    resumed = found.checkpoint
+    options, differences = complete(found.named, resumed)
+    reached = reached_by(resumed, options.start_epoch)
+    if not found.may_be_done:
+        check_epochs(options, resumed, reached)
+    with origin_told(found.named, options):
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
         experiment = build.choose_experiment(
@@ -56,7 +62,9 @@ def start(named: Namespace) -> Start:
             training=not options.evaluate,
             **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
         )
-    if resumed and "positive_ratio" in resumed and "ratios" not in named:
+    if resumed and not options.evaluate and not options.force:
+        check_data(options.resume, resumed, train=data.train, val=data.val)
+    if resumed and "positive_ratio" in resumed and "ratios" not in found.named:
         ratio = list(resumed["positive_ratio"])
     else:
         ratio = build.choose_ratio(experiment, options.ratios, data.train_list)
@@ -73,19 +81,20 @@ def start(named: Namespace) -> Start:
     return Start(
         options,
         without_weights(resumed or {}, options.evaluate),
+        reached,
         device,
         precision,
         experiment,
         data,
         ratio,
         model.to(device, memory_format=layout(device)),
-        [*differences, *filter(None, machine), *weights],
+        [*found.notes, *differences, *filter(None, machine), *weights],
     )
 
 
-def check_epochs(options: Namespace, resumed: Mapping | None) -> None:
-    """Raise AlmError where there is no epoch to train, naming the option that the user may be after."""
-    if options.evaluate or options.start_epoch < options.epochs:
+def check_epochs(options: Namespace, resumed: Mapping | None, reached: Position) -> None:
+    """Raise AlmError where there is nothing left to do, naming the option that the user may be after."""
+    if options.evaluate or reached.epoch < options.epochs or not reached.evaluated:
         return
     if not resumed:
         raise AlmError(

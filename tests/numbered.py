@@ -11,6 +11,7 @@ class Numbered:
 
     def __init__(self, count=COUNT):
         self.labels = torch.arange(count, dtype=torch.uint8)[:, None]
+        self.names = [f"{i}.png" for i in range(count)]
 
     def __len__(self):
         return len(self.labels)

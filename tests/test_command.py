@@ -50,11 +50,6 @@ def test_bad_input_of_every_kind_is_its_message(kind, capsys):
         (OSError(28, "No space left on device"), "No space left on device"),
         (OSError("odd"), "odd"),
         (MemoryError(), "out of memory"),
-        (
-            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
-            "a process that reads pictures died, as it does when memory runs out; read with fewer of them: "
-            "--workers 1, or 0",
-        ),
     ],
 )
 def test_other_errors_say_what_they_mean(error, line, capsys):

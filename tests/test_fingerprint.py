@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import Batches, trainer_of
+from tiny import Batches, train, trainer_of
 
 from alm.fingerprint import NUMBERS, PERIOD, Fingerprint, numbers
 from utils.errors import InputError
@@ -24,7 +24,7 @@ def written(tmp_path, name="a", iterations=2, change=lambda trainer: None, batch
     trainer.watch = Fingerprint(
         trainer.model, trainer.criterion, trainer.scaler, iterations, entries.append, about
     )
-    trainer.train_epoch(batches or Batches(), epoch=0)
+    train(trainer, batches or Batches())
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return path
 
@@ -62,7 +62,7 @@ def test_watching_changes_nothing():
     plain, watched = trainer_of(), trainer_of()
     watched.watch = Fingerprint(watched.model, watched.criterion, watched.scaler, 2, lambda entry: None, {})
     for trainer in (plain, watched):
-        trainer.train_epoch(Batches(), epoch=0)
+        train(trainer, Batches())
     assert plain.log.losses == watched.log.losses
     assert watched.model.first._forward_hooks == {}
 

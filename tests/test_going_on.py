@@ -7,8 +7,8 @@ import pytest
 import torch
 from models import model_of, published_file
 
+from alm import AlmError
 from alm.checkpoint import load_checkpoint, save_checkpoint
-from run_scripts import run_ALM
 from utils import log_sinks
 from utils.synthetic import ensure_dataset
 
@@ -78,15 +78,27 @@ def test_scalars_go_on_where_the_checkpoint_was(train, run_here, tmp_path, monke
     assert told == [("first", 0)]  # an evaluation hides nothing of what was trained
 
 
-def test_the_log_ends_with_the_reason(train, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device", "figures.json")
+def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkeypatch):
+    """They are written when there is room; where there is none to the end, the exit status says so."""
 
-    monkeypatch.setattr(run_ALM, "write_json", full)
-    _, errors = train("--epochs", 1, "--json", tmp_path / "figures.json", status=1)
-    assert errors.endswith("error: figures.json: No space left on device\n")
+    def full(path, *_):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("utils.logger.write_json", full)
+    _, errors = train("--epochs", 2, "--json", tmp_path / "figures.json", status=1)
+    assert "figures.json: No space left on device; what is to be written there is kept" in errors
+    assert errors.endswith("figures.json: No space left on device\n")
+    assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["epoch"] == 2
+
+
+def test_the_log_ends_with_the_reason(train, tmp_path, monkeypatch):
+    def evaluate(*_):
+        raise AlmError("predictions are NaN")
+
+    monkeypatch.setattr("alm.trainer.Trainer.evaluate", evaluate)
+    train("--epochs", 1, status=1)
     log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
-    assert log.splitlines()[-1] == "Ended: figures.json: No space left on device"
+    assert log.splitlines()[-1] == "Ended: predictions are NaN"
 
 
 @pytest.mark.parametrize("option", ["--tensorboard", "--log_json"])

@@ -87,8 +87,57 @@ def test_an_epoch_started_later_has_the_same_batches(workers):
     loader = Loader(Numbered(), 3, shuffle=True, mirror=True, workers=workers)
     whole = [(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(2)]
     for start in range(len(loader) + 2):
-        rest = [(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(2, start)]
+        rest = [(labels.tolist(), mirror.tolist()) for _, labels, mirror in loader.epoch(2, 3 * start)]
         assert rest == whole[start:]
+        assert loader.left(3 * start) == len(rest)
+
+
+def flat(batches):
+    return [entry for batch in batches for entry in batch]
+
+
+def test_an_epoch_goes_on_at_any_picture():
+    loader = Loader(Numbered(), 3, shuffle=True)
+    order = flat(indices_of(loader.epoch(2)))
+    for seen in range(COUNT + 3):
+        rest = indices_of(Loader(Numbered(), 4, shuffle=True).epoch(2, seen))
+        assert flat(rest) == order[seen:]
+        assert Loader(Numbered(), 4).left(seen) == len(rest)
+    assert loader.names(2, 3, 5) == [f"{index}.png" for index in order[3:8]]
+    assert loader.names(2, 9, 5) == [f"{index}.png" for index in order[9:]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_next_picture_that_can_be_read_stands_for_one_that_cannot(tmp_path, workers):
+    root = draw_numbered(tmp_path)
+    for index in (3, 4, 10):
+        (root / f"{index}.png").write_bytes(b"no picture")
+    data = MultiLabelDataset(root, root / "list.txt")
+    data.labels = torch.arange(COUNT)[:, None]
+    instead = {3: 5, 4: 5, 10: 0}
+    plan = flat(indices_of(Loader(Numbered(), 4, shuffle=True).epoch(0)))
+    for batch_size in (4, 3):
+        loader = Loader(data, batch_size, shuffle=True, workers=workers, replaces=True)
+        with pytest.warns(UserWarning, match="cannot read picture") as told:
+            read = [
+                (images[:, 0, 0, 0].tolist(), labels[:, 0].tolist()) for images, labels, _ in loader.epoch(0)
+            ]
+        assert flat(labels for _, labels in read) == [instead.get(index, index) for index in plan]
+        assert all(images == labels for images, labels in read)
+        assert loader.replaced == {f"{bad}.png": f"{good}.png" for bad, good in instead.items()}
+        assert sorted(str(warning.message).rpartition("; ")[2] for warning in told) == [
+            "0.png stands for it", "5.png stands for it", "5.png stands for it",
+        ]  # fmt: skip
+    with pytest.raises(PictureError):
+        list(Loader(data, 4, workers=workers).epoch(0))
+
+
+def test_where_no_picture_can_be_read_none_stands_for_another(tmp_path):
+    root = draw_numbered(tmp_path)
+    for path in root.glob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"cannot read picture .*[/\\]\d+.png"):
+        list(Loader(MultiLabelDataset(root, root / "list.txt"), 4, replaces=True).epoch(0))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,10 @@ import torch
 from numbered import COUNT, Numbered, draw_numbered, indices_of
 
 from alm.pictures import PictureError
-from utils import loader as loader_module
+from utils import reader as reader_module
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
+from utils.reader import WorkerError
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ BATCH_OF_32 = 32 * 256 * 128 * 3
     ],
 )
 def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn, free, workers, left):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
-    monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    monkeypatch.setattr(reader_module, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(reader_module, "usable_cores", lambda: 4)
+    monkeypatch.setattr(reader_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     assert Loader(Numbered(100), 32, workers=workers).workers == left
     assert 2 * (left * 2 + 2) * BATCH_OF_32 <= free or left == 0
     messages = [str(warning.message) for warning in recwarn]
@@ -57,7 +59,7 @@ def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn
 @pytest.mark.parametrize("workers", [2, 3])
 def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, workers):
     """Torch's own remark is three sentences, about what it calls the current system."""
-    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
+    monkeypatch.setattr(reader_module.os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
     loader = Loader(Numbered(), 4, workers=workers)
     assert indices_of(loader.epoch(0)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
     expected = [
@@ -68,16 +70,16 @@ def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, wor
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {3}, raising=False)
-    assert loader_module.usable_cores() == 1
-    monkeypatch.delattr(loader_module.os, "sched_getaffinity")
-    monkeypatch.setattr(loader_module.os, "cpu_count", lambda: 6)
-    assert loader_module.usable_cores() == 6
+    monkeypatch.setattr(reader_module.os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert reader_module.usable_cores() == 1
+    monkeypatch.delattr(reader_module.os, "sched_getaffinity")
+    monkeypatch.setattr(reader_module.os, "cpu_count", lambda: 6)
+    assert reader_module.usable_cores() == 6
 
 
 def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
-    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
+    monkeypatch.setattr(reader_module, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(reader_module, "usable_cores", lambda: 4)
     assert Loader(Numbered(), 4, workers=3).workers == 3
 
 
@@ -93,6 +95,39 @@ def test_workers_end_with_the_loader_after_an_error(root):
         assert not multiprocessing.active_children()
     finally:
         gc.enable()
+
+
+class Deadly(Numbered):
+    """A data set whose reader dies where a file says so, at a picture, as often as it has lines."""
+
+    def __init__(self, orders):
+        super().__init__()
+        self.orders = orders
+
+    def images(self, indices):
+        orders = self.orders.read_text().split()
+        if orders and int(orders[0]) in indices:
+            self.orders.write_text(" ".join(orders[1:]))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().images(indices)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_is_replaced_once_an_epoch(tmp_path, workers):
+    orders = tmp_path / "orders"
+    loader = Loader(Deadly(orders), 2, shuffle=True, workers=workers)
+    expected = [indices_of(Loader(Numbered(), 2, shuffle=True).epoch(epoch)) for epoch in range(3)]
+    for epoch, order in enumerate(("3", "", "10")):
+        orders.write_text(order)
+        with (
+            pytest.warns(UserWarning, match="a process that reads pictures died") if order else nullcontext()
+        ):
+            assert indices_of(loader.epoch(epoch)) == expected[epoch]
+    orders.write_text("3 4")
+    with pytest.warns(UserWarning, match="died"), pytest.raises(WorkerError, match="--workers 1, or 0"):
+        indices_of(loader.epoch(0))
 
 
 def test_workers_use_one_thread():

@@ -2,16 +2,20 @@
 
 import copy
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
+from numbered import Numbered
 from tiny import Batches, trainer_of
 
 import alm
-from alm import run as run_module
-from alm.checkpoint import OWN_FORMAT, save_checkpoint
+from alm.checkpoint import OWN_FORMAT
+from alm.nonfinite import NonFiniteLossError
 from alm.run import Run
-from alm.trainer import NonFiniteLossError, Trainer
+from alm.saves import LAST
+from alm.trainer import Trainer
+from utils.loader import Loader
 
 IDENTITY = {"identity": "a name"}
 
@@ -38,7 +42,9 @@ def figures_of(monkeypatch, *mas, accu=0.25):
 def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     whole = run_of(tmp_path / "whole", 5, decay_epochs=(2, 3), save_freq=2, prefix="x", identity=IDENTITY)
     whole.fit(Batches(), Batches())
-    assert names(tmp_path / "whole") == ["best.pth.tar", "x_2.pth.tar", "x_4.pth.tar", "x_5.pth.tar"]
+    assert names(tmp_path / "whole") == [
+        "best.pth.tar", "last.pth.tar", "x_2.pth.tar", "x_4.pth.tar", "x_5.pth.tar",
+    ]  # fmt: skip
     rates = [rate for (rate,) in whole.trainer.log.of("learning_rate")]
     assert rates == [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1 * 0.1, 0.1 * 0.1 * 0.1]
 
@@ -52,6 +58,68 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
     assert resumed.iterations == whole.iterations == 20
     assert (resumed.best_ma, resumed.best_accu) == (whole.best_ma, whole.best_accu)
+
+
+class Stops:
+    """Asks for an end when it has been asked so many times."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("save_every_iters", [None, 3])
+@pytest.mark.parametrize("after", range(0, 24, 3))
+def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, after, save_every_iters):
+    """In an epoch, between two, in an evaluation: weights, losses, figures, files."""
+    options = {"decay_epochs": (2,), "save_freq": 2, "save_every_iters": save_every_iters}
+    whole, told = run_of(tmp_path / "whole", 3, **options), []
+    assert whole.fit(Batches(), Batches(), lambda *figures: told.append(str(figures)))
+    losses, tables, stopped = [], [], 0
+    while True:
+        run = run_of(tmp_path / "stopped", 3, **options)
+        if stopped and (tmp_path / "stopped" / LAST).exists():
+            checkpoint = load(tmp_path / "stopped" / LAST)
+            run.trainer.model.load_state_dict(checkpoint["state_dict"])
+            run.load_state_dict(checkpoint)
+        is_done = run.fit(Batches(), Batches(), lambda *figures: tables.append(str(figures)), Stops(after))
+        losses += run.trainer.log.losses
+        if is_done:
+            break
+        stopped += 1
+        after += 1  # or it might never come further
+    assert stopped > 0
+    assert losses == whole.trainer.log.losses
+    assert tables == told
+    left, right = (run.state_dict() | {"saved": []} for run in (run, whole))
+    assert str(left) == str(right)
+    last = [load(tmp_path / name / LAST) | {"saved": []} for name in ("whole", "stopped")]
+    assert str(last[0]) == str(last[1])
+
+
+def test_an_epoch_goes_on_with_another_batch_size(tmp_path):
+    """Each picture once, whatever the batches are."""
+    data = Numbered(31)
+    trainers = [trainer_of() for _ in range(3)]
+    seen = []
+    for trainer, batch_size, after in zip(trainers, (4, 7, 2), (3, 2, 99), strict=True):
+        loader = Loader(data, batch_size, shuffle=True)
+        run = run_of(tmp_path, 1, trainer)
+        if seen:
+            checkpoint = load(tmp_path / LAST)
+            trainer.model.load_state_dict(checkpoint["state_dict"])
+            run.load_state_dict(checkpoint)
+        trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
+        trainer.criterion = lambda logits, labels: logits.sum() * 0
+        run.fit(loader, stop=Stops(after))
+    assert sorted(seen) == list(range(31))
+    steps = [values[1:4] for trainer in trainers for values in trainer.log.of("iteration")]
+    assert steps == [[0, 8, 4], [1, 8, 4], [2, 8, 4], *([n, 6, 7] for n in (3, 4)), *(
+        [n, 8, 2 if n < 7 else 1] for n in range(5, 8)
+    )]  # fmt: skip
 
 
 def test_options_of_the_optimizer_are_the_runs_not_the_checkpoints(tmp_path):
@@ -155,7 +223,7 @@ def test_an_epoch_outlives_what_is_done_with_its_figures(tmp_path, save_freq):
 
     with pytest.raises(OSError, match="no space left"):
         run_of(tmp_path, 20, save_freq=save_freq).fit(Batches(), Batches(), disk_is_full)
-    assert load(tmp_path / "1.pth.tar")["epoch"] == 1
+    assert load(tmp_path / "last.pth.tar")["epoch"] == 1
 
 
 @pytest.mark.parametrize("save_freq", [1, 10])
@@ -170,8 +238,10 @@ def test_an_epoch_outlives_its_evaluation(tmp_path, monkeypatch, save_freq, erro
     run = run_of(tmp_path, 30, save_freq=save_freq)
     with pytest.raises(type(error)):
         run.fit(Batches(), Batches())
-    assert names(tmp_path) == ["1.pth.tar"]
-    assert load(tmp_path / "1.pth.tar")["state_dict"].keys() == run.trainer.model.state_dict().keys()
+    assert names(tmp_path) == (["1.pth.tar", "last.pth.tar"] if save_freq == 1 else ["last.pth.tar"])
+    saved = load(tmp_path / "last.pth.tar")
+    assert saved["state_dict"].keys() == run.trainer.model.state_dict().keys()
+    assert saved["unevaluated"] is True
 
 
 def test_best_is_the_best_ma(tmp_path, monkeypatch):
@@ -198,74 +268,38 @@ def test_evaluations_are_told_with_the_epochs_done(tmp_path):
 
 def test_run_without_evaluation_saves_no_best(tmp_path):
     run_of(tmp_path, 1).fit(Batches())
-    assert names(tmp_path) == ["1.pth.tar"]
+    assert names(tmp_path) == ["1.pth.tar", "last.pth.tar"]
+    assert (tmp_path / "1.pth.tar").samefile(tmp_path / "last.pth.tar")
 
 
-def test_a_save_that_fails_too_does_not_hide_the_first_error(tmp_path, monkeypatch):
-    def evaluate(*_):
-        raise alm.AlmError("cannot read picture")
-
-    def save(path, content):
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(Trainer, "evaluate", evaluate)
-    monkeypatch.setattr(run_module, "save_checkpoint", save)
-    with (
-        pytest.warns(UserWarning, match=r"epoch 1 is lost, it cannot be saved: .*No space left"),
-        pytest.raises(alm.AlmError, match=r"^cannot read picture$"),
-    ):
-        run_of(tmp_path, 30).fit(Batches(), Batches())
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_the_best_epoch_that_is_due_is_written_twice(tmp_path, monkeypatch, links):
-    """Before its evaluation, and after; the second file is a link to it, where the disk has them."""
-    written = []
-
-    def save(path, content):
-        written.append(path.name)
-        save_checkpoint(path, content)
-
-    def link(*_):
-        raise OSError("no links here")
-
-    monkeypatch.setattr(run_module, "save_checkpoint", save)
-    if not links:
-        monkeypatch.setattr("os.link", link)
-    figures_of(monkeypatch, 0.5, 0.7, 0.6)
-    run_of(tmp_path, 3, save_freq=2).fit(Batches(), Batches())
-    assert written == ["best.pth.tar", "2.pth.tar", "best.pth.tar", "3.pth.tar"]
-    assert names(tmp_path) == ["2.pth.tar", "3.pth.tar", "best.pth.tar"]
-    assert load(tmp_path / "2.pth.tar")["best_ma"] == load(tmp_path / "best.pth.tar")["best_ma"] == 0.7
-    assert (tmp_path / "2.pth.tar").samefile(tmp_path / "best.pth.tar") is links
-
-
-@pytest.mark.parametrize(("good_epochs", "last"), [(0, ""), (2, "; .*2.pth.tar is the last checkpoint")])
+@pytest.mark.parametrize(("good_epochs", "last"), [(0, ""), (2, "; .*last.pth.tar is the last checkpoint")])
 @pytest.mark.parametrize("at_end", [True, False])
 def test_a_way_back_is_named_where_there_is_one(tmp_path, good_epochs, last, at_end):
     run = run_of(tmp_path, 9, save_freq=1)
+    last += "" if at_end else "; the pictures of that step are 0.png, 1.png, 2.png"
     with pytest.raises(alm.AlmError, match=rf"start again with a lower --lr, or with --amp off{last}$"):
-        run.fit(SpoiledAfter(run.trainer.model, good_epochs, at_end))
+        run.fit(SpoiledAfter(run.trainer, good_epochs, at_end))
+    assert len(run.trainer.log.of("at_fault")) == (not at_end)
 
 
 class SpoiledAfter(Batches):
     """Batches after whose first epochs a weight becomes NaN, before or at the end of the epoch."""
 
-    def __init__(self, model, good_epochs, at_end):
+    def __init__(self, trainer, good_epochs, at_end):
         super().__init__()
-        self.model, self.good_epochs, self.at_end = model, good_epochs, at_end
+        self.trainer, self.good_epochs, self.at_end = trainer, good_epochs, at_end
 
-    def epoch(self, epoch):
-        spoils = epoch >= self.good_epochs
-        if spoils and not self.at_end:
+    def epoch(self, epoch, seen=0):
+        if epoch >= self.good_epochs and not self.at_end:
             self.spoil()
-        yield from self.batches
-        if spoils and self.at_end:  # a gradient that overflowed in the last step
-            self.spoil()
+        for number, batch in enumerate(self.batches, start=1):
+            if epoch >= self.good_epochs and self.at_end and number == len(self):  # its gradient overflows
+                self.trainer.optimizer.register_step_post_hook(lambda *_: self.spoil())
+            yield batch
 
     def spoil(self):
         with torch.no_grad():
-            self.model.second.weight[0, 0] = torch.nan
+            self.trainer.model.second.weight[0, 0] = torch.nan
 
 
 @pytest.mark.parametrize(
@@ -277,10 +311,10 @@ class SpoiledAfter(Batches):
 )
 def test_weights_that_are_not_finite_write_over_nothing(tmp_path, at_end, error, message):
     run = run_of(tmp_path, 9, save_freq=1)
-    data = SpoiledAfter(run.trainer.model, 2, at_end)
+    data = SpoiledAfter(run.trainer, 2, at_end)
     with pytest.raises(error, match=message):
         run.fit(data, Batches())
-    assert set(names(tmp_path)) == {"1.pth.tar", "2.pth.tar", "best.pth.tar"}
+    assert set(names(tmp_path)) == {"1.pth.tar", "2.pth.tar", "best.pth.tar", "last.pth.tar"}
     assert all(tensor.isfinite().all() for tensor in load(tmp_path / "best.pth.tar")["state_dict"].values())
 
 

@@ -1,25 +1,33 @@
 """Nothing of an earlier run is written over, and a start that fails is none."""
 
 import json
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from models import model_of, own_checkpoint
 
 from alm.checkpoint import save_checkpoint
+from alm.saves import Position
 from utils import run_directory
+from utils.lock import LockedError
 from utils.run_directory import (
     RunDirectoryError,
-    append_metrics,
     can_go_on,
     check_run_directory,
     go_back,
     later_checkpoints,
     new_run_directory,
     opened_run_directory,
-    saved_epoch,
     write_options,
 )
+
+
+def append_metrics(directory, record):
+    with open(directory / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def contents(directory):
@@ -46,21 +54,21 @@ def test_options_lie_in_the_directory(tmp_path):
 def test_empty_unrelated_or_started_directory_is_taken(tmp_path):
     for name in ("notes.txt", "train.log", "options.json"):
         (tmp_path / name).write_text("earlier", encoding="utf-8")
-    check_run_directory(tmp_path, None, 0)
-    check_run_directory(tmp_path / "new", None, 0)
+    check_run_directory(tmp_path, None, Position(0))
+    check_run_directory(tmp_path / "new", None, Position(0))
 
 
 @pytest.mark.parametrize("name", ["best.pth.tar", "x_10.pth.tar"])
 def test_directory_with_another_runs_checkpoints_is_refused(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(RunDirectoryError, match=r"another run's files are there .*--resume"):
-        check_run_directory(tmp_path, None, 0)
+        check_run_directory(tmp_path, None, Position(0))
 
 
 def test_a_file_is_no_directory(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(RunDirectoryError, match="that is a file"):
-        check_run_directory(tmp_path / "run", None, 0)
+        check_run_directory(tmp_path / "run", None, Position(0))
 
 
 def test_a_place_that_cannot_be_made_says_how_to_name_another(tmp_path):
@@ -80,26 +88,45 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
     for directory in (own, other):
         directory.mkdir()
         (directory / "10.pth.tar").touch()
-    check_run_directory(own, own / "10.pth.tar", 10)
+    check_run_directory(own, own / "10.pth.tar", Position(10))
     with pytest.raises(RunDirectoryError, match="another run"):
-        check_run_directory(other, own / "10.pth.tar", 10)
+        check_run_directory(other, own / "10.pth.tar", Position(10))
 
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
     for name in ("10.pth.tar", "20.pth.tar"):
         (tmp_path / name).touch()
-    with pytest.raises(RunDirectoryError, match=r"20\.pth\.tar.*epoch 10"):
-        check_run_directory(tmp_path, tmp_path / "10.pth.tar", 10)
+    with pytest.raises(RunDirectoryError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
+        check_run_directory(tmp_path, tmp_path / "10.pth.tar", Position(10))
+
+
+def test_what_was_saved_within_an_epoch_and_last_counts_too(tmp_path):
+    (tmp_path / "train.log").touch()
+    (tmp_path / "2.pth.tar").touch()
+    (tmp_path / "2+30.pth.tar").touch()
+    assert not can_go_on(tmp_path / "2.pth.tar", Position(2))
+    assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
+    save_checkpoint(tmp_path / "last.pth.tar", own_checkpoint(model_of(), epoch=3))
+    assert later_checkpoints(tmp_path, Position(2, 30)) == [tmp_path / "last.pth.tar"]
+    (tmp_path / "last.pth.tar").write_bytes(b"damaged")
+    assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
+
+
+def test_figures_of_an_evaluation_that_is_to_come_are_dropped(tmp_path):
+    for epoch in (1, 2):
+        append_metrics(tmp_path, {"epoch": epoch})
+    go_back(tmp_path, Position(2, 0, evaluated=False))
+    assert contents(tmp_path) == {"metrics.jsonl": '{"epoch": 1}\n'}
 
 
 def test_a_run_can_go_on_where_its_last_checkpoint_lies(tmp_path):
     (tmp_path / "10.pth.tar").touch()
-    assert not can_go_on(tmp_path / "10.pth.tar", 10)  # no log: that is no run's directory
+    assert not can_go_on(tmp_path / "10.pth.tar", Position(10))  # no log: that is no run's directory
     (tmp_path / "train.log").touch()
-    assert can_go_on(tmp_path / "10.pth.tar", 10)
+    assert can_go_on(tmp_path / "10.pth.tar", Position(10))
     (tmp_path / "20.pth.tar").touch()
-    assert not can_go_on(tmp_path / "10.pth.tar", 10)
-    assert can_go_on(tmp_path / "20.pth.tar", 20)
+    assert not can_go_on(tmp_path / "10.pth.tar", Position(10))
+    assert can_go_on(tmp_path / "20.pth.tar", Position(20))
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -143,41 +170,45 @@ def test_a_run_with_checkpoints_keeps_its_log_in_place(tmp_path):
     assert contents(tmp_path)["train.log"] == "earlier"
 
 
-def test_two_runs_do_not_share_a_directory(tmp_path):
-    with opened_run_directory(tmp_path / "run", {}):
-        before = contents(tmp_path / "run")
+HOLD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from utils.lock import locked
+with locked(Path(sys.argv[2])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are POSIX")
+@pytest.mark.parametrize("ending", ["end", "kill"])
+def test_two_runs_do_not_share_a_directory(tmp_path, ending):
+    """A run that has died keeps nobody out."""
+    with opened_run_directory(tmp_path, {}) as directory:
+        (directory / "train.log").write_text("an iteration", encoding="utf-8")
+    command = [sys.executable, "-c", HOLD, str(Path(__file__).resolve().parents[1]), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        before = contents(tmp_path)
         with (
-            pytest.raises(RunDirectoryError, match="another run is writing there at this moment"),
-            opened_run_directory(tmp_path / "run", {}),
+            pytest.raises(LockedError, match="another run is writing there at this moment"),
+            opened_run_directory(tmp_path, {}),
         ):
             pass
-        assert contents(tmp_path / "run") == before
-    with opened_run_directory(tmp_path / "run", {}):
+        assert contents(tmp_path) == before
+        if ending == "kill":
+            other.kill()
+        other.communicate()
+    with opened_run_directory(tmp_path, {}):
         pass
-
-
-def test_saved_epoch(tmp_path):
-    names = {
-        "10.pth.tar": 10,
-        "a_b_7.pth.tar": 7,
-        "best.pth.tar": None,
-        "x7.pth.tar": None,
-        "train.log": None,
-    }
-    assert {name: saved_epoch(tmp_path / name) for name in names} == names
+    assert ".lock" not in contents(tmp_path)
 
 
 def test_options_of_a_continued_run_lie_beside_the_first(tmp_path):
     paths = [write_options(tmp_path, {"number": number}) for number in range(3)]
     assert [path.name for path in paths] == ["options.json", "options_2.json", "options_3.json"]
     assert [json.loads(path.read_text(encoding="utf-8"))["number"] for path in paths] == [0, 1, 2]
-
-
-def test_metrics_are_a_line_an_evaluation(tmp_path):
-    for epoch in range(2):
-        append_metrics(tmp_path, {"epoch": epoch})
-    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == [{"epoch": 0}, {"epoch": 1}]
 
 
 # Going on from an earlier epoch.
@@ -193,18 +224,18 @@ def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path, best):
     """The run that goes on may not come to one as good, and would write over it."""
     for name in ("best.3.pth.tar", "best.3-2.pth.tar", "best.3-3.pth.tar"):
         best(3)
-        (line,) = go_back(tmp_path, 2)
+        (line,) = go_back(tmp_path, Position(2))
         assert line == f"Best: {tmp_path / 'best.pth.tar'} is of epoch 3, later than 2; kept as {name}"
         assert (tmp_path / name).is_file()
         assert not (tmp_path / "best.pth.tar").exists()
-    assert not later_checkpoints(tmp_path, 2)
+    assert not later_checkpoints(tmp_path, Position(2))
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, best, epoch):
     best(epoch)
     before = (tmp_path / "best.pth.tar").read_bytes()
-    assert go_back(tmp_path, 2) == []
+    assert go_back(tmp_path, Position(2)) == []
     assert {path.name for path in tmp_path.iterdir()} == {"best.pth.tar"}
     assert (tmp_path / "best.pth.tar").read_bytes() == before
 
@@ -214,7 +245,7 @@ def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):
         append_metrics(tmp_path, {"epoch": epoch})
     with open(tmp_path / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"epoch": 1, "m')  # killed while it was written
-    assert go_back(tmp_path, 2) == []
+    assert go_back(tmp_path, Position(2)) == []
     append_metrics(tmp_path, {"epoch": 3})
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 2, 3]
@@ -227,7 +258,7 @@ def test_what_a_killed_run_had_not_written_whole_is_removed(tmp_path):
     for name in (*stale, *others):
         (tmp_path / name).touch()
     with opened_run_directory(tmp_path, {}):
-        assert {path.name for path in tmp_path.iterdir()} == {"options.json", *others}
+        assert {path.name for path in tmp_path.iterdir()} == {"options.json", ".lock", *others}
 
 
 def test_options_that_cannot_be_written_leave_nothing(tmp_path, monkeypatch):

@@ -1,14 +1,17 @@
 """One epoch and one evaluation: what the log is told, in time, whatever happens."""
 
 import copy
+import math
 
 import pytest
 import torch
-from tiny import CPU, Batches, Tiny, trainer_of
+from tiny import CPU, Batches, Tiny, train, trainer_of
+from torch import nn
 
 import alm
-from alm import trainer as trainer_module
-from alm.trainer import NonFiniteLossError, Steps
+from alm import steps as steps_module
+from alm.nonfinite import NonFinite, NonFiniteLossError
+from alm.steps import Steps
 
 
 @pytest.fixture
@@ -18,14 +21,14 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
-    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(steps_module.time, "perf_counter", lambda: Clock.now)
     return Clock
 
 
 @pytest.fixture
 def accelerator(monkeypatch):
     """Let the trainer take the CPU for an accelerator."""
-    monkeypatch.setattr(trainer_module, "is_accelerator", lambda device: True)
+    monkeypatch.setattr(steps_module, "is_accelerator", lambda device: True)
 
 
 class Slow(Batches):
@@ -35,7 +38,7 @@ class Slow(Batches):
         super().__init__()
         self.clock = clock
 
-    def epoch(self, epoch):
+    def epoch(self, epoch, seen=0):
         for number, batch in enumerate(self.batches):
             self.clock.now += number + 1
             yield batch
@@ -48,7 +51,7 @@ class Poisoned(Batches):
         super().__init__()
         self.trainer, self.at, self.error = trainer, at, error
 
-    def epoch(self, epoch):
+    def epoch(self, epoch, seen=0):
         for number, batch in enumerate(self.batches):
             if number == self.at:
                 if self.error:
@@ -60,7 +63,7 @@ class Poisoned(Batches):
 
 def test_the_log_is_told_of_every_iteration():
     trainer = trainer_of()
-    assert trainer.train_epoch(Batches((3, 3, 2)), epoch=7) == 3
+    assert train(trainer, Batches((3, 3, 2)), 7) == (3, 8)
     told = trainer.log.of("iteration")
     assert [values[:4] for values in told] == [[7, 0, 3, 3], [7, 1, 3, 3], [7, 2, 3, 2]]
     assert all(seconds > 0 and 0 <= accu <= 1 for *_, seconds, _, accu in told)
@@ -69,7 +72,7 @@ def test_the_log_is_told_of_every_iteration():
 
 def test_losses_are_those_of_a_plain_loop():
     trainer = trainer_of()
-    trainer.train_epoch(Batches(), epoch=0)
+    train(trainer, Batches(), 0)
     model, criterion = Tiny(), alm.WeightedBCELoss([0.5, 0.5])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for (images, labels, mirror), (_, _, told) in zip(Batches().epoch(0), trainer.log.losses, strict=True):
@@ -80,17 +83,9 @@ def test_losses_are_those_of_a_plain_loop():
         assert told == loss.item()
 
 
-@pytest.mark.parametrize(("max_iters", "expected", "early"), [(2, 2, [[2]]), (4, 4, []), (9, 4, [])])
-def test_max_iters_stops_the_epoch_and_says_so(max_iters, expected, early):
-    trainer = trainer_of()
-    assert trainer.train_epoch(Batches(), epoch=0, max_iters=max_iters) == expected
-    assert len(trainer.log.losses) == expected
-    assert trainer.log.of("stopped_early") == early
-
-
 def test_each_iteration_has_its_own_time(clock):
     trainer = trainer_of()
-    trainer.train_epoch(Slow(clock), epoch=0)
+    train(trainer, Slow(clock), 0)
     assert [seconds for *_, seconds, _, _ in trainer.log.of("iteration")] == [1, 2, 3, 4]
     trainer.evaluate(Slow(clock))
     assert [seconds for *_, seconds, _, _ in trainer.log.of("test")] == [1, 2, 3, 4]
@@ -99,7 +94,7 @@ def test_each_iteration_has_its_own_time(clock):
 def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(monkeypatch):
     """What an iteration was is told before the next batch is asked for, or one later."""
     for late in (False, True):
-        monkeypatch.setattr(trainer_module, "is_accelerator", lambda device, late=late: late)
+        monkeypatch.setattr(steps_module, "is_accelerator", lambda device, late=late: late)
         told = []
         with Steps(CPU, lambda step, *_, told=told: told.append(step.iteration)) as steps:
             for count in range(1, 4):
@@ -115,7 +110,7 @@ def test_the_last_step_is_told_whatever_comes_after_it(device, error, request):
         request.getfixturevalue("accelerator")
     trainer = trainer_of()
     with pytest.raises(type(error)):
-        trainer.train_epoch(Poisoned(trainer, at=2, error=error), epoch=0)
+        train(trainer, Poisoned(trainer, at=2, error=error), 0)
     assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1]
 
 
@@ -128,10 +123,77 @@ def test_a_loss_that_is_not_finite_stops_the_run(device, at, request):
     with pytest.raises(
         NonFiniteLossError, match=rf"the loss is nan at epoch 5 iteration {at}; .*--lr.*--amp"
     ):
-        trainer.train_epoch(Poisoned(trainer, at), epoch=5)
+        train(trainer, Poisoned(trainer, at), 5)
     told = [iteration for _, iteration, _ in trainer.log.losses]
     underway = 1 if device == "accelerator" and at < 3 else 0  # given to it before the NaN was read
     assert told == list(range(at + 1 + underway))
+
+
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
+def test_a_step_that_is_not_finite_can_be_left_out(device, request):
+    """Weights, moments and running means are as if it had not been; the log has it, and their number."""
+    if device == "accelerator":
+        request.getfixturevalue("accelerator")
+    batches = Batches()
+    trainer, plain = trainer_of(model=Normalized()), trainer_of(model=Normalized())
+    trainer.nonfinite = NonFinite(leaves_out=True)
+    trainer.criterion = NotFiniteAt(trainer.criterion, 1)
+    train(trainer, batches)
+    plain.train([batch for number, batch in enumerate(batches.batches) if number != 1], 0, 0, 4)
+    for ours, theirs in zip(
+        trainer.model.state_dict().values(), plain.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    assert trainer.nonfinite.left_out == 1
+    ((epoch, iteration, loss, count),) = trainer.log.of("left_out")
+    assert (epoch, iteration, count) == (0, 1, 1)
+    assert math.isnan(loss)
+    assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1, 2, 3]
+
+
+def test_gradients_that_are_not_finite_are_left_out_too():
+    trainer = trainer_of()
+    trainer.nonfinite = NonFinite(leaves_out=True)
+    trainer.model.first.bias.register_hook(lambda gradient: gradient * torch.inf)
+    before = trainer.model.first.weight.detach().clone()
+    train(trainer, Batches())
+    assert torch.equal(trainer.model.first.weight, before)
+    assert [count for *_, count in trainer.log.of("left_out")] == [1, 2, 3, 4]
+
+
+def test_ten_steps_in_a_row_are_enough():
+    trainer = trainer_of()
+    trainer.nonfinite = NonFinite(leaves_out=True)
+    criterion = trainer.criterion
+    trainer.criterion = NotFiniteAt(criterion, *range(3, 12))
+    train(trainer, Batches([3] * 20))
+    assert trainer.nonfinite.left_out == 9
+    trainer.criterion = NotFiniteAt(criterion, *range(3, 30))
+    with pytest.raises(NonFiniteLossError, match="10 iterations in a row, up to epoch 0 iteration 12, had"):
+        train(trainer, Batches([3] * 20))
+    assert trainer.nonfinite.left_out == 19
+
+
+class Normalized(Tiny):
+    """A network with running means."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        return super().forward(self.norm(images))
+
+
+class NotFiniteAt:
+    """A criterion whose value is NaN in these steps of a network with two branches."""
+
+    def __init__(self, criterion, *steps):
+        self.criterion, self.steps, self.calls = criterion, steps, 0
+
+    def __call__(self, logits, labels):
+        step, self.calls = self.calls // 2, self.calls + 1
+        return self.criterion(logits, labels) * (torch.nan if step in self.steps else 1)
 
 
 def test_evaluation_is_the_metrics_of_the_vote():
@@ -170,11 +232,11 @@ def test_evaluation_of_nan_gives_no_figure():
 def test_compiled_network_trains_and_the_model_evaluates():
     trainer, sizes = trainer_of(), []
     trainer.compiled = lambda images: sizes.append(len(images)) or trainer.model(images)
-    trainer.train_epoch(Batches(), epoch=0)
+    train(trainer, Batches(), 0)
     trainer.evaluate(Batches())
     assert sizes == [3, 3, 3, 3]
     plain = trainer_of()
-    plain.train_epoch(Batches(), epoch=0)
+    train(plain, Batches(), 0)
     assert trainer.log.losses == plain.log.losses
 
 
@@ -183,7 +245,7 @@ def test_half_precision_learns(precision):
     trainer = trainer_of(precision)
     before = copy.deepcopy(trainer.model.state_dict())
     for epoch in range(20):
-        trainer.train_epoch(Batches(), epoch)
+        train(trainer, Batches(), epoch)
     losses = [loss for _, _, loss in trainer.log.losses]
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
     assert any(not torch.equal(before[name], now) for name, now in trainer.model.state_dict().items())
@@ -203,7 +265,7 @@ def test_lack_of_memory_names_the_batch_size(error, training):
     trainer.compiled = network
     trainer.model.folded = lambda: network
     with pytest.raises(alm.AlmError, match=r"out of memory in a step over 3 pictures; lower --batch_size"):
-        trainer.train_epoch(Batches(), epoch=0) if training else trainer.evaluate(Batches())
+        train(trainer, Batches(), 0) if training else trainer.evaluate(Batches())
 
 
 def test_lacking_operator_is_named_with_the_way_to_find_it():
@@ -216,7 +278,7 @@ def test_lacking_operator_is_named_with_the_way_to_find_it():
 
     trainer.compiled = network
     with pytest.raises(alm.AlmError, match=r"sdaa has no aten::bmm; `python locate.py --device sdaa` says"):
-        trainer.train_epoch(Batches(), epoch=0)
+        train(trainer, Batches(), 0)
 
 
 def test_overflow_in_fp16_skips_the_step_says_so_and_goes_on():
@@ -224,12 +286,12 @@ def test_overflow_in_fp16_skips_the_step_says_so_and_goes_on():
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # its gradients overflow in fp16
     weights = trainer.model.first.weight
     before = weights.detach().clone()
-    assert trainer.train_epoch(Batches(), epoch=3) == 4
+    assert train(trainer, Batches(), 3).iterations == 4
     skipped = trainer.log.of("skipped")
     assert skipped == [[3, iteration, 2.0 ** (39 - iteration)] for iteration in range(4)]
     assert torch.equal(weights, before)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    trainer.train_epoch(Batches(), epoch=4)
+    train(trainer, Batches(), 4)
     assert trainer.log.of("skipped") == skipped
     assert not torch.equal(weights, before)
     assert [loss for *_, loss in trainer.log.losses][-1] < trainer.log.losses[0][-1]
@@ -243,4 +305,4 @@ def test_other_errors_of_a_step_are_what_they_are():
 
     trainer.compiled = network
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        trainer.train_epoch(Batches(), epoch=0)
+        train(trainer, Batches(), 0)

@@ -1,6 +1,7 @@
 """A network, batches and a log small enough to know everything about; for the tests of trainer and run."""
 
 import copy
+from itertools import accumulate, islice
 
 import torch
 from torch import nn
@@ -44,8 +45,20 @@ class Batches:
     def __len__(self):
         return len(self.batches)
 
-    def epoch(self, epoch):
-        return iter(self.batches)
+    def left(self, seen):
+        return sum(start >= seen for start in self.starts())
+
+    def epoch(self, epoch, seen=0):
+        for start, batch in zip(self.starts(), self.batches, strict=True):
+            if start >= seen:
+                yield batch
+
+    def names(self, epoch, first, count):
+        return [f"{number}.png" for number in range(first, first + count)]
+
+    def starts(self):
+        """Return how many pictures come before each batch."""
+        return [0, *accumulate(len(labels) for _, labels, _ in self.batches[:-1])]
 
 
 class Told:
@@ -60,6 +73,9 @@ class Told:
     def of(self, name):
         return [values for event, *values in self.events if event == name]
 
+    def state_dict(self):
+        return {}
+
     @property
     def losses(self):
         return [(epoch, iteration, loss) for epoch, iteration, *_, loss, _ in self.of("iteration")]
@@ -70,3 +86,8 @@ def trainer_of(precision=None, lr=0.1, model=None):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
     return Trainer(model, criterion, optimizer, scaler, CPU, precision, Told())
+
+
+def train(trainer, batches, epoch=0, most=None):
+    """Train on an epoch of batches, or some of them."""
+    return trainer.train(islice(batches.epoch(epoch), most), epoch, 0, len(batches))

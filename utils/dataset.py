@@ -1,5 +1,6 @@
 """MultiLabelDataset: the pictures of a list file as uint8 tensors of the network's input size."""
 
+import hashlib
 import os
 
 import torch
@@ -70,6 +71,12 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         for image, index in zip(images.numpy(), indices, strict=True):
             image[:] = read_resized(self.paths[index]) if self.cache is None else self.cache.pictures[index]
         return images.permute(0, 3, 1, 2)
+
+    def digest(self) -> str:
+        """Return a digest of the names and labels: another one, and it is another data set."""
+        content = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
+        content.update(self.labels.numpy().tobytes())
+        return content.hexdigest()
 
     def missing_summary(self) -> str:
         """Return how many of the list's pictures are missing, and the first five of them."""

@@ -24,16 +24,20 @@ METRICS = {
 
 
 class LineFile:
-    """A UTF-8 file that grows line by line; whatever it holds already stays."""
+    """A UTF-8 file that grows line by line; whatever it holds already stays.
+
+    A line that the disk does not take is kept, and written ahead of the next one.
+    """
 
     def __init__(self, path: str | Path):
         self._path = Path(path)
         self._is_new = not self._path.exists()
+        self._unwritten = bytearray()
         try:
-            self._file = open(path, "ab+")  # noqa: SIM115, closed by __exit__
+            self._file = open(path, "ab+", buffering=0)  # noqa: SIM115, closed by __exit__
             self._size = self._file.seek(0, os.SEEK_END)
             if self._is_torn():
-                self._file.write(b"\n")
+                self._unwritten += b"\n"
         except OSError as error:
             reason = error.strerror or error
             raise LogError(
@@ -44,21 +48,28 @@ class LineFile:
         return self
 
     def __exit__(self, *exception):
-        with naming(self._path):
+        try:
+            self._write_all()
+        finally:
             self._file.close()
 
     def write(self, text: str) -> None:
         """Write one line, at once. Raises OSError, naming the file, where the disk is full."""
-        with naming(self._path):
-            # A picture's name that is not valid Unicode must not end a training run.
-            self._file.write(text.encode("utf-8", errors="backslashreplace") + b"\n")
-            self._file.flush()
+        # A picture's name that is not valid Unicode must not end a training run.
+        self._unwritten += text.encode("utf-8", errors="backslashreplace") + b"\n"
+        self._write_all()
 
     def undo(self) -> None:
         """Leave the file as it was before, or not at all."""
+        self._unwritten.clear()
         self._file.truncate(self._size)
         if self._is_new:
             self._path.unlink(missing_ok=True)
+
+    def _write_all(self) -> None:
+        with naming(self._path):
+            while self._unwritten:  # a disk may take a part
+                del self._unwritten[: self._file.write(self._unwritten)]
 
     def _is_torn(self) -> bool:
         """Tell whether an interrupted run left the last line without its end."""

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from utils.significance import DRAWS, FEWEST, LEVEL
 
@@ -49,6 +50,38 @@ def skipped_step(epoch: int, iteration: int, scale: float) -> str:
     )
 
 
+def left_out_step(epoch: int, iteration: int, loss: float, count: int) -> str:
+    """Return what stands behind a step that changed no weight; the `count`-th such step."""
+    what = "its gradients are not finite" if math.isfinite(loss) else f"its loss is {loss}"
+    return f"Left out: epoch {epoch} iteration {iteration}, {what}; {count} so far"
+
+
+def at_fault(pictures: Sequence[str]) -> str:
+    """Return the pictures of the step that ends a run."""
+    return f"The pictures of that step: {' '.join(pictures)}"
+
+
+def not_saved(reason: str) -> str:
+    """Return what stands where a checkpoint could not be written."""
+    return f"Not saved: {reason}; training goes on, and the next save tries again"
+
+
+def faults_survived(replaced: Mapping[str, str], left_out: int) -> list[str]:
+    """Return what stands at the end of a run of pictures that could not be read, and of steps left out."""
+    lines = []
+    if replaced:
+        names = ", ".join(f"{name} ({other} in its place)" for name, other in replaced.items())
+        lines.append(f"Pictures that could not be read: {len(replaced)}: {names}")
+    if left_out:
+        lines.append(f"Steps left out because they were not finite: {left_out}")
+    return lines
+
+
+def interrupted(signal: str, last: Path) -> str:
+    """Return the last line of a run that a signal ended."""
+    return f"Stopped: {signal}; saved {last}; go on with --resume auto --output_dir {last.parent}"
+
+
 def early_stop(iterations: int) -> str:
     """Return what stands behind an epoch that was ended early."""
     return f"\nEarly stopping at iteration {iterations}"
@@ -83,12 +116,23 @@ class Progress:
         self._iterations = self._pictures = 0
 
     def add(self, pictures: int, seconds: float, loss: float, accu: float) -> None:
-        """Take one iteration."""
+        """Take one iteration. One whose loss is not finite has no part in the means."""
         self._last = seconds, loss, accu
+        if not math.isfinite(loss):
+            return
         for k, amount in enumerate((seconds, loss * pictures, accu * pictures)):
             self._sums[k] += amount
         self._iterations += 1
         self._pictures += pictures
+
+    def state_dict(self) -> dict:
+        """Return the sums behind the means."""
+        return {"sums": list(self._sums), "iterations": self._iterations, "pictures": self._pictures}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Go on from sums that `state_dict` returned."""
+        self._sums = list(state["sums"])
+        self._iterations, self._pictures = state["iterations"], state["pictures"]
 
     def line(self, head: str) -> str:
         """Return the line that starts with `head`, such as `Epoch: [0][100/2850]`."""

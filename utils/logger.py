@@ -1,15 +1,19 @@
 """The log of a run: what the trainer tells, as lines on a stream and in files."""
 
+import json
 import os
 import sys
 import time
-from contextlib import ExitStack, suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
 
 from utils import log_text
+from utils.files import write_json
 from utils.log_sinks import EventStream, LineFile, Scalars
 
 
@@ -17,12 +21,15 @@ class TrainingLog:
     """The log of one training run or evaluation; a context manager.
 
     A line goes to `stream` (standard output unless given) and, where `path` is given, to the end of that
-    file. `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are counted from
-    `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there is an
-    `Epoch:` or `Test:` line. A run that fails before its first iteration leaves the files as they were.
+    file. `metrics_path` gets the figures of each evaluation, a line each, `figures_path` the latest alone.
+    `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are counted from
+    `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there is an `Epoch:`
+    or `Test:` line. A run that fails before its first iteration leaves the files as they were.
 
     When the stream goes away (`| head`, a closed terminal), a run that also writes a file goes on without
-    it; without a file, the OSError ends the run, as BrokenPipeError ends any filter.
+    it; without a file, the OSError ends the run, as BrokenPipeError ends any filter. When the disk of a file
+    is full, from the first iteration on, a warning says so once; the lines are kept and written when there is
+    room. `close` raises OSError where there was none until the end.
 
     Raises:
         LogError: a file cannot be opened, or tensorboard is asked for and not installed.
@@ -33,6 +40,8 @@ class TrainingLog:
         path: str | Path | None = None,
         *,
         stream: TextIO | None = None,
+        metrics_path: str | Path | None = None,
+        figures_path: str | Path | None = None,
         json_path: str | Path | None = None,
         tensorboard_dir: str | Path | None = None,
         print_freq: int = 100,
@@ -44,7 +53,9 @@ class TrainingLog:
         self._begun = False  # an iteration was told
         self._training, self._testing = log_text.Progress(), log_text.Progress()
         self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
-        self._file = self._events = None
+        self._file = self._events = self._metrics = None
+        self._metrics_path, self._figures_path = metrics_path, figures_path
+        self._figures: dict | None = None  # of the last evaluation, where they are not written yet
         with ExitStack() as sinks, ExitStack() as undoing:  # if a later one fails, what is open already
             if path is not None:
                 self._file = sinks.enter_context(LineFile(path))
@@ -62,18 +73,21 @@ class TrainingLog:
     def __exit__(self, kind, *_):
         if kind is not None and not self._begun:
             for file in filter(None, (self._file, self._events)):
-                with suppress(OSError):  # the error that ends the run counts
+                with suppress(OSError):
                     file.undo()
-        self.close()
+        with nullcontext() if kind is None else suppress(OSError):  # the error that ends the run counts
+            self.close()
 
     def close(self) -> None:
         """Close all files; the stream stays open. A second call does nothing."""
-        self._sinks.close()
+        with self._sinks:
+            self._write_figures()
 
     def line(self, text: str = "") -> None:
         """Write one line to the stream and to the file."""
         if self._file is not None:
-            self._file.write(text)
+            with self._going_on():
+                self._file.write(text)
         if self._stream is not None:
             self._write_to_stream(text)
 
@@ -84,8 +98,7 @@ class TrainingLog:
                 self._file.write(log_text.failure(reason))
 
     def learning_rate(self, lr: float) -> None:
-        """An epoch begins."""
-        self._training = log_text.Progress()
+        """An epoch begins, or goes on."""
         self.line(log_text.learning_rate(lr))
 
     def iteration(
@@ -101,14 +114,13 @@ class TrainingLog:
     ) -> None:
         """A training step was taken: `of` is the number of iterations in a whole epoch."""
         self._begun = True
+        if iteration == 0:
+            self._training = log_text.Progress()
         # A NumPy scalar would be printed as np.float64(...).
         loss, ips = float(loss), float(pictures / seconds)
         self.line(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
         metrics = {"train.loss": loss, "train.ips": ips}
-        if self._events is not None:
-            self._events.log([epoch, iteration], {"rank": rank, **metrics})
-        if self._scalars is not None:
-            self._scalars.add(metrics, step=self._iterations)
+        self._add([epoch, iteration], {"rank": rank}, metrics, self._iterations)
         self._iterations += 1
         self._training.add(pictures, seconds, loss, accu)
         if iteration % self._print_freq == 0:
@@ -117,6 +129,18 @@ class TrainingLog:
     def skipped(self, epoch: int, iteration: int, scale: float) -> None:
         """A step's gradients overflowed in fp16, and the step was left out."""
         self.line(log_text.skipped_step(epoch, iteration, scale))
+
+    def left_out(self, epoch: int, iteration: int, loss: float, count: int) -> None:
+        """A step's loss or gradients were not finite, and the step was left out."""
+        self.line(log_text.left_out_step(epoch, iteration, loss, count))
+
+    def at_fault(self, pictures: list[str]) -> None:
+        """A step over these pictures is what ends the run."""
+        self.line(log_text.at_fault(pictures))
+
+    def not_saved(self, reason: str) -> None:
+        """A checkpoint could not be written."""
+        self.line(log_text.not_saved(reason))
 
     def stopped_early(self, iterations: int) -> None:
         """An epoch has ended after so many of its iterations."""
@@ -135,6 +159,14 @@ class TrainingLog:
         """All batches were evaluated."""
         self.line(log_text.mean_accu(accu))
 
+    def state_dict(self) -> dict:
+        """Return the running means of the epoch, to go on with."""
+        return self._training.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with running means that `state_dict` returned."""
+        self._training.load_state_dict(state)
+
     def evaluation(self, epoch: int, figures: dict[str, float]) -> None:
         """Log the figures of one evaluation as an event and as scalars; print nothing.
 
@@ -143,10 +175,47 @@ class TrainingLog:
             figures: name -> float, the names as in `log_sinks.METRICS` without `val.`.
         """
         metrics = {f"val.{name}": float(figure) for name, figure in figures.items()}
+        self._add([epoch], {}, metrics, epoch)
+
+    def record(self, record: dict) -> None:
+        """Write all that is known of an evaluation: as a line of JSON, and as the latest figures."""
+        self._figures = record
+        with self._going_on():
+            self._write_figures()
+        if self._metrics_path is None:
+            return
+        with self._going_on():
+            if self._metrics is None:
+                self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
+            self._metrics.write(json.dumps(record))
+
+    def _write_figures(self) -> None:
+        if self._figures_path is not None and self._figures is not None:
+            write_json(self._figures_path, self._figures)
+        self._figures = None
+
+    def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
+        """Log metrics as an event of `step` and as scalars at `count`."""
         if self._events is not None:
-            self._events.log([epoch], metrics)
+            with self._going_on():
+                self._events.log(step, tags | metrics)
         if self._scalars is not None:
-            self._scalars.add(metrics, step=epoch)
+            with self._going_on():
+                self._scalars.add(metrics, step=count)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a training that has begun go on where a file cannot be written, with a warning."""
+        try:
+            yield
+        except OSError as error:
+            if not self._begun:
+                raise
+            reason = error.strerror or error
+            warnings.warn(
+                f"{error.filename}: {reason}; what is to be written there is kept until there is room",
+                stacklevel=4,
+            )
 
     def _write_to_stream(self, text: str) -> None:
         try:

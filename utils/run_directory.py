@@ -1,22 +1,18 @@
 """The directory of one run: its name, that no other run writes to it, and what lies there but checkpoints."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
+from alm import AlmError
 from alm.checkpoint import load_checkpoint
-from alm.run import BEST
+from alm.saves import BEST, LAST, Position, numbered_position, position
 from utils.errors import InputError
 from utils.files import write_json, write_text
+from utils.lock import locked
 
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
 CHECKPOINT = ".pth.tar"
@@ -31,15 +27,15 @@ def new_run_directory(runs: Path, experiment: str, approach: str) -> Path:
     return runs / f"{experiment}-{approach}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def can_go_on(resume: Path, epoch: int) -> bool:
-    """Whether a checkpoint lies in its run's directory, and the run has saved no later epoch there."""
-    return (resume.parent / LOG).is_file() and not later_checkpoints(resume.parent, epoch)
+def can_go_on(resume: Path, reached: Position) -> bool:
+    """Whether a checkpoint lies in its run's directory, and the run has saved none there that is further."""
+    return (resume.parent / LOG).is_file() and not later_checkpoints(resume.parent, reached)
 
 
-def check_run_directory(directory: Path, resume: Path | None, epoch: int) -> None:
+def check_run_directory(directory: Path, resume: Path | None, reached: Position) -> None:
     """Raise RunDirectoryError where checkpoints of a run lie in the directory that `--output_dir` names, and
-    the new run does not go on from them, or goes on from an epoch before the last one saved there: nothing
-    that was learned is written over.
+    the new run does not go on from them, or goes on from before what was saved last: nothing that was learned
+    is written over. `reached` is how far `resume` is.
     """
     if directory.exists() and not directory.is_dir():
         raise RunDirectoryError(f"--output_dir {directory}: that is a file; name a directory")
@@ -56,10 +52,10 @@ def check_run_directory(directory: Path, resume: Path | None, epoch: int) -> Non
             f"--output_dir {directory}: the files of another run than {resume}'s are there "
             f"({theirs[0].name}, ...); name a new directory"
         )
-    if later := later_checkpoints(directory, epoch):
+    if later := later_checkpoints(directory, reached):
         raise RunDirectoryError(
-            f"--output_dir {directory}: {later[0].name} is later than epoch {epoch}, where {resume.name} "
-            "goes on from, and would be written over; name a new directory"
+            f"--output_dir {directory}: {later[0].name} is later than {resume.name}, and would be written "
+            "over; go on from that one, or name a new directory"
         )
 
 
@@ -69,7 +65,7 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
 
     What an earlier run without checkpoints left there is kept beside, what a killed one had not written whole
     is removed. A run that fails before its log has anything to tell leaves nothing: see `TrainingLog`. Raises
-    RunDirectoryError where a run is using it.
+    LockedError where a run is using it.
     """
     try:
         directory, made = make_directory(directory, must_be_new)
@@ -77,23 +73,32 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
         raise RunDirectoryError(
             f"cannot make {directory} ({error.strerror}); name another place with --output_dir"
         ) from error
-    with locked(directory) as alone:
-        if alone:
-            remove_abandoned(directory)
-        if not checkpoints(directory):
-            keep_beside(directory)
-        written = []
-        try:
-            written.append(write_options(directory, options))
+    try:
+        with locked(directory) as alone, options_written(directory, options, alone):
             yield directory
-        except BaseException:
-            if not (directory / LOG).exists():
-                for path in written:
-                    path.unlink(missing_ok=True)
-                for empty in made:
-                    with suppress(OSError):
-                        empty.rmdir()
-            raise
+    except BaseException:
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
+        raise
+
+
+@contextmanager
+def options_written(directory: Path, options: dict, alone: bool) -> Iterator[None]:
+    """Tidy a directory and write the run's options there; they go again where it fails before its log has
+    anything to tell.
+    """
+    if alone:
+        remove_abandoned(directory)
+    if not checkpoints(directory):
+        keep_beside(directory)
+    written = write_options(directory, options)
+    try:
+        yield
+    except BaseException:
+        if not (directory / LOG).exists():
+            written.unlink(missing_ok=True)
+        raise
 
 
 def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]]:
@@ -111,32 +116,6 @@ def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]
             directory = directory.with_name(f"{name}-{number}")
         else:
             return directory, [directory, *made]
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[bool]:
-    """Keep other runs out of a directory, and say whether they are; a run that has died keeps nobody out.
-
-    Where the system or its file system knows no such locks there is none. Raises RunDirectoryError.
-    """
-    if fcntl is None:
-        yield False
-        return
-    alone = True
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise RunDirectoryError(
-            f"--output_dir {directory}: another run is writing there at this moment; name a new directory"
-        ) from error
-    except OSError:
-        alone = False
-    try:
-        yield alone
-    finally:
-        os.close(handle)
 
 
 def keep_beside(directory: Path) -> None:
@@ -162,15 +141,16 @@ def remove_abandoned(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def go_back(directory: Path, epoch: int) -> list[str]:
-    """Let a directory be as after so many epochs, for a run that goes on from there; return lines that say
+def go_back(directory: Path, reached: Position) -> list[str]:
+    """Let a directory be as it was so far in a run, for one that goes on from there; return lines that say
     what was changed.
 
-    Figures of later epochs are dropped from metrics.jsonl: they come again. A best.pth.tar of a later epoch
-    is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one. Raises AlmError
-    where it cannot be read.
+    Figures of later evaluations are dropped from metrics.jsonl: they come again. A best.pth.tar of a later
+    epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one. Raises
+    AlmError where it cannot be read.
     """
-    drop_later_metrics(directory / METRICS, epoch)
+    epoch = reached.epoch
+    drop_later_metrics(directory / METRICS, epoch if reached.evaluated else epoch - 1)
     best = directory / BEST
     if not best.is_file() or (later := load_checkpoint(best)["epoch"]) <= epoch:
         return []
@@ -205,15 +185,22 @@ def checkpoints(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*{CHECKPOINT}")) if directory.is_dir() else []
 
 
-def later_checkpoints(directory: Path, epoch: int) -> list[Path]:
-    """Return the checkpoints in a directory that are of later epochs."""
-    return [path for path in checkpoints(directory) if (saved_epoch(path) or 0) > epoch]
+def later_checkpoints(directory: Path, reached: Position) -> list[Path]:
+    """Return the checkpoints in a directory that are of later epochs or iterations; one that is damaged is
+    none.
+    """
+    return [path for path in checkpoints(directory) if progress(path) > reached[:2]]
 
 
-def saved_epoch(path: Path) -> int | None:
-    """Return the epoch in a checkpoint's name, `[<prefix>_]<epoch>.pth.tar`; None for other files."""
-    match = re.fullmatch(r"(?:.*_)?(\d+)\.pth\.tar", path.name)
-    return int(match[1]) if match else None
+def progress(path: Path) -> tuple[int, int]:
+    """Return the epochs and iterations that a checkpoint's name tells, or in `last.pth.tar` its content;
+    (0, 0) for other files.
+    """
+    known = numbered_position(path.name)
+    if known is None and path.name == LAST:
+        with suppress(AlmError):
+            known = position(load_checkpoint(path))
+    return known[:2] if known else (0, 0)
 
 
 def write_options(directory: Path, options: dict) -> Path:
@@ -224,9 +211,3 @@ def write_options(directory: Path, options: dict) -> Path:
         path = directory / f"options_{number}.json"
     write_json(path, options)
     return path
-
-
-def append_metrics(directory: Path, record: dict) -> None:
-    """Add one evaluation's figures to metrics.jsonl, a line each."""
-    with open(directory / METRICS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
