@@ -51,6 +51,8 @@ def start(named: Namespace) -> Start:
     reached = reached_by(resumed, options.start_epoch)
     if not found.may_be_done:
         check_epochs(options, resumed, reached)
+    elif reached.epoch >= options.epochs and reached.evaluated:
+        found.notes.append(f"Resume: all {options.epochs} epochs are done")
     with origin_told(found.named, options):
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)

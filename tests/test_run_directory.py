@@ -94,8 +94,8 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
 
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
-    for name in ("10.pth.tar", "20.pth.tar"):
-        (tmp_path / name).touch()
+    for epoch in (10, 20):
+        save_checkpoint(tmp_path / f"{epoch}.pth.tar", own_checkpoint(model_of(), epoch=epoch))
     with pytest.raises(RunDirectoryError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
         check_run_directory(tmp_path, tmp_path / "10.pth.tar", Position(10))
 
@@ -103,7 +103,7 @@ def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
 def test_what_was_saved_within_an_epoch_and_last_counts_too(tmp_path):
     (tmp_path / "train.log").touch()
     (tmp_path / "2.pth.tar").touch()
-    (tmp_path / "2+30.pth.tar").touch()
+    save_checkpoint(tmp_path / "2+30.pth.tar", own_checkpoint(model_of(), epoch=2, iteration=30))
     assert not can_go_on(tmp_path / "2.pth.tar", Position(2))
     assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
     save_checkpoint(tmp_path / "last.pth.tar", own_checkpoint(model_of(), epoch=3))
@@ -124,7 +124,7 @@ def test_a_run_can_go_on_where_its_last_checkpoint_lies(tmp_path):
     assert not can_go_on(tmp_path / "10.pth.tar", Position(10))  # no log: that is no run's directory
     (tmp_path / "train.log").touch()
     assert can_go_on(tmp_path / "10.pth.tar", Position(10))
-    (tmp_path / "20.pth.tar").touch()
+    save_checkpoint(tmp_path / "20.pth.tar", own_checkpoint(model_of(), epoch=20))
     assert not can_go_on(tmp_path / "10.pth.tar", Position(10))
     assert can_go_on(tmp_path / "20.pth.tar", Position(20))
 

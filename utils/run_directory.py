@@ -189,18 +189,20 @@ def later_checkpoints(directory: Path, reached: Position) -> list[Path]:
     """Return the checkpoints in a directory that are of later epochs or iterations; one that is damaged is
     none.
     """
-    return [path for path in checkpoints(directory) if progress(path) > reached[:2]]
+    return [path for path in checkpoints(directory) if progress(path, reached) > reached[:2]]
 
 
-def progress(path: Path) -> tuple[int, int]:
-    """Return the epochs and iterations that a checkpoint's name tells, or in `last.pth.tar` its content;
-    (0, 0) for other files.
+def progress(path: Path, reached: Position) -> tuple[int, int]:
+    """Return the epochs and iterations of a checkpoint; (0, 0) for one that is damaged, or whose name tells
+    that it is not further than `reached`.
     """
-    known = numbered_position(path.name)
-    if known is None and path.name == LAST:
-        with suppress(AlmError):
-            known = position(load_checkpoint(path))
-    return known[:2] if known else (0, 0)
+    by_name = numbered_position(path.name)
+    if path.name != LAST and (by_name is None or by_name[:2] <= reached[:2]):
+        return 0, 0
+    try:
+        return position(load_checkpoint(path))[:2]
+    except AlmError:
+        return 0, 0
 
 
 def write_options(directory: Path, options: dict) -> Path:
