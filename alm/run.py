@@ -213,7 +213,8 @@ class Run:
                 self.saved = drop_surplus(self.directory, self.saved, self.keep, self.directory / names[0])
             self.unsaved = None
         except (OSError, AlmError) as error:
-            self.saved, self.unsaved = saved, str(error)
+            place = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            self.saved, self.unsaved = saved, str(place)
             self.trainer.log.not_saved(self.unsaved)
 
     def _number_due(self) -> str | None:

@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 
 import alm
 from alm.checkpoint import load_checkpoint, reference_state, save_checkpoint
-from run_scripts import run_ALM, start
+from run_scripts import resume, run_ALM
 from utils.synthetic import draw_list, ensure_dataset
 
 COMMAND = REPOSITORY / "run_scripts" / "run_ALM.py"
@@ -132,7 +132,8 @@ def test_training_prints_the_published_log(trained):
 def test_run_directory_has_log_options_metrics_and_checkpoints(trained):
     directory, (output, _) = trained
     names = {path.name for path in directory.iterdir()}
-    assert names == {"train.log", "options.json", "metrics.jsonl", "1.pth.tar", "2.pth.tar", "best.pth.tar"}
+    checkpoints = {"1.pth.tar", "2.pth.tar", "best.pth.tar", "last.pth.tar"}
+    assert names == {"train.log", "options.json", "metrics.jsonl"} | checkpoints
     assert (directory / "train.log").read_text(encoding="utf-8") == output
     assert json.loads((directory / "options.json").read_text(encoding="utf-8"))["batch_size"] == 4
     checkpoint = load_checkpoint(directory / "2.pth.tar")
@@ -338,9 +339,10 @@ def test_a_damaged_evaluation_picture_does_not_cost_the_epoch(data, tmp_path, ru
     output, errors = run_here(*common, "--epochs", 20, status=1)
     assert errors.startswith(f"error: cannot read picture {data / row} (")
     assert len(losses(output)) == 1
-    assert [path.name for path in (tmp_path / "run").glob("*.pth.tar")] == ["1.pth.tar"]
+    assert [path.name for path in (tmp_path / "run").glob("*.pth.tar")] == ["last.pth.tar"]
     (data / row).write_bytes(before)
-    output, _ = run_here("--resume", tmp_path / "run" / "1.pth.tar", "--epochs", 2)
+    output, _ = run_here("--resume", tmp_path / "run" / "last.pth.tar", "--epochs", 2)
+    assert output.index("mA:") < output.index("train.loss")  # the evaluation that was missing comes first
     assert losses(output)[0][:2] == (1, 0)
 
 
@@ -560,8 +562,10 @@ def test_a_small_disk_and_small_shared_memory(pictures, tmp_path, place):
                "--workers", 4, "--output_dir", tmp_path / "run")  # fmt: skip
     before = [*unshare, "sh", "-c", mount, "sh"]
     if place == "checkpoints":
-        _, errors = run(*options, status=1, before=before)
-        assert errors.splitlines()[-1] == f"error: {tmp_path / 'run' / '1.pth.tar'}: No space left on device"
+        output, errors = run(*options, status=1, before=before)
+        reason = f"{tmp_path / 'run' / '1.pth.tar'}: No space left on device"
+        assert errors.splitlines()[-1] == f"error: the last checkpoint could not be saved: {reason}"
+        assert output.count(f"Not saved: {reason}; training goes on, and the next save tries again\n") == 2
     else:
         _, errors = run(*options, before=before)
         assert re.search(r"warning: shared memory has 17 MB free, room for [0-3] of 4 processes", errors)
@@ -570,7 +574,7 @@ def test_a_small_disk_and_small_shared_memory(pictures, tmp_path, place):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found under /proc")
-def test_a_worker_that_is_killed_is_one_line(pictures, tmp_path):
+def test_a_worker_that_is_killed_is_one_line_and_costs_nothing(pictures, tmp_path):
     process = subprocess.Popen(
         [sys.executable, str(COMMAND), "--experiment", "peta", "--data_root", str(pictures),
          "--batch_size", "1", "--workers", "1", "--output_dir", str(tmp_path / "run")],
@@ -581,12 +585,19 @@ def test_a_worker_that_is_killed_is_one_line(pictures, tmp_path):
             assert process.poll() is None
         (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(worker), signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
+        while "Epoch: 1 Iteration: 1 " not in process.stdout.readline():
+            assert process.poll() is None
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1
-    assert errors.startswith("error: a process that reads pictures died")
-    assert len(errors.splitlines()) == 1
+    assert process.returncode == 143
+    assert output.splitlines()[-1].startswith(
+        f"Stopped: SIGTERM; saved {tmp_path / 'run' / 'last.pth.tar'}; "
+    )
+    death, _, request = errors.splitlines()
+    assert death.startswith("warning: a process that reads pictures died")
+    assert request == "SIGTERM: ending after this iteration; once more ends it at once"
 
 
 @pytest.mark.slow
@@ -633,7 +644,7 @@ def test_the_checkpoint_is_dropped_when_it_is_restored(trained, tmp_path, monkey
 
     directory, _ = trained
     tensors = []
-    load = start.load_checkpoint
+    load = resume.load_checkpoint
 
     def loaded(path):
         content = load(path)
@@ -642,7 +653,7 @@ def test_the_checkpoint_is_dropped_when_it_is_restored(trained, tmp_path, monkey
 
     left = []
     fit = run_ALM.Run.fit
-    monkeypatch.setattr(start, "load_checkpoint", loaded)
+    monkeypatch.setattr(resume, "load_checkpoint", loaded)
     monkeypatch.setattr(
         run_ALM.Run, "fit", lambda *args: left.append(sum(t() is not None for t in tensors)) or fit(*args)
     )
