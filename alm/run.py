@@ -187,10 +187,13 @@ class Run:
         """Keep the best figures, and save what they are of."""
         self.unevaluated = False
         self.best_accu = max(self.best_accu, figures["accu"])
-        is_best = figures["ma"] > self.best_ma  # a NaN is not larger
+        former = self.best_ma
+        is_best = figures["ma"] > former  # a NaN is not larger
         if is_best:
             self.best_ma = figures["ma"]
         self._save(is_best)
+        if self.unsaved:
+            self.best_ma = former  # best.pth.tar is of this one still
 
     def _save(self, is_best: bool = False) -> None:
         """Save the run, as the last when all else is done. Raises AlmError, and saves nothing, where a weight

@@ -173,6 +173,22 @@ def test_a_full_disk_costs_no_training(tmp_path, monkeypatch, failures):
     assert names(tmp_path) == [*expected, *(["last.pth.tar"] if expected else [])]
 
 
+def test_a_best_that_was_not_saved_is_none(tmp_path, monkeypatch):
+    """The next one that is better than what best.pth.tar holds takes its place."""
+    figures_of(monkeypatch, 0.5, 0.9, 0.7)
+
+    def save(path, state):
+        if state["best_ma"] == 0.9:
+            raise OSError(28, "No space left on device", str(path))
+        save_checkpoint(path, state)
+
+    monkeypatch.setattr(saves, "save_checkpoint", save)
+    run = run_of(tmp_path, 3)
+    run.fit(Batches(), Batches())
+    best = load(tmp_path / "best.pth.tar")
+    assert (best["epoch"], best["best_ma"], run.best_ma, run.unsaved) == (3, 0.7, 0.7, None)
+
+
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
     """A directory with the checkpoints of a whole run."""
