@@ -5,8 +5,8 @@ with a checksum of each part, the zip format's own.
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,23 +23,14 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
-    path = Path(path)
-    temporary = temporary_name(path)
-    try:
-        with open(temporary, "wb") as file:
-            writer = Writer(file)
-            try:
-                torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
-            except RuntimeError as error:
-                raise (writer.failure or error) from error
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        flush_directory(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with placed(Path(path)) as temporary, open(temporary, "wb") as file:
+        writer = Writer(file)
+        try:
+            torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
+        except RuntimeError as error:
+            raise (writer.failure or error) from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def give_second_name(path: Path, other: Path) -> None:
@@ -48,16 +39,26 @@ def give_second_name(path: Path, other: Path) -> None:
 
     Raises OSError, naming `other`.
     """
-    temporary = temporary_name(other)
-    try:
+    with placed(other) as temporary:
         try:
             os.link(path, temporary)
         except OSError:
             shutil.copyfile(path, temporary)
-        os.replace(temporary, other)
-        flush_directory(other.parent)
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` for a file that becomes `path` at the end, or vanishes on any error.
+
+    Raises OSError, naming `path`.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+        flush_directory(path.parent)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(other)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
