@@ -1,10 +1,7 @@
 """Nothing of an earlier run is written over, and a start that fails is none."""
 
 import json
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from models import model_of, own_checkpoint
@@ -12,7 +9,6 @@ from models import model_of, own_checkpoint
 from alm.checkpoint import save_checkpoint
 from alm.saves import Position
 from utils import run_directory
-from utils.lock import LockedError
 from utils.run_directory import (
     RunDirectoryError,
     can_go_on,
@@ -170,41 +166,6 @@ def test_a_run_with_checkpoints_keeps_its_log_in_place(tmp_path):
     assert contents(tmp_path)["train.log"] == "earlier"
 
 
-HOLD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from utils.lock import locked
-with locked(Path(sys.argv[2])):
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="locks are POSIX")
-@pytest.mark.parametrize("ending", ["end", "kill"])
-def test_two_runs_do_not_share_a_directory(tmp_path, ending):
-    """A run that has died keeps nobody out."""
-    with opened_run_directory(tmp_path, {}) as directory:
-        (directory / "train.log").write_text("an iteration", encoding="utf-8")
-    command = [sys.executable, "-c", HOLD, str(Path(__file__).resolve().parents[1]), str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "locked\n"
-        before = contents(tmp_path)
-        with (
-            pytest.raises(LockedError, match="another run is writing there at this moment"),
-            opened_run_directory(tmp_path, {}),
-        ):
-            pass
-        assert contents(tmp_path) == before
-        if ending == "kill":
-            other.kill()
-        other.communicate()
-    with opened_run_directory(tmp_path, {}):
-        pass
-    assert ".lock" not in contents(tmp_path)
-
-
 def test_options_of_a_continued_run_lie_beside_the_first(tmp_path):
     paths = [write_options(tmp_path, {"number": number}) for number in range(3)]
     assert [path.name for path in paths] == ["options.json", "options_2.json", "options_3.json"]
@@ -238,6 +199,15 @@ def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, best, epoch):
     assert go_back(tmp_path, Position(2)) == []
     assert {path.name for path in tmp_path.iterdir()} == {"best.pth.tar"}
     assert (tmp_path / "best.pth.tar").read_bytes() == before
+
+
+def test_a_best_that_is_damaged_is_kept_beside(tmp_path, best):
+    best(1)
+    (tmp_path / "best.pth.tar").write_bytes((tmp_path / "best.pth.tar").read_bytes()[:-50])
+    (line,) = go_back(tmp_path, Position(2))
+    assert line.startswith(f"Best: {tmp_path / 'best.pth.tar'}: ")
+    assert line.endswith("; kept as best.damaged.pth.tar")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.damaged.pth.tar"]
 
 
 def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):

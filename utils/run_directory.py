@@ -146,20 +146,32 @@ def go_back(directory: Path, reached: Position) -> list[str]:
     what was changed.
 
     Figures of later evaluations are dropped from metrics.jsonl: they come again. A best.pth.tar of a later
-    epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one. Raises
-    AlmError where it cannot be read.
+    epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one; one that is
+    damaged as `best.damaged.pth.tar`.
     """
     epoch = reached.epoch
     drop_later_metrics(directory / METRICS, epoch if reached.evaluated else epoch - 1)
     best = directory / BEST
-    if not best.is_file() or (later := load_checkpoint(best)["epoch"]) <= epoch:
+    if not best.is_file():
         return []
-    beside, number = best.with_name(f"best.{later}{CHECKPOINT}"), 1
+    try:
+        later = load_checkpoint(best)["epoch"]
+    except AlmError as error:
+        return [f"Best: {error}; kept as {moved_beside(best, 'damaged').name}"]
+    if later <= epoch:
+        return []
+    kept = moved_beside(best, str(later))
+    return [f"Best: {best} is of epoch {later}, later than {epoch}; kept as {kept.name}"]
+
+
+def moved_beside(best: Path, what: str) -> Path:
+    """Rename best.pth.tar to `best.<what>.pth.tar`, or the next free number of it; return the new path."""
+    beside, number = best.with_name(f"best.{what}{CHECKPOINT}"), 1
     while beside.exists():
         number += 1
-        beside = best.with_name(f"best.{later}-{number}{CHECKPOINT}")
+        beside = best.with_name(f"best.{what}-{number}{CHECKPOINT}")
     best.rename(beside)
-    return [f"Best: {best} is of epoch {later}, later than {epoch}; kept as {beside.name}"]
+    return beside
 
 
 def drop_later_metrics(path: Path, epoch: int) -> None:
