@@ -40,3 +40,25 @@ def run_here(monkeypatch, capsys):
         return output, errors
 
     return run_here
+
+
+@pytest.fixture(scope="session")
+def four_pictures(tmp_path_factory):
+    """Return a data set in PETA's format, drawn: four pictures to train on, two to evaluate."""
+    from utils.synthetic import ensure_dataset
+
+    root = tmp_path_factory.mktemp("four") / "peta"
+    ensure_dataset(root, train=4, test=2)
+    return root
+
+
+@pytest.fixture
+def train(four_pictures, run_here, tmp_path):
+    """Return a function that trains the baseline, two steps an epoch, in `tmp_path / "run"`."""
+
+    def train(*options, status=0):
+        common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", four_pictures,
+                  "--batch_size", 2, "--workers", 0, "--device", "cpu")  # fmt: skip
+        return run_here(*common, "--output_dir", tmp_path / "run", *options, status=status)
+
+    return train

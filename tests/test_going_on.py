@@ -10,29 +10,8 @@ from models import model_of, published_file
 from alm import AlmError
 from alm.checkpoint import load_checkpoint, save_checkpoint
 from utils import log_sinks
-from utils.synthetic import ensure_dataset
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Draw a small data set in PETA's format."""
-    root = tmp_path_factory.mktemp("data") / "peta"
-    ensure_dataset(root, train=4, test=2)
-    return root
-
-
-@pytest.fixture
-def train(pictures, run_here, tmp_path):
-    """Return a function that trains the baseline, two steps an epoch, in `tmp_path / "run"`."""
-
-    def train(*options, status=0):
-        common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures,
-                  "--batch_size", 2, "--workers", 0, "--device", "cpu")  # fmt: skip
-        return run_here(*common, "--output_dir", tmp_path / "run", *options, status=status)
-
-    return train
 
 
 def test_a_best_that_a_killed_run_left_is_not_written_over(train, run_here, tmp_path):
@@ -153,8 +132,8 @@ def test_a_checkpoint_of_another_machine_says_which_option_to_name(train, run_he
     run_here(*common, "--lr", "1e-4", "--device", "cpu")
 
 
-def test_a_published_checkpoint_of_the_other_approach_is_not_evaluated(pictures, run_here, tmp_path):
+def test_a_published_checkpoint_of_the_other_approach_is_not_evaluated(four_pictures, run_here, tmp_path):
     path = published_file(tmp_path / "40.pth.tar", model_of(35))
-    common = ("-e", "--experiment", "peta", "--data_root", pictures, "--workers", 0, "--resume", path)
+    common = ("-e", "--experiment", "peta", "--data_root", four_pictures, "--workers", 0, "--resume", path)
     _, errors = run_here(*common, "--approach", "bn_inception", status=1)
     assert errors.startswith(f"error: {path}: this is a checkpoint of inception_iccv; give --approach incep")

@@ -10,27 +10,6 @@ from run_scripts.interruption import Interruption
 from utils.log_reader import read_losses
 from utils.log_sinks import LineFile
 from utils.logger import TrainingLog
-from utils.synthetic import ensure_dataset
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Draw a small data set in PETA's format."""
-    root = tmp_path_factory.mktemp("data") / "peta"
-    ensure_dataset(root, train=4, test=2)
-    return root
-
-
-@pytest.fixture
-def train(pictures, run_here, tmp_path):
-    """Return a function that trains the baseline, two steps an epoch, in `tmp_path / "run"`."""
-
-    def train(*options, status=0):
-        common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures,
-                  "--batch_size", 2, "--workers", 0, "--device", "cpu")  # fmt: skip
-        return run_here(*common, "--output_dir", tmp_path / "run", *options, status=status)
-
-    return train
 
 
 @pytest.mark.slow
@@ -67,10 +46,10 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_lists_that_have_changed_are_refused(train, pictures, tmp_path):
+def test_lists_that_have_changed_are_refused(train, four_pictures, tmp_path):
     train("--epochs", 1)
     changed = tmp_path / "changed.txt"
-    text = (pictures / "PETA_train_list.txt").read_text(encoding="utf-8")
+    text = (four_pictures / "PETA_train_list.txt").read_text(encoding="utf-8")
     changed.write_text(text.replace(" 1 ", " 0 ", 1), encoding="utf-8")
     options = ("--resume", "auto", "--epochs", 2, "--train_list", changed)
     _, errors = train(*options, status=1)
@@ -98,11 +77,11 @@ def test_auto_needs_a_place_to_look(run_here):
 
 
 @pytest.mark.slow
-def test_the_pictures_of_a_step_that_is_not_finite_are_named(train, pictures, tmp_path, monkeypatch):
+def test_the_pictures_of_a_step_that_is_not_finite_are_named(train, four_pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("alm.WeightedBCELoss.forward", lambda self, logits, targets: logits.sum() * torch.nan)
     _, errors = train("--epochs", 1, status=1)
     assert "the loss is nan at epoch 0 iteration 0; start again with a lower --lr" in errors
-    names = [line.split()[0] for line in (pictures / "PETA_train_list.txt").read_text().splitlines()]
+    names = [line.split()[0] for line in (four_pictures / "PETA_train_list.txt").read_text().splitlines()]
     (line,) = [
         line
         for line in (tmp_path / "run" / "train.log").read_text(encoding="utf-8").splitlines()

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_run import figures_of, load, names, run_of
-from tiny import Batches
+from tiny import Batches, figures_of, load, names, run_of
 
 import alm
 from alm import checkpoint_file, saves

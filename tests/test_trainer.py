@@ -1,16 +1,14 @@
 """One epoch and one evaluation: what the log is told, in time, whatever happens."""
 
 import copy
-import math
 
 import pytest
 import torch
 from tiny import CPU, Batches, Tiny, train, trainer_of
-from torch import nn
 
 import alm
 from alm import steps as steps_module
-from alm.nonfinite import NonFinite, NonFiniteLossError
+from alm.nonfinite import NonFiniteLossError
 from alm.steps import Steps
 
 
@@ -127,73 +125,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(device, at, request):
     told = [iteration for _, iteration, _ in trainer.log.losses]
     underway = 1 if device == "accelerator" and at < 3 else 0  # given to it before the NaN was read
     assert told == list(range(at + 1 + underway))
-
-
-@pytest.mark.parametrize("device", ["cpu", "accelerator"])
-def test_a_step_that_is_not_finite_can_be_left_out(device, request):
-    """Weights, moments and running means are as if it had not been; the log has it, and their number."""
-    if device == "accelerator":
-        request.getfixturevalue("accelerator")
-    batches = Batches()
-    trainer, plain = trainer_of(model=Normalized()), trainer_of(model=Normalized())
-    trainer.nonfinite = NonFinite(leaves_out=True)
-    trainer.criterion = NotFiniteAt(trainer.criterion, 1)
-    train(trainer, batches)
-    plain.train([batch for number, batch in enumerate(batches.batches) if number != 1], 0, 0, 4)
-    for ours, theirs in zip(
-        trainer.model.state_dict().values(), plain.model.state_dict().values(), strict=True
-    ):
-        assert torch.equal(ours, theirs)
-    assert trainer.nonfinite.left_out == 1
-    ((epoch, iteration, loss, count),) = trainer.log.of("left_out")
-    assert (epoch, iteration, count) == (0, 1, 1)
-    assert math.isnan(loss)
-    assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1, 2, 3]
-
-
-def test_gradients_that_are_not_finite_are_left_out_too():
-    trainer = trainer_of()
-    trainer.nonfinite = NonFinite(leaves_out=True)
-    trainer.model.first.bias.register_hook(lambda gradient: gradient * torch.inf)
-    before = trainer.model.first.weight.detach().clone()
-    train(trainer, Batches())
-    assert torch.equal(trainer.model.first.weight, before)
-    assert [count for *_, count in trainer.log.of("left_out")] == [1, 2, 3, 4]
-
-
-def test_ten_steps_in_a_row_are_enough():
-    trainer = trainer_of()
-    trainer.nonfinite = NonFinite(leaves_out=True)
-    criterion = trainer.criterion
-    trainer.criterion = NotFiniteAt(criterion, *range(3, 12))
-    train(trainer, Batches([3] * 20))
-    assert trainer.nonfinite.left_out == 9
-    trainer.criterion = NotFiniteAt(criterion, *range(3, 30))
-    with pytest.raises(NonFiniteLossError, match="10 iterations in a row, up to epoch 0 iteration 12, had"):
-        train(trainer, Batches([3] * 20))
-    assert trainer.nonfinite.left_out == 19
-
-
-class Normalized(Tiny):
-    """A network with running means."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, images):
-        return super().forward(self.norm(images))
-
-
-class NotFiniteAt:
-    """A criterion whose value is NaN in these steps of a network with two branches."""
-
-    def __init__(self, criterion, *steps):
-        self.criterion, self.steps, self.calls = criterion, steps, 0
-
-    def __call__(self, logits, labels):
-        step, self.calls = self.calls // 2, self.calls + 1
-        return self.criterion(logits, labels) * (torch.nan if step in self.steps else 1)
 
 
 def test_evaluation_is_the_metrics_of_the_vote():

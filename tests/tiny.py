@@ -8,6 +8,7 @@ from torch import nn
 
 import alm
 from alm.precision import gradient_scaler
+from alm.run import Run
 from alm.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -91,3 +92,22 @@ def trainer_of(precision=None, lr=0.1, model=None):
 def train(trainer, batches, epoch=0, most=None):
     """Train on an epoch of batches, or some of them."""
     return trainer.train(islice(batches.epoch(epoch), most), epoch, 0, len(batches))
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def run_of(directory, epochs, trainer=None, **options):
+    directory.mkdir(exist_ok=True)
+    return Run(trainer or trainer_of(), directory, epochs, lr=0.1, **options)
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def figures_of(monkeypatch, *mas, accu=0.25):
+    """Let evaluations give these mA."""
+    figures = iter(mas)
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": accu})
