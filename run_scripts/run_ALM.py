@@ -3,7 +3,7 @@
 python run_ALM.py --approach inception_iccv --experiment peta
 python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth.tar
 
-A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train_epoch (alm/trainer.py).
+A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train (alm/trainer.py).
 """
 
 import json
