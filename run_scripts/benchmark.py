@@ -25,7 +25,7 @@ from alm import AlmError
 from alm.device import CPU, DEVICES, choose_device, device_name
 from alm.precision import PRECISIONS
 from run_scripts import measure
-from run_scripts.command import clear_ending, new_parser, whole_number
+from run_scripts.command import clear_ending, new_parser, tell, whole_number
 from utils.files import unwritable, write_json
 from utils.synthetic import ensure_dataset
 
@@ -69,7 +69,7 @@ GOALS = {
 def main() -> None:
     """Measure, print, write."""
     options = parse_options()
-    print(f"{machine(options)}\n\n{columns('what', 'median (quartiles)', 'goal')}", flush=True)
+    tell(machine(options), "", columns("what", "median (quartiles)", "goal"))
     figures = []
     with tempfile.TemporaryDirectory() as directory:
         options.pictures = Path(directory, "pictures")
@@ -77,7 +77,7 @@ def main() -> None:
         for measurement, goals in GOALS.items():
             for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
                 figures.append(figure_of(goal, values, options))
-                print(row(figures[-1]), flush=True)
+                tell(row(figures[-1]))
             if options.json:  # so far: a later measurement may fail
                 write_json(options.json, {"machine": machine(options), "figures": figures})
 

@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from utils.errors import InputError
 from utils.logger import send_to_null
+from utils.printable import printable, printable_block
 
 BAD_INPUT = 1
 WRONG_OPTION = 2
@@ -120,7 +121,7 @@ def refuse_several_processes() -> None:
 def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     """Run a command: errors, warnings and Ctrl-C each become one line; `bad_input` is the exit status."""
     before = warnings.formatwarning, threading.excepthook
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {on_one_line(str(message))}\n"
     threading.excepthook = tell_of_thread
     open_streams()
     try:
@@ -151,9 +152,9 @@ def open_streams() -> None:
 def tell_of_thread(arguments: threading.ExceptHookArgs) -> None:
     """Say on one line what ended a thread; whoever waits for it finds out too."""
     if "--debug" in sys.argv:
-        traceback.print_exception(arguments.exc_value)
+        show_traceback(arguments.exc_value)
     else:
-        print(f"warning: {explain(arguments.exc_value)}", file=sys.stderr)
+        tell(f"warning: {explain(arguments.exc_value)}", to=sys.stderr)
 
 
 def end(error: BaseException, line: str | None, status: int) -> None:
@@ -161,9 +162,9 @@ def end(error: BaseException, line: str | None, status: int) -> None:
     line = f"error: {explain(error)}" if line is None else line
     with suppress(OSError):  # nobody reads it
         if "--debug" in sys.argv:
-            traceback.print_exception(error)
+            show_traceback(error)
         elif line:
-            print(line, file=sys.stderr)
+            tell(line, to=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:
@@ -171,10 +172,30 @@ def end(error: BaseException, line: str | None, status: int) -> None:
     sys.exit(status)
 
 
+def tell(*lines: str, to: TextIO | None = None) -> None:
+    """Print lines, by default on standard output, at once: in `2>&1 | tee` all stands in its order.
+
+    What a terminal would obey is spelt out: names of pictures and attributes come from anyone's files.
+    """
+    for line in lines:
+        print(printable(line), file=to)
+    (to or sys.stdout).flush()
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where an error came from."""
+    print(printable_block("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+
+
 def explain(error: Exception) -> str:
     """Return what an error means to the user, on one line."""
+    return on_one_line(meaning(error))
+
+
+def meaning(error: Exception) -> str:
+    """Return what an error means to the user."""
     if is_bad_input(error):
-        return on_one_line(str(error))
+        return str(error)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return reason if error.filename is None else f"{error.filename}: {reason}"
@@ -189,8 +210,8 @@ def explain(error: Exception) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return a text without its line ends."""
-    return " ".join(text.splitlines())
+    """Return a text as one line that may be shown."""
+    return printable(" ".join(text.replace("\r\n", "\n").rstrip("\n").split("\n")))
 
 
 def is_bad_input(error: Exception) -> bool:

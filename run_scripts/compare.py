@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell
 from utils.attributes import PA100K, PETA, RAP
 from utils.difference_plot import plot_differences
 from utils.experiments import custom_experiment
@@ -54,7 +54,7 @@ def main() -> int:
         paired = compare(tally(first, labels, people), tally(second, labels, people))
 
         counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
-        print(*report(paired, attributes, counts, options), sep="\n")
+        tell(*report(paired, attributes, counts, options))
         if options.json:
             write_json(options.json, record(paired, attributes, counts, options))
         if options.plot:

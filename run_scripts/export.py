@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alm import AlmError
 from alm.checkpoint import load_checkpoint, published_checkpoint, save_checkpoint
-from run_scripts.command import clear_ending, new_parser
+from run_scripts.command import clear_ending, new_parser, tell
 from utils.files import unwritable
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         raise AlmError(f"{options.checkpoint}: {error}") from error
     # The serialization says which sampling convention the weights are for: see alm/published.py.
     save_checkpoint(options.output, published, old_serialization=checkpoint["align_corners"])
-    print(f"{options.output}: {len(published['state_dict'])} tensors, epoch {published['epoch']}")
+    tell(f"{options.output}: {len(published['state_dict'])} tensors, epoch {published['epoch']}")
 
 
 def build_parser() -> argparse.ArgumentParser:

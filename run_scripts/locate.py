@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from alm.operator_check import OperatorCheck
 from alm.whereabouts import Whereabouts
 from run_scripts.argument import DEFAULTS, parse_arguments
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, whole_number
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.run_ALM import build_loader, build_trainer
 from run_scripts.start import start
 from utils import fingerprint_report, operator_report
@@ -82,7 +82,7 @@ def check_operators(options: argparse.Namespace, step: argparse.Namespace) -> in
             step.experiment, step.data_root = "peta", directory  # drawn, in its format
             ensure_dataset(Path(directory), train=options.iterations * step.batch_size, test=1)
         begun = start(step)
-        print(*begun.notes, sep="\n")
+        tell(*begun.notes)
         trainer, loader = build_trainer(begun, TrainingLog()), build_loader(begun, training=True)
         roots = {"": trainer.model, "loss": trainer.criterion}
         since = time.perf_counter()
@@ -90,7 +90,7 @@ def check_operators(options: argparse.Namespace, step: argparse.Namespace) -> in
             trainer.train(islice(loader.epoch(0), options.iterations), 0, 0, len(loader))
         seconds = time.perf_counter() - since
     found = check.checked, check.unchecked, check.left_out
-    print(f"\n{seconds:.0f} s:", *operator_report.lines(*found), sep="\n")
+    tell("", f"{seconds:.0f} s:", *operator_report.lines(*found))
     if options.json:
         write_json(options.json, operator_report.record(*found))
     return WITHIN if operator_report.largest(check.checked) <= 1 else BEYOND
@@ -100,7 +100,7 @@ def compare_fingerprints(options: argparse.Namespace) -> int:
     """Compare two fingerprints, report; return the exit status."""
     first, second = map(read_fingerprint, options.compare)
     apart, differences = list(starts_apart(first, second)), compare(first, second)
-    print(*fingerprint_report.lines(first, second, apart, differences), sep="\n")
+    tell(*fingerprint_report.lines(first, second, apart, differences))
     if options.json:
         write_json(options.json, fingerprint_report.record(first, second, apart, differences))
     if options.plot:

@@ -20,6 +20,7 @@ from run_scripts.command import (
     new_parser,
     not_negative,
     refuse_inputs_as_outputs,
+    tell,
     whole_number,
 )
 from utils.comparison import (
@@ -110,11 +111,10 @@ def report(comparisons: list[Comparison], options: argparse.Namespace) -> None:
     """Print the verdicts, and on standard error what was left out of them."""
     for comparison in comparisons:
         if len(comparisons) > 1:
-            print(f"{comparison.candidate.path} against {comparison.reference.path}")
-        # Flushed, so that in `2>&1 | tee` the notes do not come first.
-        print(*official_lines(comparison), *strict_lines(comparison, options), sep="\n", flush=True)
+            tell(f"{comparison.candidate.path} against {comparison.reference.path}")
+        tell(*official_lines(comparison), *strict_lines(comparison, options))
         for line in notes(comparison):
-            print(f"note: {line}", file=sys.stderr)
+            tell(f"note: {line}", to=sys.stderr)
 
 
 def official_lines(comparison: Comparison) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, whole_number
+from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.prepare_options import add_csv, add_official
 from utils.experiments import EXPERIMENTS, custom_experiment
 from utils.files import unwritable, write_json
@@ -59,12 +59,12 @@ def prepare_synthetic(options: argparse.Namespace, parser: argparse.ArgumentPars
     """Draw the embedded data set, or the pictures of a list."""
     if options.labels:
         count = draw_list(options.labels, options.output, options.seed, limit=options.limit)
-        print(f"{count} pictures drawn in {options.output}")
+        tell(f"{count} pictures drawn in {options.output}")
     elif options.limit:
         parser.error("--limit counts the rows of a list; name it with --labels")
     else:
         ensure_dataset(options.output, seed=options.seed)
-        print(f"the synthetic data set is in {options.output}")
+        tell(f"the synthetic data set is in {options.output}")
 
 
 def add_check(subcommands) -> None:
@@ -104,7 +104,7 @@ def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
     first = options.paths[0]
     found = check(options.data_root or (first if first.is_dir() else first.parent), experiment, lists)
-    print(*report(found), sep="\n", flush=True)
+    tell(*report(found))
     if options.json:
         write_json(options.json, record(found))
     if options.plot:
@@ -112,7 +112,7 @@ def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     if any(problems(found)):
         purpose = "training" if "train" in found.lists else "an evaluation"
         raise DataError(f"{purpose} would fail; see the problems above")
-    print(f"Next: {next_command(found, options)}")
+    tell(f"Next: {next_command(found, options)}")
 
 
 def next_command(found, options: argparse.Namespace) -> str:

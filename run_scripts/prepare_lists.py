@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from run_scripts.command import tell
 from utils.attributes import PA100K, PETA, RAP
 from utils.list_file import UNKNOWN
 from utils.prepare.annotation import Annotation, data_set_of
@@ -39,7 +40,7 @@ def prepare_peta(options: Namespace, parser: ArgumentParser) -> None:
         finish(data_set, options, pictures_root(data_set, options.annotation.parent))
         return
     archive = read_archive(options.source)
-    print(f"{archive.folder}: {counted(archive.pictures, 'picture')} of {len(archive.people)} identities")
+    tell(f"{archive.folder}: {counted(archive.pictures, 'picture')} of {len(archive.people)} identities")
     parts, suffix, notes = split_peta(archive, options)
     data_set = archive_data_set(archive, parts, options.attributes, suffix=suffix, notes=notes)
     if options.link:
@@ -114,7 +115,7 @@ def prepare_csv(options: Namespace, parser: ArgumentParser) -> None:
     table = read_table(
         options.table, options.attributes, negative=options.negative, split_column=options.split_column
     )
-    print(f"{options.table}: {counted(table.rows.names, 'picture')}")
+    tell(f"{options.table}: {counted(table.rows.names, 'picture')}")
     parts = None
     if options.split_column is None:
         seed = SEED if options.seed is None else options.seed
@@ -127,7 +128,7 @@ def annotated(
     annotation: Annotation, options: Namespace, experiment: str, table, prefix: str, **more
 ) -> DataSet:
     """Return the data set that the options choose of an annotation, and say what it is."""
-    print(f"{annotation.path}: {annotation.kind}, {counted(annotation.names, 'picture')}")
+    tell(f"{annotation.path}: {annotation.kind}, {counted(annotation.names, 'picture')}")
     partition = getattr(options, "partition", None) or PARTITION
     return data_set_of(
         annotation,
@@ -160,14 +161,14 @@ def finish(
     written = write_data_set(data_set, options.output, options.force, link)
     unknown = sum(int((rows.labels == UNKNOWN).sum()) for rows in data_set.lists.values())
     if unknown:
-        print(f"note: {unknown} label{'s are' if unknown > 1 else ' is'} 2, unknown")
+        tell(f"note: {unknown} label{'s are' if unknown > 1 else ' is'} 2, unknown")
     for note in data_set.notes:
-        print(f"note: {note}")
+        tell(f"note: {note}")
     for part, rows in data_set.lists.items():
-        print(f"{written[part]}: {counted(rows.names, 'picture')}, {len(data_set.attributes)} attributes")
-    print(f"next: {first}{training_command(data_set, options.output, written, root)}")
+        tell(f"{written[part]}: {counted(rows.names, 'picture')}, {len(data_set.attributes)} attributes")
+    tell(f"next: {first}{training_command(data_set, options.output, written, root)}")
     if root is None:
-        print(f"where {SOMEWHERE} is the directory of the pictures")
+        tell(f"where {SOMEWHERE} is the directory of the pictures")
 
 
 def training_command(data_set: DataSet, output: Path, written: dict[str, Path], root: Path | None) -> str:

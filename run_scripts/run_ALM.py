@@ -38,6 +38,7 @@ from utils import log_text, run_directory
 from utils.identity import identities
 from utils.logger import TrainingLog
 from utils.predictions import write_predictions
+from utils.printable import printable
 from utils.significance import intervals, tally
 
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
@@ -196,7 +197,7 @@ def announce(begun: Start, log: TrainingLog, notes: list[str]) -> None:
         if pictures:
             log.line(f"{purpose}: {len(pictures)} of {pictures.listed} pictures of {pictures.label}")
     for note in notes:
-        log.line(note)
+        log.line(printable(note))
 
 
 def identity(begun: Start) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from utils.errors import InputError
 from utils.files import whole_file
+from utils.printable import printable
 
 
 class PlotError(InputError):
@@ -46,8 +47,9 @@ def cut(text: str, longest: int) -> str:
 
 def drawable(text: str) -> str:
     """Return a text without the sign that matplotlib takes for mathematics, and without characters that no
-    font here has.
+    font here has or that turn a line round.
     """
+    text = printable(text)
     _, lacking = fonts_for(text)
     shown = (char.encode("ascii", "backslashreplace").decode() if char in lacking else char for char in text)
     return "".join(shown).replace("$", r"\$")

@@ -92,7 +92,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, content) -> None:
     """Write a JSON file for people and machines, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json_text(content, indent=1) + "\n")
+
+
+def json_text(content, indent: int | None = None) -> str:
+    """Return JSON that may be shown, in ASCII. What a terminal obeys is escaped, of which json leaves DEL."""
+    return json.dumps(content, indent=indent).replace("\x7f", "\\u007f")
 
 
 def unwritable(path: str | Path) -> str | None:

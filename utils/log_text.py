@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from utils.printable import printable
 from utils.significance import DRAWS, FEWEST, LEVEL
 
 RULE = "=" * 100
@@ -22,7 +23,8 @@ FIGURES = (
 
 def argument_block(options: Mapping) -> str:
     """Return the options a run starts with, a line each."""
-    return "\n".join([RULE, "Arguments = ", *(f"\t{name}: {value}" for name, value in options.items()), RULE])
+    lines = (f"\t{name}: {printable(str(value))}" for name, value in options.items())
+    return "\n".join([RULE, "Arguments = ", *lines, RULE])
 
 
 def parameter_count(count: int) -> str:
@@ -157,7 +159,7 @@ def evaluation_table(figures: Mapping, attributes: Sequence[str], seen: int, lis
         right = f"{figures['true_positive'][k]:4}\\{figures['true_negative'][k]:4}"
         ma = figures["attribute_ma"][k].item()
         shown = "n/a" if math.isnan(ma) else f"{ma:.5f}"
-        lines.append("\t".join(["", f"#{k:2}: {name:18}", right, *counts, shown]))
+        lines.append("\t".join(["", f"#{k:2}: {printable(name):18}", right, *counts, shown]))
     lines += [f"\t{title + ':':11}{figures[key]}" for title, key in FIGURES]
     if seen < listed:
         lines.append(f"\tPictures:  {seen} of {listed}")

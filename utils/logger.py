@@ -1,6 +1,5 @@
 """The log of a run: what the trainer tells, as lines on a stream and in files."""
 
-import json
 import os
 import sys
 import time
@@ -13,8 +12,9 @@ from typing import TextIO
 from tqdm import tqdm
 
 from utils import log_text
-from utils.files import write_json
+from utils.files import json_text, write_json
 from utils.log_sinks import EventStream, LineFile, Scalars
+from utils.printable import printable_block
 
 
 class TrainingLog:
@@ -84,7 +84,8 @@ class TrainingLog:
             self._write_figures()
 
     def line(self, text: str = "") -> None:
-        """Write one line to the stream and to the file."""
+        """Write one line, or several, to the stream and to the file."""
+        text = printable_block(text)
         if self._file is not None:
             with self._going_on():
                 self._file.write(text)
@@ -187,7 +188,7 @@ class TrainingLog:
         with self._going_on():
             if self._metrics is None:
                 self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
-            self._metrics.write(json.dumps(record))
+            self._metrics.write(json_text(record))
 
     def _write_figures(self) -> None:
         if self._figures_path is not None and self._figures is not None:

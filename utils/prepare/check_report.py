@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from textwrap import fill
+from textwrap import wrap
 
 import numpy as np
 
 from utils.prepare.check import Check, Picture
 from utils.prepare.check_notes import notes, problems, published_ratio
+from utils.printable import printable
 
 TITLE, CELL = 24, 14  # columns of a table
 WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
@@ -31,7 +32,7 @@ def report(check: Check) -> Iterator[str]:
     yield ""
     for kind, told in (("note", notes(check)), ("problem", problems(check))):
         for text in told:
-            yield fill(f"{kind}: {text}", 80, **WRAPPED)
+            yield from wrap(printable(f"{kind}: {text}"), 80, **WRAPPED)
 
 
 def overview(check: Check) -> Iterator[str]:
@@ -71,6 +72,7 @@ def attribute_table(check: Check) -> Iterator[str]:
 
 def row(title: str, cells: Iterable[str]) -> str:
     """Return a line of a table."""
+    title = printable(title)
     shown = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
     return f"{shown:{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)
 

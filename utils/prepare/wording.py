@@ -16,5 +16,4 @@ def counted(items: Sequence, noun: str) -> str:
 
 def some(names: Sequence[str]) -> str:
     """Return the first five names."""
-    text = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return text.encode(errors="backslashreplace").decode()
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
