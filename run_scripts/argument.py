@@ -37,6 +37,7 @@ DEFAULTS = {
     "val_list": None,
     "attributes": None,
     "allow_missing": False,
+    "follow_links": False,
     "cache": "none",
     "on_bad_image": "error",
     "force": False,
@@ -145,6 +146,8 @@ def add_data_options(group) -> None:
     add("--attributes", metavar="FILE", help="of --experiment custom: the attributes' names, one a line")
     add("--allow_missing", action=argparse.BooleanOptionalAction,
         help="evaluate although pictures of the list are missing; the table says on how many")  # fmt: skip
+    add("--follow_links", action="store_true",
+        help="open pictures to which a link leads outside of the data set's directory")  # fmt: skip
     add("--cache", metavar="none|auto|DIR",
         help="keep resized pictures in one file, auto: in .alm_cache/ beside the data")  # fmt: skip
     add("--on_bad_image", choices=CHOICES["on_bad_image"],

@@ -61,6 +61,7 @@ def open_data(
     val_list: str | None = None,
     training: bool = True,
     allow_missing: bool = False,
+    follow_links: bool = False,
     cache: str = "none",
 ) -> Data:
     """Return the lists and pictures of a data set. Raises DataError where one must be and is not."""
@@ -77,7 +78,12 @@ def open_data(
         count = len(experiment.attributes)
         directory = cache_directory(cache, root)
         return MultiLabelDataset(
-            root, label, num_attributes=count, skip_missing=skip_missing, cache=directory
+            root,
+            label,
+            num_attributes=count,
+            skip_missing=skip_missing,
+            cache=directory,
+            follow_links=follow_links,
         )
 
     data = Data(train_path, None, None)

@@ -33,8 +33,8 @@ WITHIN, BEYOND, UNUSABLE = 0, 1, 2
 BATCH = 4
 OF_A_STEP = {
     "experiment", "approach", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "resume",
-    "data_root", "train_list", "attributes", "cache", "workers", "pretrained", "init_from", "loss", "ratios",
-    "align_corners", "seed", "device", "amp",
+    "data_root", "train_list", "attributes", "follow_links", "cache", "workers", "pretrained", "init_from",
+    "loss", "ratios", "align_corners", "seed", "device", "amp",
 }  # fmt: skip
 
 

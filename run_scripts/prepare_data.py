@@ -75,6 +75,8 @@ def add_check(subcommands) -> None:
         help="the data set's directory, or a list, or the training list and the evaluation list")  # fmt: skip
     add("--data_root", metavar="DIR", type=Path,
         help="what the lists' paths are relative to (default: where the first list lies)")  # fmt: skip
+    add("--follow_links", action="store_true",
+        help="open pictures to which a link leads outside of that directory")  # fmt: skip
     data_set = parser.add_mutually_exclusive_group()
     data_set.add_argument("--experiment", metavar="NAME", choices=list(EXPERIMENTS),
         help="the data set: %(choices)s (default: as the lists are named)")  # fmt: skip
@@ -103,7 +105,8 @@ def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     inputs = *lists.values(), options.attributes
     refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
     first = options.paths[0]
-    found = check(options.data_root or (first if first.is_dir() else first.parent), experiment, lists)
+    root = options.data_root or (first if first.is_dir() else first.parent)
+    found = check(root, experiment, lists, options.follow_links)
     tell(*report(found))
     if options.json:
         write_json(options.json, record(found))
@@ -124,6 +127,8 @@ def next_command(found, options: argparse.Namespace) -> str:
     if name == "custom" or not options.paths[0].is_dir():
         for part, option in (("train", "--train_list"), ("test", "--val_list")):
             words += [option, str(found.lists[part].path)] if part in found.lists else []
+    if options.follow_links:
+        words += ["--follow_links"]
     if "train" not in found.lists:
         words += ["-e", "--resume", "CHECKPOINT"]
     return shlex.join(words)

@@ -157,7 +157,11 @@ def finish(
     link: tuple[str, Path] | None = None,
     first: str = "",
 ) -> None:
-    """Write the data set, and say what was written and what to type next; `first` begins that command."""
+    """Write the data set, and say what was written and what to type next.
+
+    `link` is the name of a link to make in the lists' directory and the pictures that it leads to; or `first`
+    is the command that makes it.
+    """
     written = write_data_set(data_set, options.output, options.force, link)
     unknown = sum(int((rows.labels == UNKNOWN).sum()) for rows in data_set.lists.values())
     if unknown:
@@ -166,13 +170,17 @@ def finish(
         tell(f"note: {note}")
     for part, rows in data_set.lists.items():
         tell(f"{written[part]}: {counted(rows.names, 'picture')}, {len(data_set.attributes)} attributes")
-    tell(f"next: {first}{training_command(data_set, options.output, written, root)}")
+    words = training_command(data_set, options.output, written, root)
+    words += ["--follow_links"] if link or first else []
+    tell(f"next: {first}{shlex.join(words)}")
     if root is None:
         tell(f"where {SOMEWHERE} is the directory of the pictures")
 
 
-def training_command(data_set: DataSet, output: Path, written: dict[str, Path], root: Path | None) -> str:
-    """Return the command that trains on what was written."""
+def training_command(
+    data_set: DataSet, output: Path, written: dict[str, Path], root: Path | None
+) -> list[str]:
+    """Return the words of the command that trains on what was written."""
     words = ["python", str(Path(sys.argv[0]).with_name("run_ALM.py")), "--experiment", data_set.experiment]
     if data_set.experiment == "custom":
         words += ["--attributes", str(output / data_set.names_file)]
@@ -181,4 +189,4 @@ def training_command(data_set: DataSet, output: Path, written: dict[str, Path], 
         if part in written:
             words += ["--val_list", str(written[part])]
             break
-    return shlex.join(words)
+    return words

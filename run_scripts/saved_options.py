@@ -1,7 +1,8 @@
 """The options that a checkpoint gives back to a run that goes on from it, and what each must be.
 
-What is not here never comes from a file: what belongs to one start of a run, and what says where something
-is written or kept. So nobody's checkpoint names a file to write over, or a picture cache to believe.
+What is not here never comes from a file: what belongs to one start of a run, what says where something is
+written or kept, and --follow_links. So nobody's checkpoint names a file to write over or a picture cache to
+believe, or lets a list reach out of the data set's directory.
 """
 
 import math

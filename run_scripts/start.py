@@ -62,7 +62,9 @@ def start(named: Namespace) -> Start:
         data = build.open_data(
             experiment,
             training=not options.evaluate,
-            **chosen(options, "data_root", "train_list", "val_list", "allow_missing", "cache"),
+            **chosen(
+                options, "data_root", "train_list", "val_list", "allow_missing", "follow_links", "cache"
+            ),
         )
     if resumed and not options.evaluate and not options.force:
         check_data(options.resume, resumed, train=data.train, val=data.val)

@@ -72,6 +72,17 @@ def add(root, part, name, labels):
         file.write(f"{name} {' '.join(map(str, labels))}\n")
 
 
+def test_links_out_of_the_directory(run, peta, tmp_path):
+    (peta / "PETA_dataset").rename(tmp_path / "elsewhere")
+    (peta / "PETA_dataset").symlink_to(tmp_path / "elsewhere")
+    status, output, errors = run(peta)
+    assert (status, output) == (1, "")
+    assert f"leads out of {peta} through a link, to {tmp_path / 'elsewhere'}" in errors
+    status, output, errors = run(peta, "--follow_links")
+    assert (status, errors) == (0, "")
+    assert output.splitlines()[-1].endswith(" --follow_links")
+
+
 def lines_of(output, start):
     """Return the lines that start so, each with the lines that go on with it."""
     joined = output.replace("\n  ", " ")

@@ -1,5 +1,7 @@
 """MultiLabelDataset: the pictures as torchvision resizes them, the labels, and what is wrong with a file."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -145,6 +147,69 @@ def test_backslashes_are_slashes_where_no_file_is_called_so(tmp_path, listed):
     noise().save(tmp_path / "odd\\name.png")
     dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [("odd\\name.png", (0, 1))]))
     assert dataset.paths == [str(tmp_path / "odd\\name.png")]
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Return a function that makes a data set of `place`, a link under the root; its pictures lie outside."""
+    for directory in ("root", "root-of-others/inner"):
+        (tmp_path / directory).mkdir(parents=True)
+    noise().save(tmp_path / "root-of-others" / "inner" / "a.png")
+
+    def linked(place, target, name, **options):
+        (tmp_path / "root" / place).symlink_to(target, target_is_directory=target.is_dir())
+        return MultiLabelDataset(tmp_path / "root", write_list(tmp_path, [(name, (1,))]), **options)
+
+    return linked
+
+
+LINKS = [
+    ("a.png", "root-of-others/inner/a.png", "a.png"),
+    ("inner", "root-of-others/inner", "inner/a.png"),
+    ("others", "root-of-others", "others/inner/a.png"),
+    ("up", ".", "up/root-of-others/inner/a.png"),
+    ("PETA dataset", "root-of-others", "PETA_dataset\\inner\\a.png"),
+]
+
+
+@pytest.mark.parametrize(("place", "target", "name"), LINKS)
+def test_a_link_that_leads_out_of_the_root_is_refused(linked, tmp_path, place, target, name):
+    """Also where a directory beside the root has a name that begins with the root's."""
+    outside = tmp_path / "root-of-others" / "inner" / "a.png"
+    with pytest.raises(DataError) as error:
+        linked(place, tmp_path / target, name)
+    assert str(error.value) == (
+        f"{tmp_path / 'list.txt'}: {name} leads out of {tmp_path / 'root'} through a link, to {outside}; "
+        "where that is meant, allow it with --follow_links"
+    )
+
+
+@pytest.mark.parametrize(("place", "target", "name"), LINKS)
+def test_a_link_is_followed_where_that_is_allowed(linked, tmp_path, place, target, name):
+    assert len(linked(place, tmp_path / target, name, follow_links=True)) == 1
+
+
+def test_links_within_the_root_and_a_root_that_is_one_are_followed(people, tmp_path):
+    root, path = people
+    (root / "inner").mkdir()
+    (root / "0.png").rename(root / "inner" / "0.png")
+    (root / "0.png").symlink_to("inner/0.png")
+    (root / "1.png").rename(root / "inner" / "1.png")
+    (root / "1.png").symlink_to(root / "inner" / "1.png")
+    (root / "there").symlink_to(root, target_is_directory=True)
+    assert len(MultiLabelDataset(root / "there", path)) == 7
+    assert len(MultiLabelDataset("/", write_list(tmp_path, [(f"{root}/0.png"[1:], (1,))]))) == 1
+
+
+def test_a_link_to_nothing_a_device_or_a_pipe_is_a_missing_picture(tmp_path):
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    noise().save(tmp_path / "a.png")
+    rows = [(f"{name}.png", (1,)) for name in ("gone", "loop", "device", "pipe", "a")]
+    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, rows), skip_missing=True)
+    assert dataset.names == ["a.png"]
 
 
 def test_backslashes_in_either_spelling_of_petas_directory(tmp_path):

@@ -152,6 +152,13 @@ def test_no_checkpoint_says_what_is_written_or_which_cache_is_trusted(checkpoint
     assert options_of("--resume", "3.pth.tar", resumed=saved)[0].cache == "none"
 
 
+def test_no_checkpoint_lets_a_list_reach_out_of_its_directory(checkpoint):
+    saved = checkpoint("--experiment", "peta", "--follow_links")
+    assert saved["options"]["follow_links"] is True
+    assert options_of("--resume", "3.pth.tar", resumed=saved)[0].follow_links is False
+    assert options_of("--resume", "3.pth.tar", "--follow_links", resumed=saved)[0].follow_links is True
+
+
 def test_a_place_that_is_gone_locks_no_checkpoint(checkpoint, tmp_path):
     (tmp_path / "gone").mkdir()
     saved = checkpoint("--experiment", "peta", "--json", tmp_path / "gone" / "a.json")

@@ -178,6 +178,7 @@ def test_linked_pictures_are_found_under_the_output(prepare, tmp_path, name):
     status, out, _ = prepare("peta", "--source", name, "--output", "out", "--link")
     assert status == 0
     assert option(next_words(out), "--data_root") == "out"
+    assert next_words(out)[-1] == "--follow_links"
     listed = read(tmp_path / "out")["PETA_train_list_seed1.txt"].splitlines()
     assert all((tmp_path / "out" / line.split()[0]).is_file() for line in listed)
 
@@ -188,6 +189,7 @@ def test_what_to_type_finds_the_pictures_of_a_folder_of_another_name(prepare, tm
     link, _, command = out.split("next: ")[1].partition(" && ")
     subprocess.run(shlex.split(link), check=True)
     assert option(shlex.split(command), "--data_root") == "out"
+    assert shlex.split(command)[-1] == "--follow_links"
     assert (tmp_path / "out" / "PETA_dataset" / "MIT" / "archive" / "Label.txt").is_file()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from alm.pictures import HEIGHT, WIDTH, PictureError, read_picture, read_resized
 from utils.cache import open_cache
 from utils.list_file import DataError, read_list
 
-__all__ = ["MultiLabelDataset", "PictureError", "find_picture"]
+__all__ = ["MultiLabelDataset", "PictureError", "find_picture", "refuse_links_out"]
 
 # PETA's lists and its archive spell the first directory differently.
 PETA_SPELLINGS = ("PETA_dataset/", "PETA dataset/")
@@ -26,16 +27,29 @@ class MultiLabelDataset(torch.utils.data.Dataset):
     Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
     list's paths without a file; `listed`, the number of pictures in the list.
 
-    Raises DataError where the list is wrong (see read_list), where no picture exists, or where some are
-    missing and `skip_missing` is not set. Reading raises PictureError.
+    Raises DataError where the list is wrong (see read_list), where no picture exists, where some are missing
+    and `skip_missing` is not set, or where a link leads to a picture outside the root and `follow_links` is
+    not set. Reading raises PictureError.
     """
 
-    def __init__(self, root, label, transform=None, *, num_attributes=None, skip_missing=False, cache=None):
+    def __init__(
+        self,
+        root,
+        label,
+        transform=None,
+        *,
+        num_attributes=None,
+        skip_missing=False,
+        cache=None,
+        follow_links=False,
+    ):
         if transform is not None and cache is not None:
             raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
         self.root, self.label, self.transform = root, label, transform
         names, labels = read_list(label, num_attributes)
         paths = [find_picture(root, name) for name in names]
+        if not follow_links:
+            refuse_links_out(root, label, names, paths)
         found = [i for i, path in enumerate(paths) if path is not None]
         self.listed = len(names)
         self.missing = [name for name, path in zip(names, paths, strict=True) if path is None]
@@ -98,3 +112,23 @@ def find_picture(root, name: str) -> str | None:
         spellings += [other + name.removeprefix(spelling) for name in spellings if name.startswith(spelling)]
     candidates = (os.path.abspath(os.path.join(root, spelling)) for spelling in spellings)
     return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+def refuse_links_out(root, label, names: Sequence[str], paths: Sequence[str | None]) -> None:
+    """Raise DataError where a link leads from the root to the file of one of a list's paths outside of it.
+    The root itself may be a link.
+    """
+    inside = os.path.join(os.path.realpath(root), "")
+    real: dict[str, str] = {}  # each directory is resolved once
+    for name, path in zip(names, paths, strict=True):
+        if path is None:
+            continue
+        directory, file = os.path.split(path)
+        if directory not in real:
+            real[directory] = os.path.realpath(directory)
+        place = os.path.realpath(path) if os.path.islink(path) else os.path.join(real[directory], file)
+        if not place.startswith(inside):
+            raise DataError(
+                f"{label}: {name} leads out of {root} through a link, to {place}; where that is meant, allow "
+                "it with --follow_links"
+            )

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from alm.pictures import FORMATS, PictureError, read_picture
-from utils.dataset import find_picture
+from utils.dataset import find_picture, refuse_links_out
 from utils.experiments import Experiment
 from utils.identity import identities
 from utils.list_file import UNKNOWN, positive_ratio, read_list
@@ -146,17 +146,23 @@ class Check:
         return [group for group in groups.values() if len(group) > 1]
 
 
-def check(root: Path, experiment: Experiment | None, lists: dict[str, Path]) -> Check:
+def check(
+    root: Path, experiment: Experiment | None, lists: dict[str, Path], follow_links: bool = False
+) -> Check:
     """Read the lists and open every picture of theirs that exists under `root`.
 
-    Raises DataError where a list is wrong (see read_list).
+    Raises DataError where a list is wrong (see read_list), or where a link leads to a picture outside of
+    `root`, unless `follow_links`.
     """
     count = len(experiment.attributes) if experiment else None
     checked = {}
     for part, path in lists.items():
         names, labels = read_list(path, count)
         count = labels.shape[1]
-        checked[part] = CheckedList(path, names, labels, [find_picture(root, name) for name in names])
+        files = [find_picture(root, name) for name in names]
+        if not follow_links:
+            refuse_links_out(root, path, names, files)
+        checked[part] = CheckedList(path, names, labels, files)
     files = dict.fromkeys(file for each in checked.values() for file in each.files if file is not None)
     return Check(root, experiment, checked, open_pictures(list(files)))
 
