@@ -14,6 +14,7 @@ from alm.errors import AlmError
 HEIGHT, WIDTH = 256, 128  # of the network's input
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
 MOST_PIXELS = 64_000_000
+MOST_BYTES = 8 * MOST_PIXELS  # of a file: four channels of 16 bits, not compressed
 WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up to 8 bits only
 PHOTOMETRIC_INTERPRETATION = 262
 
@@ -29,6 +30,10 @@ def read_picture(path: str | Path) -> Image.Image:
     `FORMATS`, or grey in 32 bits or floating point, whose white no format defines.
     """
     try:
+        if not os.path.isfile(path):
+            raise ValueError("there is no such file")  # a pipe would be waited for
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # of which some decoders read all
         with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise ValueError(

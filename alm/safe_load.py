@@ -19,6 +19,7 @@ from alm.checkpoint_file import check_sums
 from alm.device import CPU
 from alm.errors import AlmError
 
+MOST_BYTES = 4 << 30  # a checkpoint of 1,000 attributes, with the optimizer's moments, has 1.3 GB
 _ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
 
@@ -26,12 +27,15 @@ def safe_load(path: Path):
     """Return what `torch.save` wrote, in the old serialization or the new, on the CPU.
 
     Tensors, plain containers and numbers, and numpy's float64 scalar, which the published checkpoints hold.
-    Raises AlmError where there is no such file, it is damaged, would unpack to more than it is, or wants
-    anything else.
+    Raises AlmError where there is no such file, it is damaged, has more than MOST_BYTES, would unpack to more
+    than it is, or wants anything else.
     """
     if not path.is_file():
-        raise AlmError(f"{path}: no such file")
+        kind = "it is a directory, a device or a pipe; name a file" if path.exists() else "no such file"
+        raise AlmError(f"{path}: {kind}")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")
         refuse_packed(path)
         with numpy_scalar_allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on odd files; ours are errors
@@ -60,8 +64,19 @@ def refuse_packed(path: Path) -> None:
         ):
             raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
         check_sums(path)
-    elif tarfile.is_tarfile(path):
+    elif is_tar(path):
         raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
+
+
+def is_tar(path: Path) -> bool:
+    """Whether torch would take a file for a tar archive, which it opens plain; tarfile.is_tarfile would look
+    for one in a packed file too, which a small one can make it do for ever.
+    """
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def refuse_inflated(content, size: int) -> None:

@@ -4,6 +4,7 @@ import os
 import pickle
 import threading
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -73,11 +74,53 @@ def test_other_files_are_refused(tmp_path, content):
         safe_load(path)
 
 
-def test_missing_file_and_device_are_named(tmp_path):
-    (tmp_path / "device.pth.tar").symlink_to(os.devnull)
-    for name in ("absent.pth.tar", "device.pth.tar"):
-        with pytest.raises(alm.AlmError, match=rf"{name}: no such file"):
+def test_what_is_no_file_is_named_and_not_opened(tmp_path):
+    (tmp_path / "null").symlink_to(os.devnull)
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("null", "zero", "pipe", "."):
+        with pytest.raises(alm.AlmError, match="it is a directory, a device or a pipe; name a file"):
             safe_load(tmp_path / name)
+    with pytest.raises(alm.AlmError, match="absent: no such file"):
+        safe_load(tmp_path / "absent")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("head", [b"", b"\xfd7zXZ\0", b"\x1f\x8b\x08", b"\x80\x02"])
+@pytest.mark.parametrize("gigabytes", [3, 10])
+def test_a_huge_file_of_zeros_is_refused_at_once(tmp_path, head, gigabytes):
+    """It takes no room on the disk; tarfile.is_tarfile unpacks it for hours."""
+    path = tmp_path / "a.pth.tar"
+    path.write_bytes(head)
+    os.truncate(path, gigabytes << 30)
+    with pytest.raises(alm.AlmError, match="more than 4 GB" if gigabytes > 4 else "damaged|tar archive"):
+        safe_load(path)
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("place", ["best_accu", "options", "tuple in a list"])
+def test_a_call_is_found_wherever_it_hides(tmp_path, place, old):
+    trace = tmp_path / "trace"
+    hostile = Hostile(os.system, f"touch {trace}")
+    content = {
+        "best_accu": {"state_dict": {"a": torch.zeros(1)}, "epoch": 1, "best_accu": hostile},
+        "options": {"format": "alm-1", "options": {"seed": {"deeper": hostile}}},
+        "tuple in a list": [[(1, [hostile])]],
+    }[place]
+    with pytest.raises(alm.AlmError, match=r"refused: it asks for .*system"):
+        safe_load(save(tmp_path / "a.pth.tar", content, old))
+    assert not trace.exists()
+
+
+def test_a_zip_with_more_entries_writes_none_of_them(tmp_path):
+    path = save(tmp_path / "a.pth.tar", {"a": torch.ones(3)}, old=False)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("../evil", "archive/../../evil", str(tmp_path / "evil")):
+            archive.writestr(name, "x")
+    with suppress(alm.AlmError):
+        assert torch.equal(safe_load(path)["a"], torch.ones(3))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pth.tar"]
+    assert not (tmp_path.parent / "evil").exists()
 
 
 def repacked(path, change, compression=zipfile.ZIP_STORED):

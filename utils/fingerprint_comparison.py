@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import InputError
+from utils.regular_file import open_regular
 
 FORMAT = "alm-fingerprint-1"
 NUMBERS = ("norm", "largest", "nonfinite", "projection_1", "projection_2")
@@ -21,7 +22,7 @@ LIMITS = {
 }
 # In later ones: Adam moves a weight by its rate, however small its gradient, so these start apart.
 LATER = {"float32": (0.6, 6.0, 3e-2), "fp16": (3.0, 12.0, 8e-2), "bf16": (7.0, 20.0, 0.12)}
-LONGEST = 200_000_000  # bytes: files of a default run have half a million
+MOST_BYTES = 200 << 20  # files of a default run have half a million
 
 
 class FingerprintError(InputError):
@@ -58,9 +59,8 @@ class Fingerprint:
 def read_fingerprint(path: str | Path) -> Fingerprint:
     """Read a file of `run_ALM.py --fingerprint`. Raises FingerprintError where it is something else."""
     try:
-        if Path(path).stat().st_size > LONGEST:
-            raise FingerprintError(f"{path} is too large for a fingerprint; record fewer iterations")
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        with open_regular(path, MOST_BYTES) as file:
+            lines = file.read().decode("utf-8").splitlines()
     except OSError as error:
         raise FingerprintError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:

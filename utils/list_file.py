@@ -1,11 +1,12 @@
 """List files: a line a picture, `path l_1 ... l_K`, labels 0 (no), 1 (yes) or 2 (unknown)."""
 
+import io
 import re
-from pathlib import Path
 
 import numpy as np
 
 from utils.errors import InputError
+from utils.regular_file import open_regular
 
 UNKNOWN = 2
 
@@ -19,6 +20,7 @@ COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`,
     r"[\"']?(image|img|picture|photo|file|path|name)(s|[_-]?(name|path|file|id)s?)?[\"']?", re.IGNORECASE
 )
 LABELS = {"0", "1", "2"}
+MOST_BYTES = 2**29  # of a text: PETA's lists have 2 MB, and a million pictures with 200 labels 450
 
 
 class DataError(InputError):
@@ -28,10 +30,12 @@ class DataError(InputError):
 def read_text(path) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark; lines end in a line feed.
 
-    Raises DataError where it cannot be read or is not text.
+    Raises DataError where it cannot be read, has more than MOST_BYTES, or is not text.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open_regular(path, MOST_BYTES) as file:
+            is_text = b"\0" not in file.peek()
+            text = io.TextIOWrapper(file, encoding="utf-8-sig").read() if is_text else None
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:

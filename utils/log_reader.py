@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import LogError
+from utils.regular_file import open_regular
 
 CHUNK_BYTES = 1 << 20
+MOST_BYTES = 1 << 30  # unpacked: seven million iterations
 LONGEST_RECORD = 1 << 13  # bytes; one that is longer may be missed where two chunks meet
 
 # A loss must be followed by something: one that a crash cut short is no loss.
@@ -196,7 +198,7 @@ def _json_losses(event: bytes) -> Iterator[tuple[str, int | None, Step, float]]:
 def _chunks(path: str | Path) -> Iterator[bytes]:
     """Yield the file's text as chunks of UTF-8 bytes, unpacked."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, MOST_BYTES) as file:
             packed = file.peek(2).startswith(b"\x1f\x8b")
             with gzip.GzipFile(fileobj=file) if packed else file as unpacked:
                 yield from _utf8_chunks(unpacked, path)
@@ -207,17 +209,25 @@ def _chunks(path: str | Path) -> Iterator[bytes]:
 
 
 def _utf8_chunks(file: BinaryIO, path: str | Path) -> Iterator[bytes]:
-    chunk = file.read(CHUNK_BYTES)
+    chunks = _read(file, path)
+    chunk = next(chunks, b"")
     if not chunk:
         raise LogError(f"{path}: the log is empty; give the log that the training printed")
     if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-        while chunk:
-            yield decoder.decode(chunk).encode("utf-8")
-            chunk = file.read(CHUNK_BYTES)
+        for part in chain([chunk], chunks):
+            yield decoder.decode(part).encode("utf-8")
     elif b"\0" in chunk[:256]:  # not further down: a crash may leave zeros at the end of a log
         raise LogError(f"{path}: a binary file; give a training log, as text or as gzip of text")
     else:
-        while chunk:
-            yield chunk
-            chunk = file.read(CHUNK_BYTES)
+        yield from chain([chunk], chunks)
+
+
+def _read(file: BinaryIO, path: str | Path) -> Iterator[bytes]:
+    """Yield a file in chunks; LogError where a small one unpacks to more than a log has."""
+    read = 0
+    while chunk := file.read(CHUNK_BYTES):
+        read += len(chunk)
+        if read > MOST_BYTES:
+            raise LogError(f"{path}: it unpacks to more than {MOST_BYTES >> 20:,} MB; give a training log")
+        yield chunk

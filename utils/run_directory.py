@@ -178,7 +178,7 @@ def drop_later_metrics(path: Path, epoch: int) -> None:
     """Drop the lines of later epochs, and one that is torn."""
     if not path.is_file():
         return
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     kept = [line for line in lines if is_record_until(line, epoch)]
     if kept != lines:
         write_text(path, "".join(f"{line}\n" for line in kept))
@@ -188,7 +188,7 @@ def is_record_until(line: str, epoch: int) -> bool:
     """Whether a line is a whole record, of no later epoch."""
     try:
         return json.loads(line)["epoch"] <= epoch
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

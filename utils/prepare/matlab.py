@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils.list_file import DataError
 from utils.prepare.matlab_array import MATRIX, TAG, DamageError, Reader
+from utils.regular_file import open_regular
 
 MOST_BYTES = 2**29  # unpacked; RAPv2's annotation, the largest of those known, has 0.1 GB
 MOST_RATIO = 1040  # of zlib: it packs nothing tighter than 1032 to 1
@@ -36,7 +37,7 @@ def read_matlab(path: str | Path) -> dict:
     DataError naming what the file is instead, or where it is damaged or declares more than it holds.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
             order = byte_order(path, head)
             size = os.fstat(file.fileno()).st_size

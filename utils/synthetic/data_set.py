@@ -15,6 +15,7 @@ from utils.attributes import PETA
 from utils.errors import InputError
 from utils.files import whole_directory, write_text
 from utils.list_file import DataError, read_list, read_text
+from utils.regular_file import open_regular
 from utils.synthetic.drawing.album import Page, draw_pages
 from utils.synthetic.labels import sample_labels
 
@@ -23,6 +24,7 @@ TRAIN, TEST = 1500, 300
 
 LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
 REGIONS, SETTINGS = "regions.json", "settings.json"
+MOST_SETTINGS = 2**20  # bytes; they have a hundred
 FILE_TYPES = (".jpg", ".png", ".bmp")
 ATTRIBUTES = tuple(attribute.name for attribute in PETA)
 
@@ -132,8 +134,9 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
 def _read_settings(path: Path) -> dict | None:
     """Return the settings of the set beside `path`, None where they are missing or not ours."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_regular(path, MOST_SETTINGS) as file:
+            settings = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) and "drawing" in settings else None
 
