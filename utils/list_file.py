@@ -33,9 +33,8 @@ def read_text(path) -> str:
     Raises DataError where it cannot be read, has more than MOST_BYTES, or is not text.
     """
     try:
-        with open_regular(path, MOST_BYTES) as file:
-            is_text = b"\0" not in file.peek()
-            text = io.TextIOWrapper(file, encoding="utf-8-sig").read() if is_text else None
+        with open_regular(path, MOST_BYTES) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
+            text = None if b"\0" in file.peek() else lines.read()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
