@@ -7,6 +7,8 @@ from alm.loss import WeightedBCELoss
 from alm.metrics import AttributeMetrics
 from alm.network import APPROACHES, build_model, vote
 from alm.pictures import read_pictures
+from alm.prediction import Prediction
+from alm.predictor import Predictor
 from alm.preprocess import preprocess
 
 __version__ = "1.1.0"
@@ -15,6 +17,8 @@ __all__ = [
     "APPROACHES",
     "AlmError",
     "AttributeMetrics",
+    "Prediction",
+    "Predictor",
     "WeightedBCELoss",
     "__version__",
     "build_model",

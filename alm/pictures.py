@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from alm.errors import AlmError
@@ -23,11 +24,12 @@ class PictureError(AlmError):
     """A picture that cannot be read; the message names the file."""
 
 
-def read_picture(path: str | Path) -> Image.Image:
+def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
     """Return a picture, decoded, in RGB; of an animation the first frame. Transparency is left out.
 
-    16-bit grey is scaled to 8 bits. Raises PictureError where the file is damaged, too large, none of
-    `FORMATS`, or grey in 32 bits or floating point, whose white no format defines.
+    16-bit grey is scaled to 8 bits. `turned` turns it as its EXIF orientation says, which training does not.
+    Raises PictureError where the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or
+    floating point, whose white no format defines.
     """
     try:
         if not os.path.isfile(path):
@@ -35,15 +37,21 @@ def read_picture(path: str | Path) -> Image.Image:
         if os.path.getsize(path) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # of which some decoders read all
         with Image.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(
-                    f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS // 10**6} million"
-                )
-            return to_rgb(picture)
+            check_size(picture)
+            rgb = to_rgb(picture)
+            return turn(rgb) if turned else rgb
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
         unknown = isinstance(error, UnidentifiedImageError)
         reason = f"it is none of {', '.join(FORMATS)}" if unknown else error
-        raise PictureError(f"cannot read picture {path} ({reason}); replace it or delete its line") from error
+        raise PictureError(f"cannot read picture {path} ({reason}); replace it or leave it out") from error
+
+
+def check_size(picture: Image.Image) -> None:
+    """Raise ValueError where a picture, not decoded yet, has too many pixels."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(
+            f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS // 10**6} million"
+        )
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -52,7 +60,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         grey = np.asarray(picture) >> 8  # the high byte, as Pillow takes it of 16-bit colour
         if picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
             grey = 255 - grey
-        picture = Image.fromarray(grey.astype(np.uint8))
+        info, picture = picture.info, Image.fromarray(grey.astype(np.uint8))
+        picture.info = info
     elif picture.mode in ("I", "F"):
         raise ValueError("32-bit grey, where no format says what is white: save it with 8 bits")
     return picture.convert("RGB")
@@ -63,9 +72,24 @@ def is_16_bit_grey(picture: Image.Image) -> bool:
     return picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
 
 
+def turn(picture: Image.Image) -> Image.Image:
+    """Return a picture as its EXIF orientation says a viewer shows it; as it is, where that is damaged.
+
+    Of a TIFF there is nothing left to do: Pillow turns it whenever it is decoded, in training too.
+    """
+    with suppress(Exception):  # Pillow raises whatever it stumbles over in damaged EXIF
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
 def read_resized(path: str | Path) -> np.ndarray:
     """Return a picture as uint8 (256, 128, 3), resized as torchvision's Resize does it on a picture."""
-    return np.asarray(read_picture(path).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+    return resized(read_picture(path))
+
+
+def resized(picture: Image.Image) -> np.ndarray:
+    """Return an RGB picture as uint8 (256, 128, 3)."""
+    return np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
 
 
 def read_pictures(paths: Sequence[str | Path] | str | Path) -> Tensor:

@@ -174,7 +174,7 @@ def test_unreadable_pictures(run, peta, kind, part):
     assert (status, errors) == (1, "error: training would fail; see the problems above\n")
     (problem,) = lines_of(output, "problem")
     assert problem.startswith(f"problem: cannot read picture {path}")
-    assert problem.endswith("; replace it or delete its line")
+    assert problem.endswith("; replace it or leave it out")
     record = json.loads((peta.parent / "check.json").read_text(encoding="utf-8"))
     assert (record["training_can_start"], len(record["lists"][part]["unreadable"])) == (False, 1)
 

@@ -140,7 +140,7 @@ def test_of_another_format_those_that_are_read_are_named(tmp_path, form):
         read_picture(path)
     assert str(error.value) == (
         f"cannot read picture {path} (it is none of JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM); replace it or "
-        "delete its line"
+        "leave it out"
     )
 
 

@@ -1,0 +1,1 @@
+"""What is shown of predictions and evaluations to people: pictures and pages."""
