@@ -18,9 +18,13 @@ BATCH_SIZE = 32
 
 
 class PicturePredictor(ABC):
-    """What predicts pictures; `attributes` are the names of what it predicts. Safe to use in threads."""
+    """What predicts pictures. Safe to use in threads.
+
+    `attributes` are the names of what it predicts, `levels` those of the levels that have regions.
+    """
 
     attributes: tuple[str, ...]
+    levels: tuple[str, ...]
 
     def __call__(
         self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False

@@ -12,7 +12,6 @@ from alm.pictures import HEIGHT, WIDTH
 
 STRIDES = {"3b": 8, "4d": 16, "5b": 32}  # level -> pixels of the network's input to a cell of its map
 GLOBAL = "main"  # the branch that looks at the whole picture
-BRANCHES = (*STRIDES, GLOBAL)  # in the order of the model's predictions
 THRESHOLD = 0.5  # of the paper's figures
 
 
@@ -51,16 +50,17 @@ def predictions_of(
 ) -> list[Prediction]:
     """Return the predictions of a batch from a network's outputs.
 
-    `probabilities` (B, K) are the branches' largest, `winners` (B, K) say whose, counted in BRANCHES, and
-    `regions` are what `model.localize` returns, {"3b": (B, K, 4), ...}; `sizes` are the pictures' widths and
-    heights.
+    `probabilities` (B, K) are the branches' largest, `winners` (B, K) whose they are, counted from the first;
+    `regions` are what `model.localize` returns, {"3b": (B, K, 4), ...}, one for each branch but the last;
+    `sizes` are the pictures' widths and heights.
     """
+    branches = (*regions, GLOBAL)
     fractions = {level: boxes(region, level, align_corners) for level, region in regions.items()}
     return [
         Prediction(
             attributes,
             probabilities[i],
-            tuple(BRANCHES[winner] for winner in winners[i]),
+            tuple(branches[winner] for winner in winners[i]),
             {level: box[i] * np.tile(size, 2) for level, box in fractions.items()},
             size,
         )

@@ -11,6 +11,7 @@ from alm.abilities import layout
 from alm.checkpoint import load_model
 from alm.device import CPU, choose_device
 from alm.errors import AlmError
+from alm.network import ALM, LEVELS
 from alm.picture_predictor import PicturePredictor
 from alm.prediction import Prediction, predictions_of
 from alm.preprocess import preprocess
@@ -27,6 +28,7 @@ class Predictor(PicturePredictor):
         needed where it has none. Raises AlmError where they are not as many, or others than the model's.
         """
         self.attributes = named(model, attributes)
+        self.levels = LEVELS if isinstance(model, ALM) else ()
         self.device = choose_device(device)
         self.align_corners = model.align_corners
         self._network = model.folded().to(self.device, memory_format=layout(self.device))
@@ -62,8 +64,6 @@ class Predictor(PicturePredictor):
             largest, winners = torch.stack(logits).max(dim=0)
             probabilities, winners = largest.sigmoid().to(CPU).numpy(), winners.to(CPU).numpy()
             regions = {level: region.to(CPU).numpy() for level, region in regions.items()}
-        if not regions:  # the baseline, whose one branch is the global one
-            winners = winners - 1
         return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
 
 

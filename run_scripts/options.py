@@ -14,11 +14,11 @@ from run_scripts.saved_options import given_back, origin_told
 from utils.files import unwritable
 
 PLACES = {
-    "data_root", "train_list", "val_list", "cache", "json", "predictions", "fingerprint",
-    "log_json", "tensorboard",
+    "data_root", "train_list", "val_list", "cache", "json", "predictions", "calibrate",
+    "fingerprint", "log_json", "tensorboard",
 }  # fmt: skip
 READ = ("resume", "init_from", "pretrained", "attributes", "train_list", "val_list")
-WRITTEN = ("json", "predictions", "fingerprint", "log_json")
+WRITTEN = ("json", "predictions", "calibrate", "fingerprint", "log_json")
 
 
 def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
@@ -33,6 +33,11 @@ def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list
         restored = absolute(given_back(resumed["options"], named))
     options = Namespace(**(DEFAULTS | restored | named))
     parser = build_parser()
+    if options.calibrate and "val_list" not in named:
+        parser.error(
+            "--calibrate chooses thresholds on the list that is evaluated, by default the test list: name "
+            "another with --val_list, such as one that prepare_data.py --separate-val writes"
+        )
     if problem := next(problems(options), None):
         parser.error(problem)
     inputs, outputs = (chosen(options, *names) for names in (READ, WRITTEN))
@@ -82,8 +87,9 @@ def problems(options: Namespace) -> Iterator[str]:
         )
     if options.evaluate and not options.resume:
         yield "-e needs --resume FILE: the checkpoint to evaluate"
-    if options.predictions and not options.evaluate:
-        yield "--predictions goes with -e: give it the checkpoint to evaluate"
+    for name in ("predictions", "calibrate"):
+        if getattr(options, name) and not options.evaluate:
+            yield f"--{name} goes with -e: give it the checkpoint to evaluate"
     if options.fingerprint and (options.evaluate or options.compile):
         yield "--fingerprint watches training steps as they are: leave out -e and --compile"
     for name in WRITTEN:

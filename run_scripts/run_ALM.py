@@ -29,6 +29,7 @@ from alm.saves import LAST
 from alm.trainer import Trainer
 from run_scripts import build
 from run_scripts.argument import parse_arguments
+from run_scripts.calibrate import calibrate
 from run_scripts.command import clear_ending, explain, refuse_several_processes
 from run_scripts.interruption import Interruption
 from run_scripts.options import chosen
@@ -232,6 +233,8 @@ def record_evaluation(begun: Start, log: TrainingLog, epoch: int, figures: dict)
     log.record(record)
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, logits)
+    if options.calibrate:
+        log.line(calibrate(options.calibrate, logits, pictures, begun.experiment, options.resume))
 
 
 if __name__ == "__main__":

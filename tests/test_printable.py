@@ -20,7 +20,6 @@ from utils.figure import drawable
 from utils.files import write_json
 from utils.logger import TrainingLog
 from utils.printable import printable, printable_block
-from utils.run_directory import append_metrics
 
 HOSTILE = "a\x1b[2J\x07\x85\x7f\u202egnp.\u2028\udcff"
 SHOWN = r"a\x1b[2J\x07\x85\x7f\u202egnp.\u2028\udcff"
@@ -83,7 +82,8 @@ def test_an_option_from_a_checkpoint_makes_no_line_of_its_own():
 
 def test_json_is_escaped_and_exact(tmp_path):
     write_json(tmp_path / "a.json", {"name": HOSTILE})
-    append_metrics(tmp_path, {"name": HOSTILE})
+    with TrainingLog(stream=io.StringIO(), metrics_path=tmp_path / "metrics.jsonl") as log:
+        log.record({"name": HOSTILE})
     for name in ("a.json", "metrics.jsonl"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert not is_obeyed(text.replace("\n", ""))

@@ -1,0 +1,58 @@
+"""A checkpoint of any kind -> what predicts with it, and the names of its attributes."""
+
+from alm.errors import AlmError
+from alm.picture_predictor import PicturePredictor
+from utils.experiments import EXPERIMENTS, custom_experiment, get_experiment
+
+
+def load_predictor(
+    checkpoint: str,
+    *,
+    device: str = "auto",
+    experiment: str | None = None,
+    names: str | None = None,
+    align_corners: bool | None = None,
+) -> tuple[PicturePredictor, list[str]]:
+    """Return the predictor of a checkpoint, and lines that say what was assumed.
+
+    The attributes are those of the `experiment` or of the file `names`, else the checkpoint's own, else, of a
+    published checkpoint, those of the one data set that has as many. Raises AlmError or InputError.
+    """
+    from alm.checkpoint import load_model  # torch, for those whose checkpoint needs it
+    from alm.device import choose_device
+    from alm.precision import set_arithmetic
+    from alm.predictor import Predictor
+
+    model = load_model(checkpoint)
+    attributes, notes = named_attributes(experiment, names), []
+    if attributes is None and model.attributes is None:
+        attributes, note = assumed_attributes(checkpoint, model.classifier.out_features)
+        notes.append(note)
+    if align_corners is not None:
+        model.align_corners = align_corners
+    set_arithmetic(choose_device(device), None)
+    try:
+        return Predictor(model, attributes, device), notes
+    except AlmError as error:
+        raise AlmError(f"{checkpoint}: {error}") from error
+
+
+def named_attributes(experiment: str | None, names: str | None) -> tuple[str, ...] | None:
+    """Return the attributes of a data set or of a file, where either is named."""
+    if names:
+        return custom_experiment(names).attributes
+    return get_experiment(experiment).attributes if experiment else None
+
+
+def assumed_attributes(checkpoint: str, number: int) -> tuple[tuple[str, ...], str]:
+    """Return the attributes of the one published data set that has as many, and a line that says so."""
+    for experiment in EXPERIMENTS.values():
+        if len(experiment.attributes) == number:
+            return experiment.attributes, (
+                f"{checkpoint} does not name its {number} attributes; they are taken to be those of "
+                f"{experiment.name}, in their order (--experiment or --names tells others)"
+            )
+    raise AlmError(
+        f"{checkpoint} does not name its {number} attributes, and no published data set has as many; name "
+        "them with --names FILE, one a line"
+    )

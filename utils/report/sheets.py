@@ -1,0 +1,53 @@
+"""A directory of sheets, one for each picture."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from PIL import Image
+
+from alm.prediction import Prediction
+from utils.errors import InputError
+from utils.files import whole_file
+from utils.report.regions import draw_regions
+
+
+class SheetError(InputError):
+    """Sheets that cannot be drawn."""
+
+
+class Sheets:
+    """Draws a sheet for each picture into a new directory, in folders as the pictures are."""
+
+    def __init__(
+        self, directory: str | Path, attributes: Sequence[str] | None, thresholds: float | Sequence[float]
+    ):
+        """Make the directory. `attributes` and `thresholds` are those of `draw_regions`.
+
+        Raises SheetError where something is in it, OSError where it cannot be made.
+        """
+        self.directory = Path(directory)
+        self.attributes, self.thresholds = attributes, thresholds
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if any(self.directory.iterdir()):
+            raise SheetError(f"{directory} is not empty; name a new directory with --regions")
+
+    def draw(self, name: str, place: str, picture: Image.Image, prediction: Prediction) -> Path:
+        """Draw a picture's sheet, under its name; return where. `place` is its path below the directory."""
+        path = self.free_path(place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet = draw_regions(picture, prediction, self.attributes, self.thresholds, title=name)
+        with whole_file(path) as file:
+            sheet.save(file, "PNG")
+        return path
+
+    def free_path(self, place: str) -> Path:
+        """Return a path in the directory, never outside of it, where no other sheet is."""
+        _, below = os.path.splitdrive(place.replace("\\", "/"))
+        parts = [part for part in PurePath(below).parts if part not in ("/", "..")]
+        path = self.directory.joinpath(*parts).with_suffix(".png")
+        stem, number = path.stem, 1
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{stem}_{number}.png")
+        return path
