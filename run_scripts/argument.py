@@ -199,8 +199,8 @@ def add_output_options(group) -> None:
     add("--predictions", metavar="FILE",
         help="with -e: write each picture's path and logits as CSV, for compare.py")  # fmt: skip
     add("--calibrate", metavar="FILE",
-        help="with -e and a --val_list: write each attribute's threshold of best balanced accuracy on it, for "
-        "predict.py")  # fmt: skip
+        help="with -e and a --val_list: write each attribute's threshold of best balanced accuracy on it, "
+        "for predict.py")  # fmt: skip
     add("--fingerprint", metavar="FILE",
         help="write what each layer and gradient is in the first iterations, for locate.py")  # fmt: skip
     add("--fingerprint_iters", type=whole_number(1), metavar="N", help="how many iterations; default 2")

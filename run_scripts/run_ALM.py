@@ -228,8 +228,7 @@ def record_evaluation(begun: Start, log: TrainingLog, epoch: int, figures: dict)
     log.line(log_text.interval_lines(*spans))
     log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})
     record = {"experiment": begun.experiment.name, "approach": options.approach, "epoch": epoch}
-    record |= log_text.evaluation_record(*shared)
-    record["intervals"] = log_text.interval_record(*spans)
+    record |= log_text.evaluation_record(*shared) | {"intervals": log_text.interval_record(*spans)}
     log.record(record)
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, logits)
