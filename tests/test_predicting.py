@@ -1,0 +1,179 @@
+"""What predict.py is made of, with a predictor that knows the answers: sources, text, files, sheets."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alm.picture_predictor import PicturePredictor
+from alm.pictures import PictureError
+from alm.prediction import Prediction
+from utils.list_file import DataError
+from utils.picture_sources import count, sources
+from utils.predicting import predictions
+from utils.prediction_files import Csv, JsonLines
+from utils.prediction_text import block
+from utils.report.panel import COLOURS, draw_region
+from utils.report.regions import draw_regions
+from utils.report.sheets import SheetError, Sheets
+
+NAMES = ("Hat", "Jeans", "Riding a bicycle in the rain")
+BOXES = {"3b": [1.0, 2.0, 11.0, 12.0], "4d": [0.0, 0.0, 40.0, 60.125], "5b": [20.0, 100.0, 40.0, 120.0]}
+
+
+def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "4d", "main")):
+    regions = {name: np.array([box] * 3) for name, box in BOXES.items()}
+    return Prediction(NAMES, np.array(probabilities, np.float32), level, regions, size)
+
+
+class Known(PicturePredictor):
+    """Says of each picture how large it was."""
+
+    attributes, levels = NAMES, tuple(BOXES)
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, pixels, sizes):
+        self.batches.append(len(pixels))
+        return [prediction_of(size) for size in sizes]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with pictures, and what is no picture."""
+    for k, name in enumerate(("b.PNG", "a.jpg", "sub/c d.bmp", ".hidden.png")):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10 + k, 20)).save(path)
+    (tmp_path / "in" / "notes.md").write_text("nothing")
+    return tmp_path / "in"
+
+
+def names(*paths, **options):
+    return [source.name for source in sources([str(path) for path in paths], **options)]
+
+
+def test_folders_patterns_and_files(folder):
+    inside = [str(folder / name) for name in ("a.jpg", "b.PNG", "sub/c d.bmp")]
+    assert names(folder) == inside
+    assert names(folder / "*") == inside[:2]
+    assert names(folder / "**" / "*.bmp", inside[0]) == [inside[2], inside[0]]
+    assert count([str(folder), inside[0]]) == 4
+    assert [source.place for source in sources([str(folder)])] == ["a.jpg", "b.PNG", "sub/c d.bmp"]
+
+
+@pytest.mark.parametrize("line", ["{} 0 1 2", "{}"])
+def test_lists_with_labels_and_without(folder, tmp_path, line):
+    (folder / "list.txt").write_text(
+        "\n".join(line.format(name) for name in ("a.jpg", "sub/c d.bmp", "gone.jpg"))
+    )
+    found = list(sources([str(folder / "list.txt")]))
+    assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp", "gone.jpg"]
+    results = [result for _, result in predictions(Known(), found, batch_size=2, workers=1)]
+    assert [result.size for result in results[:2]] == [(11, 20), (12, 20)]
+    assert "there is no such file" in str(results[2])
+    (folder / "list.txt").rename(tmp_path / "list.txt")
+    again = list(sources([str(tmp_path / "list.txt")], data_root=str(folder)))
+    assert [source.file for source in again] == [source.file for source in found]
+
+
+def test_standard_input(folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.jpg\n\nsub/c d.bmp\r\n"))
+    found = list(sources(["-"], data_root=str(folder)))
+    assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp"]
+    assert found[1].file == str(folder / "sub/c d.bmp")
+    assert count(["-"]) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("gone.jpg", "no such file or folder"),
+        ("gone*.jpg", "matches no picture"),
+        ("empty", "has no pictures"),
+    ],
+)
+def test_what_is_not_there_is_told(tmp_path, path, words):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=words):
+        count([str(tmp_path / path)])
+
+
+def test_a_bad_picture_among_good_ones(folder):
+    (folder / "aa.png").write_bytes(b"junk")
+    predictor = Known()
+    results = list(predictions(predictor, sources([str(folder)]), batch_size=2, workers=2))
+    assert [isinstance(result, PictureError) for _, result in results] == [False, True, False, False]
+    assert predictor.batches == [1, 2]
+    assert [result.size for _, result in results if isinstance(result, Prediction)] == [
+        (11, 20),
+        (10, 20),
+        (12, 20),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table(width):
+    prediction = prediction_of()
+    lines = block("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), width)
+    assert max(map(len, lines)) <= width
+    assert "\x1b" not in "".join(lines)
+    assert lines[0].endswith(".jpg  40 x 120")
+    assert lines[1:] == ["  head        Hat 0.90", "  other       Riding a bicycle in the rain 0.75"]
+    assert block("a", prediction, prediction.positive(0.99), width)[1:] == ["  nothing found"]
+
+
+def test_csv_and_json_say_what_was_predicted():
+    prediction, files = prediction_of(), (io.StringIO(), io.StringIO())
+    for writer in (Csv(files[0], NAMES, tuple(BOXES)), JsonLines(files[1])):
+        writer.write('a, "b".jpg', prediction, prediction.positive())
+    (row,) = csv.DictReader(io.StringIO(files[0].getvalue()))
+    line = json.loads(files[1].getvalue())
+    assert row["path"] == line["path"] == 'a, "b".jpg'
+    assert (line["width"], line["height"]) == (40, 120)
+    for k, name in enumerate(NAMES):
+        found = line["attributes"][name]
+        assert np.float32(row[name]) == np.float32(found["probability"]) == prediction.probabilities[k]
+        assert found["positive"] == (prediction.probabilities[k] > 0.5)
+        assert row[f"{name} level"] == found["level"] == prediction.level[k]
+        for level, box in BOXES.items():
+            assert found["regions"][level] == [round(side, 2) for side in box]
+            sides = [float(row[f"{name} {level} {side}"]) for side in ("left", "top", "right", "bottom")]
+            assert sides == found["regions"][level]
+
+
+@pytest.mark.parametrize("size", [(40, 120), (1000, 3000), (600, 40), (1, 1)])
+@pytest.mark.parametrize("winner", ["3b", "4d", "5b", "main"])
+def test_a_panel_fits_and_shows_its_winner(size, winner):
+    boxes = {level: np.array(box) * size[0] / 40 for level, box in BOXES.items()}
+    panel = draw_region(Image.new("RGB", size, "black"), boxes, winner, (216, 360))
+    assert panel.width <= 216
+    assert panel.height <= 360
+    assert panel.width == 216 or panel.height == 360
+    colour = tuple(bytes.fromhex(COLOURS[winner][1:]))
+    assert (np.asarray(panel) == colour).all(axis=2).any()
+
+
+def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
+    sheets = Sheets(tmp_path / "out", None, 0.5)
+    picture = Image.new("RGB", (40, 120))
+    places = ("a.jpg", "a.png", "../../a.bmp", "/etc/a.jpg", "sub/a.jpg")
+    written = [sheets.draw("a", place, picture, prediction_of()) for place in places]
+    shown = [str(path.relative_to(tmp_path / "out")) for path in written]
+    assert shown == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
+    with pytest.raises(SheetError, match="is not empty; name a new directory with --regions"):
+        Sheets(tmp_path / "out", None, 0.5)
+
+
+def test_a_sheet_shows_the_attributes_that_are_chosen():
+    picture = Image.new("RGB", (40, 120))
+    wide = draw_regions(picture, prediction_of(), NAMES, title="\n\x1b.jpg")
+    narrow = draw_regions(picture, prediction_of(), ["Hat"])
+    assert wide.width > narrow.width
+    assert draw_regions(picture, prediction_of(), thresholds=0.99).width > 0
+    with pytest.raises(ValueError, match="not in tuple"):
+        draw_regions(picture, prediction_of(), ["Cap"])
