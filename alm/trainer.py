@@ -105,6 +105,7 @@ class Trainer:
     compiled: Network | None = None  # what training calls instead of the model
     watch: Callable[..., AbstractContextManager] = unwatched  # entered with a batch around its training step
     nonfinite: NonFinite = field(default_factory=NonFinite)  # what becomes of such a step
+    localize: bool = False  # evaluations give regions too
 
     def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Taken:
         """Train on batches of an epoch of `of` iterations; the first one is its iteration `first`.
@@ -138,10 +139,12 @@ class Trainer:
         """Return the figures of `AttributeMetrics`, with `loss` and `accu`, over the loader's pictures, and
         `logits`: their votes, (N, K) on the CPU, in the loader's order.
 
-        Raises AlmError where predictions are NaN.
+        With `localize` also what `model.predict` gives of them: `branches`, each branch's logits (L, N, K),
+        and `regions`, {"3b": (N, K, 4), ...}. Raises AlmError where predictions are NaN.
         """
         network, metrics = self.model.folded(), AttributeMetrics(loader.num_attributes)
         votes: list[Tensor] = []
+        seen: list[tuple[tuple[Tensor, ...], dict[str, Tensor]]] = []
         sums = {"loss": 0.0, "accu": 0.0}
         pictures = 0
 
@@ -156,13 +159,19 @@ class Trainer:
             for images, labels, mirror in loader.epoch(0):
                 with step_faults(len(images)):
                     images, labels, mirror = self._on_device(images, labels, mirror)
-                    predictions = self._predict(network, images, mirror)
+                    if self.localize:
+                        seen.append(self._predict(network.predict, images, mirror))
+                        predictions, _ = seen[-1]
+                    else:
+                        predictions = self._predict(network, images, mirror)
                     logits = vote(predictions)
                     metrics.update(logits, labels)
                     votes.append(logits)
                     steps.taken(len(images), self._loss(predictions, labels), right_answers(logits, labels))
         figures = metrics.compute() | {name: total / max(pictures, 1) for name, total in sums.items()}
         figures["logits"] = torch.cat([torch.empty(0, loader.num_attributes), *(x.to(CPU) for x in votes)])
+        if seen:
+            figures |= joined(seen)
         self.log.tested(figures["accu"])
         return figures
 
@@ -189,9 +198,18 @@ class Trainer:
     def _on_device(self, *batch: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
 
-    def _predict(self, network: Network, images: Tensor, mirror: Tensor) -> tuple[Tensor, ...]:
+    def _predict(self, network: Callable, images: Tensor, mirror: Tensor) -> tuple:
         with autocast(self.device, self.precision):
             return network(preprocess(images, mirror))
 
     def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return sum(self.criterion(prediction, labels) for prediction in predictions)
+
+
+def joined(seen: list[tuple[tuple[Tensor, ...], dict[str, Tensor]]]) -> dict:
+    """Return `branches` (L, N, K) and `regions` of what `model.predict` gave of each batch, on the CPU."""
+    predictions, regions = zip(*seen, strict=True)
+    return {
+        "branches": torch.cat([torch.stack(logits) for logits in predictions], dim=1).to(CPU).float(),
+        "regions": {level: torch.cat([of[level] for of in regions]).to(CPU) for level in regions[0]},
+    }

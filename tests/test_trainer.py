@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import CPU, Batches, Tiny, train, trainer_of
+from tiny import CPU, Batches, Localized, Tiny, train, trainer_of
 
 import alm
 from alm import steps as steps_module
@@ -149,6 +149,19 @@ def test_evaluation_is_the_metrics_of_the_vote():
     assert figures["logits"].numpy() == pytest.approx(torch.tensor(votes).numpy(), rel=1e-5)
     assert [values[:3] for values in trainer.log.of("test")] == [[0, 3, 3], [1, 3, 3], [2, 3, 1]]
     assert trainer.log.events[-1] == ("tested", figures["accu"])
+
+
+def test_evaluation_gives_regions_where_they_are_wanted_and_nothing_else_changes():
+    trainer, batches = trainer_of(model=Localized()), Batches(sizes=(3, 3, 1))
+    without = trainer.evaluate(batches)
+    trainer.localize = True
+    figures = trainer.evaluate(batches)
+    assert figures.keys() - without.keys() == {"branches", "regions"}
+    assert torch.equal(figures["logits"], without["logits"])
+    assert torch.equal(figures["branches"].amax(0), figures["logits"])
+    assert figures["branches"].shape == (2, 7, 2)
+    images = torch.cat([images for images, _, _ in batches.batches])
+    assert torch.equal(figures["regions"]["3b"], trainer.model.predict(alm.preprocess(images))[1]["3b"])
 
 
 def test_evaluation_of_nan_gives_no_figure():

@@ -30,6 +30,14 @@ class Tiny(nn.Module):
         return copy.deepcopy(self).eval()
 
 
+class Localized(Tiny):
+    """The same, and a region that follows from the colour."""
+
+    def predict(self, images):
+        region = images.mean((2, 3))[:, None, [0, 1, 2, 0]].expand(-1, 2, -1)
+        return self(images), {"3b": region}
+
+
 class Batches:
     """Four batches of three pictures, whose labels follow from the colour."""
 
