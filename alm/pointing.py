@@ -35,8 +35,13 @@ class Pointing:
     figures: dict[str, np.ndarray]
 
     def means(self) -> dict[str, np.ndarray]:
-        """Return the means (5,) over the attributes that have true boxes: each counts alike."""
-        return {name: values[:, ~np.isnan(values[0])].mean(axis=1) for name, values in self.figures.items()}
+        """Return the means (5,) over the attributes where they are defined: each counts alike."""
+        return {name: mean_of_defined(values) for name, values in self.figures.items()}
+
+    @property
+    def attributes(self) -> int:
+        """How many attributes have true boxes."""
+        return int((self.boxes > 0).sum())
 
 
 def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarray) -> Pointing:
@@ -117,3 +122,9 @@ def mean_of_each(values: np.ndarray, attribute: np.ndarray, count: np.ndarray) -
     """Return the means (5, K) of values (5, M) over each attribute's, NaN where it has none."""
     sums = np.stack([np.bincount(attribute, row, len(count)) for row in values])
     return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
+
+
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Return the mean (5,) of the columns of (5, K) that are not NaN; NaN where all are."""
+    defined = values[:, ~np.isnan(values[0])]
+    return defined.mean(axis=1) if defined.size else np.full(len(values), np.nan)

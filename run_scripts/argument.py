@@ -57,6 +57,7 @@ DEFAULTS = {
     "json": None,
     "predictions": None,
     "calibrate": None,
+    "report": None,
     "fingerprint": None,
     "fingerprint_iters": 2,
     "log_json": None,
@@ -201,6 +202,9 @@ def add_output_options(group) -> None:
     add("--calibrate", metavar="FILE",
         help="with -e and a --val_list: write each attribute's threshold of best balanced accuracy on it, "
         "for predict.py")  # fmt: skip
+    add(
+        "--report", metavar="FILE", help="write each evaluation's report as one HTML file, the last one stays"
+    )
     add("--fingerprint", metavar="FILE",
         help="write what each layer and gradient is in the first iterations, for locate.py")  # fmt: skip
     add("--fingerprint_iters", type=whole_number(1), metavar="N", help="how many iterations; default 2")

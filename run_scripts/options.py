@@ -14,11 +14,11 @@ from run_scripts.saved_options import given_back, origin_told
 from utils.files import unwritable
 
 PLACES = {
-    "data_root", "train_list", "val_list", "cache", "json", "predictions", "calibrate",
+    "data_root", "train_list", "val_list", "cache", "json", "predictions", "calibrate", "report",
     "fingerprint", "log_json", "tensorboard",
 }  # fmt: skip
 READ = ("resume", "init_from", "pretrained", "attributes", "train_list", "val_list")
-WRITTEN = ("json", "predictions", "calibrate", "fingerprint", "log_json")
+WRITTEN = ("json", "predictions", "calibrate", "report", "fingerprint", "log_json")
 
 
 def complete(named: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:

@@ -29,18 +29,15 @@ from alm.saves import LAST
 from alm.trainer import Trainer
 from run_scripts import build
 from run_scripts.argument import parse_arguments
-from run_scripts.calibrate import calibrate
 from run_scripts.command import clear_ending, explain, refuse_several_processes
 from run_scripts.interruption import Interruption
 from run_scripts.options import chosen
+from run_scripts.record import record_evaluation
 from run_scripts.resume import restore
 from run_scripts.start import Start, start
 from utils import log_text, run_directory
-from utils.identity import identities
 from utils.logger import TrainingLog
-from utils.predictions import write_predictions
 from utils.printable import printable
-from utils.significance import intervals, tally
 
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 
@@ -53,18 +50,18 @@ def main() -> None:
     interruption = Interruption()
     with opened_directory(begun) as directory, opened_log(begun, directory) as log, end_told(log):
         if begun.options.evaluate:
-            evaluate(begun, log)
+            evaluate(begun, directory, log)
         else:
             train(begun, directory, log, interruption)
     if interruption():
         sys.exit(interruption.status)
 
 
-def evaluate(begun: Start, log: TrainingLog) -> None:
+def evaluate(begun: Start, directory: Path | None, log: TrainingLog) -> None:
     """Print the figures of a checkpoint, and keep them where the options say."""
     announce(begun, log, begun.notes)
     figures = build_trainer(begun, log).evaluate(build_loader(begun, training=False))
-    record_evaluation(begun, log, begun.options.start_epoch, figures)
+    record_evaluation(begun, directory, log, begun.options.start_epoch, figures)
 
 
 def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interruption) -> None:
@@ -89,8 +86,9 @@ def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interru
     announce(begun, log, notes)
     train_loader = build_loader(begun, training=True)
     val_loader = build_loader(begun, training=False) if begun.data.val else None
+    record = partial(record_evaluation, begun, directory, log)
     with fingerprinted(begun, trainer), interruption:
-        is_done = run.fit(train_loader, val_loader, partial(record_evaluation, begun, log), interruption)
+        is_done = run.fit(train_loader, val_loader, record, interruption)
     for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.left_out):
         log.line(line)
     if run.unsaved:
@@ -107,8 +105,11 @@ def build_trainer(begun: Start, log: TrainingLog) -> Trainer:
     named = chosen(options, "optimizer", "lr", "weight_decay", "momentum")
     optimizer = build.build_optimizer(begun.model, device=device, **named)
     criterion, scaler = WeightedBCELoss(begun.ratio, options.loss), gradient_scaler(device, precision)
-    nonfinite = NonFinite(leaves_out=options.on_nonfinite == "skip")
-    return Trainer(begun.model, criterion, optimizer, scaler, device, precision, log, nonfinite=nonfinite)
+    return Trainer(
+        begun.model, criterion, optimizer, scaler, device, precision, log,
+        nonfinite=NonFinite(leaves_out=options.on_nonfinite == "skip"),
+        localize=begun.true_boxes is not None or options.report is not None,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -215,25 +216,6 @@ def identity(begun: Start) -> dict:
         "align_corners": begun.model.align_corners,
         "options": vars(begun.options),
     }
-
-
-def record_evaluation(begun: Start, log: TrainingLog, epoch: int, figures: dict) -> None:
-    """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
-    options, attributes, pictures = begun.options, begun.experiment.attributes, begun.data.val
-    logits = figures.pop("logits").numpy()
-    shared = (figures, attributes, len(pictures), pictures.listed)
-    log.line(log_text.evaluation_table(*shared))
-    sample = tally(logits > 0, pictures.labels.numpy(), identities(pictures.names))
-    spans = (intervals(sample), sample.units, sample.resampled)
-    log.line(log_text.interval_lines(*spans))
-    log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})
-    record = {"experiment": begun.experiment.name, "approach": options.approach, "epoch": epoch}
-    record |= log_text.evaluation_record(*shared) | {"intervals": log_text.interval_record(*spans)}
-    log.record(record)
-    if options.predictions:
-        write_predictions(options.predictions, pictures.names, attributes, logits)
-    if options.calibrate:
-        log.line(calibrate(options.calibrate, logits, pictures, begun.experiment, options.resume))
 
 
 if __name__ == "__main__":

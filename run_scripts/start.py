@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,6 +18,7 @@ from run_scripts.options import chosen, complete
 from run_scripts.resume import check_data, find_checkpoint, reached_by
 from run_scripts.saved_options import origin_told
 from utils.experiments import Experiment
+from utils.true_boxes import find_true_boxes
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Start:
         ratio: each attribute's positive ratio.
         model: on the device.
         notes: lines that say what was decided.
+        true_boxes: where the attributes are in the pictures that are evaluated, where that is known.
     """
 
     options: Namespace
@@ -41,6 +44,7 @@ class Start:
     ratio: list[float]
     model: nn.Module
     notes: list[str]
+    true_boxes: np.ndarray | None
 
 
 def start(named: Namespace) -> Start:
@@ -93,6 +97,7 @@ def start(named: Namespace) -> Start:
         ratio,
         model.to(device, memory_format=layout(device)),
         [*found.notes, *differences, *filter(None, machine), *weights],
+        find_true_boxes(data.val, experiment.attributes) if data.val else None,
     )
 
 

@@ -1,0 +1,351 @@
+"""The report: what stands in it, and that nothing in it is anything but text."""
+
+import base64
+import io
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from logs import line
+from PIL import Image
+from reports import HOSTILE, SCRIPT, evaluation_of
+
+from utils.report import text
+from utils.report.chart import Curve, chart, ticks
+from utils.report.history import History, read_history
+from utils.report.mistakes import mistaken, surest, winning_shares, worst_attributes, wrong_together
+from utils.report.page import ReportError, digest, render, write_report
+from utils.report.panel import COLOURS
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    return evaluation_of(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def html(evaluation):
+    return render(evaluation)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+# What stands in it.
+
+
+def test_figures_stand_in_it_with_their_intervals(evaluation, page):
+    record = evaluation.record
+    for key in ("ma", "accuracy", "precision", "recall", "f1"):
+        low, high = record["intervals"][key]
+        assert f"{100 * record[key]:.2f} % {100 * low:.2f} to {100 * high:.2f}" in page.words
+    assert "2.pth.tar evaluated on test.txt: 40 pictures, 7 attributes." in page.words
+    assert "95 % intervals from 1,000 draws of the list's 40 pictures" in page.words
+
+
+def test_each_attribute_has_a_row_with_its_figures(evaluation, page):
+    hat = evaluation.record["attributes"][0]
+    recalls = hat["true_positive"] / hat["positive"], hat["true_negative"] / hat["negative"]
+    cells = [f"{100 * value:.1f}" for value in (hat["ma"], *recalls)]
+    counts = [str(hat[key]) for key in ("positive", "negative", "predicted_positive")]
+    assert f"Hat {' '.join(cells)} {' '.join(counts)}" in page.words
+    rare = evaluation.record["attributes"][3]
+    share = f"{100 * rare['true_negative'] / 40:.1f}"
+    assert f"Rare n/a n/a {share} 0 40 {rare['predicted_positive']}" in page.words
+
+
+def test_the_surest_mistakes_are_shown_with_their_regions(evaluation, page):
+    images = page.of("img")
+    assert 6 < len(images) <= 10 * 6
+    for image in images:
+        kind, _, data = image["src"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        picture = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert picture.format == "JPEG"
+        assert picture.size == (int(image["width"]), int(image["height"]))
+        assert re.search(r": .+, (overlooked|seen where it is not), (over 99|under 1|\d+) %$", image["alt"])
+    strong = {bytes.fromhex(colour[1:]) for colour in COLOURS.values()}
+    pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    distances = [np.abs(pixels - list(colour)).sum(1).min() for colour in strong]
+    assert min(distances) < 40  # a region of the last one is drawn, as well as JPEG keeps colours
+
+
+def test_levels_regions_pairs_and_the_run_are_there(evaluation, page):
+    titles = [name["id"] for name in page.of("h2")]
+    assert titles == ["figures", "course", "attributes", "mistakes", "levels", "pointing", "together", "run"]
+    assert [link["href"][1:] for link in page.of("a")][1:] == titles
+    pointing = evaluation.pointing.means()["winning level"]
+    assert f"winning level {' '.join(f'{100 * value:.1f}' for value in pointing)}" in page.words
+    assert "decay_epoch (20, 40)" in page.words
+
+
+@pytest.mark.parametrize(
+    ("parts", "lacking"),
+    [
+        ({"boxed": False}, {"pointing"}),
+        ({"history": History([], {})}, {"course"}),
+        ({"localized": False}, {"levels", "pointing"}),
+    ],
+)
+def test_what_is_not_known_has_no_section(tmp_path, parts, lacking):
+    page = Page(render(evaluation_of(tmp_path, **parts)))
+    titles = {name["id"] for name in page.of("h2")}
+    assert {
+        "figures",
+        "course",
+        "attributes",
+        "mistakes",
+        "levels",
+        "pointing",
+        "together",
+        "run",
+    } - titles == lacking
+    assert {link["href"][1:] for link in page.of("a")[1:]} == titles
+
+
+def test_a_perfect_evaluation_has_no_mistakes_to_show(tmp_path):
+    perfect = evaluation_of(tmp_path)
+    branches = np.broadcast_to(2.0 * perfect.labels - 1, perfect.branches.shape)
+    page = Page(render(evaluation_of(tmp_path, branches=branches)))
+    assert page.of("img") == []
+    assert not {"mistakes", "together"} & {name["id"] for name in page.of("h2")}
+
+
+def test_a_picture_that_is_gone_is_said_to_be(tmp_path):
+    evaluation = evaluation_of(tmp_path)
+    (tmp_path / SCRIPT).unlink()
+    page = Page(render(evaluation))
+    assert "This picture cannot be read any more." in page.words
+
+
+# How its figures may be quoted.
+
+
+@pytest.mark.parametrize("experiment", ["peta", "rap", "pa100k"])
+def test_the_test_list_is_named_for_what_it_is(tmp_path, experiment):
+    words = Page(render(evaluation_of(tmp_path, experiment=experiment))).words
+    assert "The list evaluated is the test list." in words
+    assert "quote the last epoch" in words
+
+
+def test_the_best_epoch_is_not_to_be_quoted_and_the_last_one_is_named(tmp_path):
+    later = History([], {2: {"ma": 0.7, "loss": 1.0}, 5: {"ma": 0.65, "loss": None}})
+    words = Page(render(evaluation_of(tmp_path, evaluated="best.pth.tar", history=later))).words
+    assert (
+        "This is best.pth.tar, chosen for its mA on the list it was evaluated on: do not quote it." in words
+    )
+    assert "This is not the run's last epoch, which is 5 with an mA of 65.00 %." in words
+
+
+def test_the_last_epoch_of_a_run_of_ones_own_needs_no_note(page):
+    assert "quote" not in page.words
+
+
+# Nothing in it is anything but text.
+
+
+def test_hostile_names_are_text(html, page):
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [tag for tag, _ in page.tags].count("style") == 1
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert not any(name == "style" for _, attributes in page.tags for name in attributes)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.of("img"))
+    assert "<script>alert(1)</script>.png" in page.words.replace("/ ", "/")
+    assert HOSTILE[0] in page.words
+    assert HOSTILE[2] in page.words
+    assert r"{{ 7 * 7 }}\x1b[31m\u202e" in page.words
+    assert r"cpu, \udcff" in page.words
+
+
+def test_no_character_that_is_obeyed_is_in_it(html):
+    assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", html)
+
+
+def test_its_policy_allows_its_own_script_and_no_request(html, page):
+    (policy,) = [
+        meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert rules["base-uri"] == rules["form-action"] == "'none'"
+    for tag in ("script", "style"):
+        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        assert rules[f"{tag}-src"] == f"'{digest(inline)}'"
+    addresses = [
+        value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in addresses)
+
+
+def test_it_is_small_whatever_the_number_of_pictures(html):
+    assert len(html) < 600_000
+
+
+# Writing it.
+
+
+def test_it_is_written_whole_or_not_at_all(evaluation, html, tmp_path):
+    write_report(tmp_path / "report.html", evaluation)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html
+    with pytest.raises(OSError, match="no/such"):
+        write_report(tmp_path / "no/such/report.html", evaluation)
+
+
+def test_without_jinja2_it_says_what_to_install(evaluation, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ReportError, match="--report needs jinja2: pip install jinja2"):
+        render(evaluation)
+
+
+# The curves.
+
+
+def test_the_history_is_the_logs(tmp_path):
+    lines = [line(i, 4 - epoch - i / 10, epoch) for epoch in range(2) for i in range(3)]
+    (tmp_path / "train.log").write_text("".join(lines))
+    records = [{"epoch": 1, "ma": 0.5, "loss": 2}, {"epoch": 2, "ma": None, "loss": 1.5, "other": []}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    history = read_history(tmp_path)
+    expected = [(1 / 3, 4), (2 / 3, 3.9), (1, 3.8), (4 / 3, 3), (5 / 3, 2.9), (2, 2.8)]
+    np.testing.assert_allclose(history.training, expected)
+    assert history.evaluations == {1: {"ma": 0.5, "loss": 2.0}, 2: {"ma": None, "loss": 1.5}}
+
+
+def test_a_long_log_becomes_a_short_curve(tmp_path):
+    (tmp_path / "train.log").write_text("".join(line(i, i % 2) for i in range(1000)))
+    assert read_history(tmp_path).training[:2] == [(0.003, pytest.approx(0.4)), (0.008, pytest.approx(0.6))]
+    assert len(read_history(tmp_path).training) == 200
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "",
+        "{",
+        "[]\n7\nnull\n",
+        '{"epoch": true, "ma": 1}\n',
+        '{"epoch": -1}\n',
+        "[" * 100_000,
+        "\0",
+        '{"epoch": "1"}',
+    ],
+)
+def test_damaged_files_of_a_run_are_left_out(tmp_path, metrics):
+    (tmp_path / "train.log").write_bytes(b"\xff\xfe\0\0nothing")
+    (tmp_path / "metrics.jsonl").write_text(metrics)
+    assert read_history(tmp_path) == History([], {})
+
+
+def test_a_run_that_left_nothing_has_no_curves(tmp_path):
+    assert read_history(tmp_path) == History([], {})
+
+
+def test_infinite_figures_are_no_points(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "ma": Infinity, "loss": NaN}\n')
+    (tmp_path / "train.log").write_text(line(0, "nan"))
+    assert read_history(tmp_path) == History([], {1: {"ma": None, "loss": None}})
+
+
+@pytest.mark.parametrize("points", [[(1, 5)], [(1, 5), (60, 5)], [(0.1, -2), (3, 7e8)], [(1, 0), (2, 1e-9)]])
+def test_curves_stay_in_their_frame(points):
+    drawn = chart("Loss", [Curve("a", points, marked=True)])
+    ((_, path, marks),) = drawn.curves
+    assert len(marks) == len(points)
+    places = [*marks, *((x, 100) for x, _ in drawn.x_ticks), *((100, y) for y, _ in drawn.y_ticks)]
+    assert all(0 <= x <= 640 and 0 <= y <= 260 for x, y in places)
+    assert path.count("L") == len(points) - 1
+    assert 2 <= len(drawn.y_ticks) <= 8
+
+
+def test_without_a_point_there_is_no_chart():
+    assert chart("Loss", [Curve("a", [])]) is None
+
+
+def test_ticks_are_round():
+    assert ticks(0, 2) == [0, 0.5, 1, 1.5, 2]
+    assert ticks(81.2, 90.1) == [80, 82, 84, 86, 88, 90, 92]
+    assert ticks(0, 60) == [0, 20, 40, 60]
+
+
+# The mistakes.
+
+
+def test_mistakes_are_known_labels_predicted_wrong():
+    logits, labels = np.array([[1.0, -1.0, 1.0, 0.0]]), np.array([[0, 1, 2, 0]])
+    assert mistaken(logits, labels).tolist() == [[True, True, False, False]]
+
+
+def test_the_surest_mistakes_come_first():
+    logits, wrong = np.array([-3.0, 2.0, -5.0, 9.0, 4.0, -1.0]), np.array([1, 1, 1, 0, 1, 1], bool)
+    assert surest(logits, wrong, 2) == ([2, 0], [4, 1])
+    assert surest(logits, ~wrong, 2) == ([], [3])
+
+
+def test_the_worst_attributes_have_a_figure_and_a_mistake():
+    wrong = np.array([[True, True, True, False]])
+    assert worst_attributes([0.7, None, 0.6, 0.5], wrong, 5) == [2, 0]
+
+
+def test_pairs_are_those_of_a_plain_count():
+    random = np.random.default_rng(0)
+    wrong = random.uniform(size=(60, 5)) < 0.3
+    wrong[:, 1] = wrong[:, 0] ^ (random.uniform(size=60) < 0.1)
+    pairs = wrong_together(wrong, 20)
+    assert (pairs[0].first, pairs[0].second) == (0, 1)
+    for pair in pairs:
+        one, other = wrong[:, pair.first], wrong[:, pair.second]
+        assert pair.both == sum(a and b for a, b in zip(one, other, strict=True))
+        assert pair.expected == pytest.approx(one.sum() * other.sum() / 60)
+        assert pair.correlation == pytest.approx(np.corrcoef(one, other)[0, 1])
+    assert [pair.correlation for pair in pairs] == sorted((pair.correlation for pair in pairs), reverse=True)
+    assert wrong_together(np.zeros((60, 5), bool), 20) == []
+    assert wrong_together(np.ones((60, 5), bool), 20) == []
+
+
+def test_winning_shares_are_of_the_pictures_where_it_is_predicted():
+    branches = np.array([[[1.0, -1], [3, -2], [-1, -1]], [[2.0, -2], [1, -1], [5, -3]]])
+    predicted = branches.max(0) > 0
+    np.testing.assert_allclose(winning_shares(branches, predicted)[:, 0], [1 / 3, 2 / 3])
+    assert np.isnan(winning_shares(branches, predicted)[:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("logit", "expected"),
+    [(0, "50 %"), (1000, "over 99 %"), (-1000, "under 1 %"), (float("inf"), "over 99 %"), (2, "88 %")],
+)
+def test_probabilities_are_never_certain(logit, expected):
+    assert text.probability(logit) == expected

@@ -1,0 +1,74 @@
+"""Where the lines, marks and ticks of a chart are; the page draws them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 640, 260  # in the chart's own units
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34  # margins
+TICKS = 5  # about so many along each axis
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line through points (x, y), with a mark on each where they are few."""
+
+    name: str
+    points: Sequence[Point]
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart to be drawn.
+
+    Attributes:
+        curves: of each its name, the `d` of an SVG path, and the places of its marks.
+        x_ticks, y_ticks: the place of each, and its label.
+    """
+
+    title: str
+    curves: list[tuple[str, str, list[Point]]]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+
+def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
+    """Return a chart of curves over epochs, from 0 on; None where no curve has a point."""
+    curves = [curve for curve in curves if curve.points]
+    if not curves:
+        return None
+    xs = [x for curve in curves for x, _ in curve.points]
+    ys = [y for curve in curves for _, y in curve.points]
+    x_ticks = [tick for tick in ticks(0, max(1, *xs)) if tick == int(tick)]
+    y_ticks = ticks(min(ys), max(ys))
+    right, low, high = max(x_ticks[-1], *xs), min(y_ticks[0], *ys), max(y_ticks[-1], *ys)
+
+    def across(x: float) -> float:
+        return round(LEFT + x / right * (WIDTH - LEFT - RIGHT), 1)
+
+    def down(y: float) -> float:
+        return round(TOP + (high - y) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+
+    drawn = []
+    for curve in curves:
+        places = [(across(x), down(y)) for x, y in curve.points]
+        path = "M" + "L".join(f"{x} {y}" for x, y in places)
+        drawn.append((curve.name, path, places if curve.marked else []))
+    return Chart(
+        title,
+        drawn,
+        [(across(x), f"{x:g}") for x in x_ticks],
+        [(down(y), f"{y:g}") for y in y_ticks],
+    )
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return about TICKS round numbers that enclose low and high."""
+    span = max(high - low, 1e-6 * max(abs(high), 1))
+    step = 10 ** math.floor(math.log10(span / TICKS))
+    step *= next(factor for factor in (1, 2, 5, 10) if factor * step * TICKS >= span)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]

@@ -1,0 +1,58 @@
+"""What a report is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alm.pointing import Pointing
+from alm.prediction import BRANCHES
+from utils.dataset import MultiLabelDataset
+from utils.report.history import History
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation of N pictures and K attributes, and the run that it is of.
+
+    Attributes:
+        record: the figures, as in --json.
+        pictures: with names, files and labels.
+        branches: each branch's logits (L, N, K): of alm.prediction.BRANCHES, or of the global one alone.
+        boxes: each level's regions (N, K, 4), in shares of the picture; {} without localization.
+        pointing: how these meet true boxes, where there are any.
+        history: the run's curves.
+        evaluated: the name of the checkpoint, or of the run that is under way.
+        options: of the command.
+        about: what else tells where the figures are from: title and value.
+    """
+
+    record: Mapping
+    pictures: MultiLabelDataset
+    branches: np.ndarray
+    boxes: Mapping[str, np.ndarray]
+    pointing: Pointing | None
+    history: History
+    evaluated: str
+    options: Mapping
+    about: Mapping[str, str]
+
+    @property
+    def attributes(self) -> list[str]:
+        """The names."""
+        return [row["name"] for row in self.record["attributes"]]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """What the branches are called."""
+        return BRANCHES[-len(self.branches) :]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N, K), 0, 1 or 2 (unknown)."""
+        return self.pictures.labels.numpy()
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The votes (N, K)."""
+        return self.branches.max(axis=0)

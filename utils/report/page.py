@@ -1,0 +1,93 @@
+"""The report of an evaluation: one HTML file that needs nothing else, and runs nothing but its own script.
+
+Everything that is put into the page is escaped by jinja2; its policy (CSP) forbids all requests, and all
+scripts and styles but the two here, by their digests.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+
+from alm import __version__
+from utils.errors import InputError
+from utils.files import write_text
+from utils.printable import printable
+from utils.report import sections, shots, text
+from utils.report.evaluation import Evaluation
+from utils.report.mistakes import mistaken
+from utils.report.panel import COLOURS
+
+HERE = Path(__file__).parent
+
+
+class ReportError(InputError):
+    """A report that cannot be written."""
+
+
+def write_report(path: str | Path, evaluation: Evaluation) -> None:
+    """Write the page, whole or not at all. Raises ReportError without jinja2, OSError where it cannot be
+    written.
+    """
+    write_text(path, render(evaluation))
+
+
+def render(evaluation: Evaluation) -> str:
+    """Return the page. Raises ReportError."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise ReportError("--report needs jinja2: pip install jinja2") from error
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # Markup is its own type
+    )
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return environment.get_template("page.html").render(
+        content(evaluation),
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        percent=text.percent,
+        version=__version__,
+    )
+
+
+def content(evaluation: Evaluation) -> dict:
+    """Return all that stands in the page."""
+    record, wrong = evaluation.record, mistaken(evaluation.logits, evaluation.labels)
+    return {
+        "title": f"{record['experiment']}: {record['approach']}, epoch {record['epoch']}",
+        "lead": text.lead(evaluation),
+        "notes": text.which_epoch(evaluation),
+        "headline": sections.headline(evaluation),
+        "how_sure": text.how_sure(record["intervals"]),
+        "charts": sections.course(evaluation.history),
+        "epochs": evaluation.history.evaluations,
+        "attributes": sections.attributes(evaluation),
+        "worst": shots.worst(evaluation, wrong),
+        "shots_are": text.shots_are(evaluation.levels),
+        "levels": sections.levels(evaluation),
+        "colours": {level: COLOURS[level] for level in evaluation.levels},
+        "pointing": sections.pointing(evaluation),
+        "together": sections.together(evaluation, wrong),
+        "about": evaluation.about,
+        "options": evaluation.options,
+    }
+
+
+def policy(style: str, script: str) -> str:
+    """Return the page's content security policy."""
+    return (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src '{digest(style)}'; script-src '{digest(script)}'"
+    )
+
+
+def digest(inline: str) -> str:
+    """Return what a policy calls an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode("ascii")
