@@ -46,6 +46,8 @@ def ci(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").write_text(PYTHON)
     (tmp_path / "bin" / "python3").chmod(0o755)
+    (tmp_path / "bin" / "apt-get").write_text("#!/bin/sh\nexit 1\n")  # no browser is to be had
+    (tmp_path / "bin" / "apt-get").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
 
     def run():

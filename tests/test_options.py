@@ -127,7 +127,7 @@ def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
     assert (options.attributes, options.output_dir, options.init_from) == (None, None, None)
 
 
-@pytest.mark.parametrize("output", ["json", "log_json", "fingerprint"])
+@pytest.mark.parametrize("output", ["json", "log_json", "fingerprint", "report"])
 @pytest.mark.parametrize("source", ["train_list", "val_list", "pretrained"])
 def test_what_is_read_is_not_written_over(tmp_path, capsys, output, source):
     file = tmp_path / "file"
@@ -143,10 +143,10 @@ def test_no_checkpoint_says_what_is_written_or_which_cache_is_trusted(checkpoint
         "--experiment", "peta", "--json", tmp_path / "a.json", "--log_json", tmp_path / "log.json",
         "--tensorboard", tmp_path / "tb", "--cache", tmp_path / "pixels", "--output_dir", tmp_path / "run",
     )  # fmt: skip
-    saved["options"] |= {"predictions": str(tmp_path / "a.csv"), "debug": True}
+    saved["options"] |= {"predictions": str(tmp_path / "a.csv"), "report": "r.html", "debug": True}
     options, told = options_of("--resume", "3.pth.tar", resumed=saved)
-    written = ("json", "log_json", "tensorboard", "cache", "output_dir", "predictions")
-    assert [getattr(options, name) for name in written] == [None, None, None, "none", None, None]
+    written = ("json", "log_json", "tensorboard", "cache", "output_dir", "predictions", "report")
+    assert [getattr(options, name) for name in written] == [None, None, None, "none", None, None, None]
     assert told == []
     saved = checkpoint("--experiment", "peta", "--cache", "auto")
     assert options_of("--resume", "3.pth.tar", resumed=saved)[0].cache == "none"
