@@ -157,7 +157,7 @@ def test_a_picture_that_is_gone_is_said_to_be(tmp_path):
 @pytest.mark.parametrize("experiment", ["peta", "rap", "pa100k"])
 def test_the_test_list_is_named_for_what_it_is(tmp_path, experiment):
     words = Page(render(evaluation_of(tmp_path, experiment=experiment))).words
-    assert "The list evaluated is the test list." in words
+    assert "The published evaluation list of this data set is its test list." in words
     assert "quote the last epoch" in words
 
 

@@ -57,7 +57,7 @@ def test_an_evaluation_writes_its_report_and_scores_its_regions(run_here, data, 
     assert list(pointing["mean"]["3b"]) == list(MEASURES)
     assert pointing["boxes"] == sum(row["boxes"] for row in pointing["attributes"]) > 20
     page = report.read_text(encoding="utf-8")
-    assert "The list evaluated is the test list." in page
+    assert "The published evaluation list of this data set is its test list." in page
     assert "Regions against true boxes" in page
     assert page.count("data:image/jpeg;base64,") > 10
 

@@ -58,8 +58,8 @@ def which_epoch(evaluation: Evaluation) -> list[str]:
     sentences = []
     if record["experiment"] in TEST_LISTS:
         sentences.append(
-            f"The list evaluated is the test list. An epoch that is chosen by it, as {BEST} is, is chosen by "
-            "its own examination: quote the last epoch."
+            "The published evaluation list of this data set is its test list. An epoch that is chosen by it, "
+            f"as {BEST} is, is chosen by its own examination: quote the last epoch."
         )
     if name.startswith("best."):
         sentences.append(
