@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from alm.device import is_accelerator
+from alm.packed import PackedConvolution, is_exporting
 
 # Output channels of each branch of an Inception block; a pair or triple names the convolutions of a chain.
 #        1x1    3x3         double 3x3      pool
@@ -43,16 +44,26 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
         self.bn = nn.BatchNorm2d(out_channels)
         self.relu = relu
+        self.packed: PackedConvolution | None = None  # when folded
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
+        if self.packed is not None and self.packed.takes(self.conv, x):
+            return self.packed(self.conv, x, self.conv.bias, self.relu)
         x = self.bn(self.conv(x))
         return x.relu_() if self.relu else x
+
+    def without_bias(self, x: Tensor) -> Tensor:
+        """Return the convolution alone: no bias, no normalization, no ReLU."""
+        if self.packed is not None and self.packed.takes(self.conv, x):
+            return self.packed(self.conv, x, None, relu=False)
+        return F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
 
     def fold(self) -> None:
         """Put the normalization's running statistics into the convolution, for good."""
         self.conv = fuse_conv_bn_eval(self.conv, self.bn)
         self.bn = nn.Identity()
+        self.packed = PackedConvolution()
 
 
 class StemPool(torch.autograd.Function):
@@ -89,7 +100,7 @@ class AverageProjection(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H, W), before the ReLU."""
         pool, projection = self
-        averaged = pool(F.conv2d(x, projection.conv.weight))
+        averaged = pool(projection.without_bias(x))
         bias = projection.conv.bias.to(averaged.dtype)  # in float32 it would widen the block under autocast
         return projection.bn(averaged + bias[:, None, None])
 
@@ -150,8 +161,7 @@ class BNInception(nn.Module):
         """Return the taps of images (B, 3, H, W): 3b (B, 320, H/8, W/8), 4d (B, 608, H/16, W/16) and
         5b (B, 1024, H/32, W/32).
         """
-        exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()  # whose batch has any size
-        if self.stem_batch is None or exporting:
+        if self.stem_batch is None or is_exporting():  # whose batch has any size
             x = self._stem(images)
         else:
             x = torch.cat([self._stem(part) for part in images.split(self.stem_batch)])
