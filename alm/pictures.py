@@ -1,16 +1,23 @@
-"""Any picture file -> RGB of the network's size: which formats are read, and what is too much."""
+"""Any picture file -> RGB of the network's size: which formats are read, and what is too much.
+
+Imports torch only where tensors are asked for.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from alm.errors import AlmError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEIGHT, WIDTH = 256, 128  # of the network's input
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
@@ -97,6 +104,8 @@ def read_pictures(paths: Sequence[str | Path] | str | Path) -> Tensor:
 
     One path is taken for a list of one. Raises PictureError.
     """
+    import torch
+
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     pictures = torch.empty((len(paths), HEIGHT, WIDTH, 3), dtype=torch.uint8)

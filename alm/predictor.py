@@ -12,9 +12,9 @@ from alm.checkpoint import load_model
 from alm.device import CPU, choose_device
 from alm.errors import AlmError
 from alm.network import ALM, LEVELS
+from alm.normalization import preprocess
 from alm.picture_predictor import PicturePredictor
 from alm.prediction import Prediction, predictions_of
-from alm.preprocess import preprocess
 
 
 class Predictor(PicturePredictor):

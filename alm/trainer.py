@@ -12,8 +12,8 @@ from alm.device import CPU
 from alm.metrics import AttributeMetrics, right_answers
 from alm.network import vote
 from alm.nonfinite import NonFinite
+from alm.normalization import preprocess
 from alm.precision import autocast
-from alm.preprocess import preprocess
 from alm.step_faults import step_faults
 from alm.steps import Step, Steps
 

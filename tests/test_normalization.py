@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision import transforms
 
 import alm
-from alm.preprocess import MEAN, STD, normalization, preprocess
+from alm.normalization import MEAN, STD, normalization, preprocess
 
 
 def test_equals_torchvision_bit_for_bit():

@@ -1,0 +1,76 @@
+"""The network as it is deployed: uint8 pictures in; probabilities, regions and winning levels out."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from alm.network import LEVELS
+from alm.normalization import MEAN, STD
+from alm.pictures import HEIGHT, WIDTH
+
+OPSET = 17  # the newest that every supported torch writes
+INPUT = "images"
+
+
+class Deployed(nn.Module):
+    """A network, folded, with the normalization of its pictures.
+
+    `outputs` are the names of what it returns: `probabilities`, `regions` and `levels`; of a network without
+    regions, the first alone.
+    """
+
+    def __init__(self, model: nn.Module):
+        """`model` is copied."""
+        super().__init__()
+        self.network = model.folded()
+        self.outputs = (
+            ("probabilities", "regions", "levels") if hasattr(model, "localization") else ("probabilities",)
+        )
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return, of images uint8 (N, 3, 256, 128), probabilities (N, K), which are the largest of the
+        branches'; regions (N, 3, K, 4), one for each of the levels 3b, 4d and 5b, as `model.localize` has
+        them; and levels (N, K), whose each probability is, 0 to 2, or 3 for the global branch.
+        """
+        logits, regions = self.network.predict((images.float() / 255 - self.mean) / self.std)
+        logits = torch.stack(logits)
+        probabilities = logits.amax(dim=0).sigmoid()
+        if not regions:
+            return (probabilities,)
+        stacked = torch.stack([regions[level] for level in LEVELS], dim=1)
+        return probabilities, stacked, logits.argmax(dim=0)
+
+
+def write_onnx(deployed: Deployed, path: str | Path) -> None:
+    """Write a network as ONNX, one file, for a batch of any size."""
+    # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its remarks about itself
+        torch.onnx.export(
+            deployed,
+            (example(),),
+            str(path),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=list(deployed.outputs),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *deployed.outputs)},
+        )
+
+
+def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
+    """Write a network as `torch.export` does, for a batch of any size, with texts beside it in the file."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(deployed, (example(),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, str(path), extra_files=about)
+
+
+def example() -> Tensor:
+    """Return a batch to trace with; of one, the exporters would take its size for a constant."""
+    return torch.zeros(2, 3, HEIGHT, WIDTH, dtype=torch.uint8)
