@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alm.errors import AlmError
 from alm.network import LEVELS
 from alm.normalization import MEAN, STD
 from alm.pictures import HEIGHT, WIDTH
@@ -36,7 +37,7 @@ class Deployed(nn.Module):
         branches'; regions (N, 3, K, 4), one for each of the levels 3b, 4d and 5b, as `model.localize` has
         them; and levels (N, K), whose each probability is, 0 to 2, or 3 for the global branch.
         """
-        logits, regions = self.network.predict((images.float() / 255 - self.mean) / self.std)
+        logits, regions = self.logits(images)
         logits = torch.stack(logits)
         probabilities = logits.amax(dim=0).sigmoid()
         if not regions:
@@ -44,9 +45,22 @@ class Deployed(nn.Module):
         stacked = torch.stack([regions[level] for level in LEVELS], dim=1)
         return probabilities, stacked, logits.argmax(dim=0)
 
+    def logits(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what the network's `predict` does of images uint8 (N, 3, 256, 128)."""
+        return self.network.predict((images.float() / 255 - self.mean) / self.std)
 
-def write_onnx(deployed: Deployed, path: str | Path) -> None:
-    """Write a network as ONNX, one file, for a batch of any size."""
+
+def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
+    """Write a network as ONNX, one file, for a batch of any size, with texts as its metadata.
+
+    Raises AlmError where the package onnx is missing.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise AlmError(
+            f"--to onnx: onnx does not work here ({error}); pip install onnx onnxruntime"
+        ) from error
     # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its remarks about itself
@@ -60,6 +74,9 @@ def write_onnx(deployed: Deployed, path: str | Path) -> None:
             output_names=list(deployed.outputs),
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *deployed.outputs)},
         )
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, about)
+    onnx.save(model, str(path))
 
 
 def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:

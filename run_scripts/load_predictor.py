@@ -3,6 +3,7 @@
 from alm.errors import AlmError
 from alm.picture_predictor import PicturePredictor
 from utils.experiments import EXPERIMENTS, custom_experiment, get_experiment
+from utils.onnx_predictor import OnnxPredictor
 
 
 def load_predictor(
@@ -16,8 +17,11 @@ def load_predictor(
     """Return the predictor of a checkpoint, and lines that say what was assumed.
 
     The attributes are those of the `experiment` or of the file `names`, else the checkpoint's own, else, of a
-    published checkpoint, those of the one data set that has as many. Raises AlmError or InputError.
+    published checkpoint, those of the one data set that has as many. Of an .onnx file all is in the file, and
+    torch is not imported. Raises AlmError or InputError.
     """
+    if checkpoint.lower().endswith(".onnx"):
+        return load_onnx(checkpoint, device, named_attributes(experiment, names), align_corners), []
     from alm.checkpoint import load_model  # torch, for those whose checkpoint needs it
     from alm.device import choose_device
     from alm.precision import set_arithmetic
@@ -35,6 +39,20 @@ def load_predictor(
         return Predictor(model, attributes, device), notes
     except AlmError as error:
         raise AlmError(f"{checkpoint}: {error}") from error
+
+
+def load_onnx(
+    path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None
+) -> OnnxPredictor:
+    """Return the predictor of an .onnx file. Raises AlmError where what is named is not what is in it."""
+    predictor = OnnxPredictor(path)
+    if device not in ("auto", "cpu"):
+        raise AlmError(f"--device {device}: an .onnx file is computed on the CPU here; leave the option out")
+    if attributes is not None and attributes != predictor.attributes:
+        raise AlmError(f"{path}: its attributes are others than those named; leave the names to it")
+    if align_corners is not None and align_corners != predictor.align_corners:
+        raise AlmError(f"{path}: its sampling convention cannot be changed; export it anew")
+    return predictor
 
 
 def named_attributes(experiment: str | None, names: str | None) -> tuple[str, ...] | None:
