@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "alm" / "__init__.py").read_text("utf-8"), re.MULTILINE)
 PLOTS = ["matplotlib>=3.6", "scipy"]
 TENSORBOARD = ["tensorboard"]
+ONNX = ["onnx", "onnxruntime"]
 
 setup(
     name="alm",
@@ -24,13 +25,12 @@ setup(
     extras_require={
         "plots": PLOTS,
         "tensorboard": TENSORBOARD,
+        "onnx": ONNX,
         "test": [
             *PLOTS,
+            *ONNX,
             "axe-selenium-python",
             "hypothesis",
-            "jinja2",
-            "onnx",
-            "onnxruntime",
             "onnxscript",
             "pytest",
             "pytest-timeout",

@@ -1,0 +1,218 @@
+"""export.py --to onnx and torch_export, and predictions from .onnx without torch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY
+from models import ATTRIBUTES, model_of, own_checkpoint
+
+import alm
+from alm.deployed import Deployed
+from run_scripts import export
+from run_scripts.command import clear_ending
+from utils.deployment_check import DeploymentError, compare, samples
+from utils.list_file import DataError
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from utils.onnx_predictor import OnnxPredictor  # noqa: E402
+
+WITHOUT_TORCH = """
+import json, sys
+sys.modules["torch"] = None
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from run_scripts.load_predictor import load_predictor
+predictor, notes = load_predictor(sys.argv[2])
+[found] = predictor(np.full((90, 40, 3), 99, np.uint8))
+print(json.dumps([found.probabilities.tolist(), found.level, found.regions["4d"].tolist(), notes]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("deployed") / "7.pth.tar"
+    torch.save(own_checkpoint(model_of(), experiment="synthetic"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_file(checkpoint):
+    path = checkpoint.with_name("model.onnx")
+    options = ["export.py", "--to", "onnx", "--threshold", "0.4", str(checkpoint), str(path)]
+    with pytest.MonkeyPatch.context() as patch, clear_ending():
+        patch.setattr(sys, "argv", options)
+        export.main()
+    return path
+
+
+def exported(monkeypatch, capsys, *options, status=0):
+    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, options)])
+    code = 0
+    try:
+        with clear_ending():
+            export.main()
+    except SystemExit as ending:
+        code = ending.code
+    output, errors = capsys.readouterr()
+    assert code == status, output + errors
+    return output, errors
+
+
+def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
+    session = onnxruntime.InferenceSession(str(model_file), providers=["CPUExecutionProvider"])
+    shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
+    assert shapes == {
+        "images": ["batch", 3, 256, 128],
+        "probabilities": ["batch", 3],
+        "regions": ["batch", 3, 3, 4],
+        "levels": ["batch", 3],
+    }
+    texts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(texts["attributes"]) == list(ATTRIBUTES)
+    assert json.loads(texts["thresholds"]) == [0.4] * 3
+    assert texts["dataset"] == "synthetic"
+    assert "centre (t_x, t_y)" in texts["regions"]
+    assert sorted(path.name for path in model_file.parent.iterdir()) == ["7.pth.tar", "model.onnx"]
+
+
+def test_predictions_are_those_of_the_checkpoint(checkpoint, model_file):
+    pictures = [np.random.default_rng(k).integers(0, 256, (99, 41 + k, 3), np.uint8) for k in range(5)]
+    expected = alm.Predictor.from_checkpoint(checkpoint, device="cpu")(pictures)
+    predictor = OnnxPredictor(model_file)
+    for found in (predictor(pictures), predictor(pictures, batch_size=1)):
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.attributes == theirs.attributes
+            assert (ours.level, ours.size) == (theirs.level, theirs.size)
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
+            for level, boxes in theirs.regions.items():
+                np.testing.assert_allclose(ours.regions[level], boxes, atol=1e-2)  # pixels
+
+
+@pytest.mark.slow
+def test_torch_is_not_imported(model_file):
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(REPOSITORY), str(model_file)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    probabilities, level, boxes, notes = json.loads(process.stdout)
+    [expected] = OnnxPredictor(model_file)(np.full((90, 40, 3), 99, np.uint8))
+    np.testing.assert_allclose(probabilities, expected.probabilities)
+    np.testing.assert_allclose(boxes, expected.regions["4d"])
+    assert (tuple(level), notes) == (expected.level, [])
+
+
+@pytest.mark.slow
+def test_torch_export_is_loaded_back(checkpoint, tmp_path, monkeypatch, capsys):
+    output, _ = exported(monkeypatch, capsys, "--to", "torch_export", checkpoint, tmp_path / "m.pt2")
+    assert "3 attributes" in output
+    extra = {"attributes": ""}
+    network = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra).module()
+    assert json.loads(extra["attributes"]) == list(ATTRIBUTES)
+    assert [tuple(found.shape) for found in network(samples()[2])] == [(3, 3), (3, 3, 3, 4), (3, 3)]
+
+
+def test_what_differs_is_refused():
+    deployed = Deployed(model_of()).eval()
+
+    def off(images):
+        probabilities, regions, levels = deployed(images)
+        return probabilities + 2e-4, regions, levels
+
+    with torch.inference_mode(), pytest.raises(DeploymentError, match=r"differs from PyTorch by 0\.0002"):
+        compare(deployed, off)
+
+
+def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise DeploymentError("differs")
+
+    monkeypatch.setattr(export, "compare_onnx", fail)
+    _, errors = exported(monkeypatch, capsys, "--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)
+    assert errors == "error: differs\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--to", "onnx", "a.pth.tar", "m.bin"], 2, "name it .onnx"),
+        (["--to", "reference", "--threshold", "0.5", "a", "b"], 2, "--threshold has no meaning"),
+        (["--to", "onnx", "--threshold", "1", "a", "m.onnx"], 2, "not a number between 0 and 1"),
+        (["--to", "onnx", "absent.pth.tar", "m.onnx"], 1, "absent.pth.tar: no such file"),
+    ],
+)
+def test_wrong_options_are_one_line(options, status, message, monkeypatch, capsys):
+    try:
+        _, errors = exported(monkeypatch, capsys, *options, status=status)
+    finally:
+        assert not (REPOSITORY / "m.onnx").exists()
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def changed(model_file, path, change):
+    """Write the file with `change` made to the model."""
+    model = onnx.load(str(model_file))
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def set_text(name, value):
+    def change(model):
+        entry = next(entry for entry in model.metadata_props if entry.key == name)
+        entry.value = value
+
+    return change
+
+
+def foreign_operator(model):
+    model.graph.node[0].domain = "evil"
+    model.opset_import.append(onnx.helper.make_opsetid("evil", 1))
+
+
+def weights_outside(model):
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_text("attributes", '["a", "a", "b"]'), "`attributes` are not"),
+        (set_text("attributes", '["a", "b"]'), "`thresholds` are not"),
+        (set_text("attributes", "[" * 100_000), "`attributes` are not"),
+        (set_text("thresholds", "[0.5, 0.5, NaN]"), "`thresholds` are not"),
+        (set_text("align_corners", "0"), "`align_corners` is neither"),
+        (set_text("format", "other"), "it does not say that export.py wrote it"),
+        (foreign_operator, "onnxruntime does not take it"),
+        (weights_outside, "onnxruntime does not take it"),
+    ],
+)
+def test_a_hostile_file_is_one_line(model_file, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(bytes(10**6))
+    path = changed(model_file, tmp_path / "x.onnx", change)
+    with pytest.raises(DataError) as error:
+        OnnxPredictor(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 1000])
+def test_a_damaged_file_is_one_line(tmp_path, content):
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.onnx: "):
+        OnnxPredictor(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/", "/absent.onnx"])
+def test_no_regular_file_is_refused(path):
+    with pytest.raises(DataError, match=path):
+        OnnxPredictor(path)
