@@ -31,6 +31,7 @@ setup(
             *ONNX,
             "axe-selenium-python",
             "hypothesis",
+            "jinja2",
             "onnxscript",
             "pytest",
             "pytest-timeout",
