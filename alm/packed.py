@@ -33,7 +33,7 @@ class PackedConvolution:
             not is_accelerator(x.device)
             and x.dtype == torch.float32
             and not (torch.is_grad_enabled() and (x.requires_grad or conv.weight.requires_grad))
-            and not torch.is_autocast_enabled("cpu")
+            and not torch.is_autocast_enabled(x.device.type)
             and not is_exporting()
             and can_pack()
         )

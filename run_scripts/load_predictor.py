@@ -46,8 +46,10 @@ def load_onnx(
 ) -> OnnxPredictor:
     """Return the predictor of an .onnx file. Raises AlmError where what is named is not what is in it."""
     predictor = OnnxPredictor(path)
-    if device not in ("auto", "cpu"):
-        raise AlmError(f"--device {device}: an .onnx file is computed on the CPU here; leave the option out")
+    if device != "auto":
+        raise AlmError(
+            f"--device {device}: an .onnx file is always computed on the CPU; leave the option out"
+        )
     if attributes is not None and attributes != predictor.attributes:
         raise AlmError(f"{path}: its attributes are others than those named; leave the names to it")
     if align_corners is not None and align_corners != predictor.align_corners:

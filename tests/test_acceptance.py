@@ -58,7 +58,7 @@ def test_install_never_touches_a_torch_that_imports(monkeypatch):
 
 
 def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
-    everything = {"torch", "torchvision", "numpy", "pillow", "tqdm", "matplotlib", "scipy"}
+    everything = {"torch", "torchvision", "numpy", "pillow", "jinja2", "tqdm", "matplotlib", "scipy"}
     assert installed(monkeypatch, everything) == []
     assert installed(monkeypatch, everything - {"tqdm"})[0][0][0] == "tqdm"
     [(packages, constraint)] = installed(monkeypatch, set())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alm.pointing import Pointing
-from alm.prediction import BRANCHES
+from alm.prediction import GLOBAL
 from utils.dataset import MultiLabelDataset
 from utils.report.history import History
 
@@ -18,7 +18,7 @@ class Evaluation:
     Attributes:
         record: the figures, as in --json.
         pictures: with names, files and labels.
-        branches: each branch's logits (L, N, K): of alm.prediction.BRANCHES, or of the global one alone.
+        branches: each branch's logits (L, N, K): of the levels that have `boxes`, then the global one.
         boxes: each level's regions (N, K, 4), in shares of the picture; {} without localization.
         pointing: how these meet true boxes, where there are any.
         history: the run's curves.
@@ -45,7 +45,7 @@ class Evaluation:
     @property
     def levels(self) -> tuple[str, ...]:
         """What the branches are called."""
-        return BRANCHES[-len(self.branches) :]
+        return (*self.boxes, GLOBAL)
 
     @property
     def labels(self) -> np.ndarray:
