@@ -49,14 +49,15 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
         if self.packed is not None and self.packed.takes(self.conv, x):
-            return self.packed(self.conv, x, self.conv.bias, self.relu)
-        x = self.bn(self.conv(x))
+            x = self.packed(self.conv, x, self.conv.bias)
+        else:
+            x = self.bn(self.conv(x))
         return x.relu_() if self.relu else x
 
     def without_bias(self, x: Tensor) -> Tensor:
         """Return the convolution alone: no bias, no normalization, no ReLU."""
         if self.packed is not None and self.packed.takes(self.conv, x):
-            return self.packed(self.conv, x, None, relu=False)
+            return self.packed(self.conv, x, None)
         return F.conv2d(x, self.conv.weight, None, self.conv.stride, self.conv.padding)
 
     def fold(self) -> None:

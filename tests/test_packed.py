@@ -53,6 +53,12 @@ def test_numbers_are_those_of_torch_with_any_batch(kernel, stride, relu, memory_
     assert len(calls) == 8
 
 
+def test_nan_is_never_hidden():
+    layer, x = folded_layer(), torch.randn(1, 24, 8, 8)
+    layer.conv.weight[0, 0] = torch.nan
+    assert layer(x)[:, 0].isnan().all()
+
+
 @needs_packing
 def test_changed_weights_are_laid_out_anew():
     layer, x = folded_layer(), torch.randn(2, 24, 8, 4)
