@@ -145,7 +145,9 @@ def reason(error: Exception) -> str:
             f"refused: it holds a numpy scalar of type {wanted[1].lower()}; save it as a plain Python number"
         )
     if wanted := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"refused: it asks for {wanted[1]}, and nothing but tensors and numbers is taken from a file"
+        return (
+            f"refused: it asks for {wanted[1][:80]}, and nothing but tensors and numbers is taken from a file"
+        )
     if isinstance(error, pickle.UnpicklingError):
         return "refused: it is damaged, or asks for more than tensors and numbers"
     return "it is damaged, or no file of tensors"

@@ -146,9 +146,21 @@ def test_what_is_no_fingerprint_is_refused(tmp_path, text):
         read_fingerprint(path)
 
 
-@pytest.mark.parametrize("change", [{"norm": "x"}, {"stage": "other"}, {"name": 3}, {"iteration": None}])
+@pytest.mark.parametrize(
+    "change",
+    [{"norm": "x"}, {"norm": 10**400}, {"stage": "other"}, {"name": 3}, {"iteration": None}, {"shape": None},
+     {"dtype": 1}],
+)  # fmt: skip
 def test_damaged_entries_are_refused_by_line(tmp_path, change):
     path = altered(written(tmp_path), **change)
+    with pytest.raises(InputError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
+        read_fingerprint(path)
+
+
+@pytest.mark.parametrize("part", ["weights", "images", "shape", "dtype"])
+def test_entries_without_a_part_are_refused_by_line(tmp_path, part):
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace(f'"{part}"', '"other"'))
     with pytest.raises(InputError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
         read_fingerprint(path)
 

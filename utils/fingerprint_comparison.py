@@ -12,6 +12,11 @@ from utils.regular_file import open_regular
 FORMAT = "alm-fingerprint-1"
 NUMBERS = ("norm", "largest", "nonfinite", "projection_1", "projection_2")
 STAGES = ("forward", "gradient", "weight after the step")
+PARTS = {  # of an entry, beside its numbers
+    "run": {"format": str, "precision": str, "weights": str},
+    "batch": {"iteration": int, "images": str, "labels": str, "mirror": str},
+    "tensor": {"iteration": int, "stage": str, "name": str, "dtype": str, "shape": list},
+}
 # How far two right devices may be apart in the first iteration, relative to a tensor's size: four times what
 # one CPU was from itself with other threads and instructions. Each layer adds to it, and rounding that turns
 # a ReLU on or off comes back enlarged in the gradients, so these say more in float32 than in half precision.
@@ -70,7 +75,7 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
         try:
             entry = json.loads(line)
             kinds[entry["type"]].append(checked(entry))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FingerprintError(
                 f"{path}:{number}: no entry of a fingerprint; run_ALM.py --fingerprint FILE writes one"
             ) from error
@@ -80,16 +85,15 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
 
 
 def checked(entry: dict) -> dict:
-    """Return an entry; KeyError, TypeError or ValueError where a part is missing or of another kind."""
+    """Return an entry; an error of Python's where a part is missing or of another kind."""
+    for name, kind in PARTS[entry["type"]].items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(name)
     if entry["type"] == "run" and (entry["format"] != FORMAT or entry["precision"] not in LIMITS):
         raise ValueError("another format or precision")
-    if entry["type"] == "batch":
-        entry["iteration"], entry["images"], entry["labels"], entry["mirror"]
     if entry["type"] == "tensor":
         if entry["stage"] not in STAGES:
             raise ValueError("another stage")
-        if not isinstance(entry["name"], str) or not isinstance(entry["iteration"], int):
-            raise TypeError("a name or an iteration")
         for name in NUMBERS:
             entry[name] = float(entry[name])
     return entry
