@@ -73,6 +73,12 @@ def flush_directory(directory: Path) -> None:
             os.close(handle)
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file is in the zip format, by the rule that PyTorch goes by: how it begins."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 def check_sums(path: Path) -> None:
     """Raise AlmError where a part of a file in the zip format is not what was written."""
     try:

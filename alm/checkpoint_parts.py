@@ -17,7 +17,8 @@ NUMBERED = re.compile(r"(?:.*_)?(\d{1,9})(?:\+(\d{1,9}))?\.pth\.tar", re.DOTALL)
 
 def is_own(checkpoint: Mapping) -> bool:
     """Whether this program wrote it, in this version or another; otherwise it has the published layout."""
-    return str(checkpoint.get("format")).startswith("alm-")
+    form = checkpoint.get("format")
+    return isinstance(form, str) and form.startswith("alm-")
 
 
 def check_parts(path: Path, content: Mapping) -> None:

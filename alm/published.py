@@ -1,13 +1,13 @@
 """The published program's names and layout, in and out. No other file spells them."""
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from alm.checkpoint_file import is_zip
 from alm.errors import AlmError
 
 # Our module -> the published one. Backbone modules are named by block, branch and place in the branch.
@@ -85,7 +85,7 @@ def samples_with_aligned_corners(path: Path) -> bool:
     The serialization of PyTorch before 1.6 (no zip) means True, PyTorch 0.4's only behaviour; a later one
     means False, the default since 1.3.
     """
-    return not zipfile.is_zipfile(path)
+    return not is_zip(path)
 
 
 def _published(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:

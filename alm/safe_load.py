@@ -7,7 +7,7 @@ import tarfile
 import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alm.checkpoint_file import check_sums
+from alm.checkpoint_file import check_sums, is_zip
 from alm.device import CPU
 from alm.errors import AlmError
+from alm.pickle_steps import check_steps
 
+OLD_PICKLES = 5  # of a file before PyTorch 1.6: a mark, version, machine, content, names; numbers follow
 MOST_BYTES = 4 << 30  # a checkpoint of 1,000 attributes, with the optimizer's moments, has 1.3 GB
 _ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
@@ -51,21 +53,37 @@ def safe_load(path: Path):
 
 
 def refuse_packed(path: Path) -> None:
-    """Raise AlmError where a file's entries are compressed, declare more than the file holds or are not what
-    was written, or where it is an archive of PyTorch before 0.2, which would be unpacked into files.
+    """Raise AlmError where a file is more than it seems: entries that are compressed, declare more than the
+    file holds, are there twice or are not what was written; a pickle that takes hours; or an archive of
+    PyTorch before 0.2, which would be unpacked into files.
     """
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        declared = sum(entry.file_size for entry in entries)
-        if (
-            any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-            or declared > path.stat().st_size
-        ):
-            raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
-        check_sums(path)
+            check_entries(archive.infolist(), path.stat().st_size)
+            check_sums(path)
+            for entry in filter(is_pickle, archive.infolist()):
+                with archive.open(entry) as file:
+                    check_steps(file)
     elif is_tar(path):
         raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
+    else:
+        with open(path, "rb") as file:
+            for _ in range(OLD_PICKLES):
+                check_steps(file)
+
+
+def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Raise AlmError where the entries of a zip of `size` bytes are packed, or not one under each name."""
+    declared = sum(entry.file_size for entry in entries)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or declared > size:
+        raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
+    if len({entry.filename.lower() for entry in entries}) < len(entries):  # torch finds `DATA.PKL` too
+        raise AlmError("it has two entries of one name")
+
+
+def is_pickle(entry: zipfile.ZipInfo) -> bool:
+    """Whether torch may take an entry of a zip for what tells of the tensors."""
+    return entry.filename.lower().endswith("data.pkl")
 
 
 def is_tar(path: Path) -> bool:
