@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,11 @@ def test_lists_with_labels_and_without(folder, tmp_path, line):
     (folder / "list.txt").rename(tmp_path / "list.txt")
     again = list(sources([str(tmp_path / "list.txt")], data_root=str(folder)))
     assert [source.file for source in again] == [source.file for source in found]
+
+
+def test_a_list_of_separators_alone_names_no_picture_that_is_there(folder):
+    (folder / "list.txt").write_text(",,\n")
+    assert not Path(next(sources([str(folder / "list.txt")])).file).exists()
 
 
 def test_standard_input(folder, monkeypatch):

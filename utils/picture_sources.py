@@ -134,4 +134,5 @@ def is_list(path: str) -> bool:
 
 def has_labels(line: str) -> bool:
     """Whether a list's line ends in labels."""
-    return WORD.findall(line)[-1] in LABELS and count_labels(line) > 0
+    words = WORD.findall(line)
+    return len(words) > 1 and words[-1] in LABELS and count_labels(line) > 0
