@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 256, 128  # of the network's input
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
 MOST_PIXELS = 64_000_000
+TOO_MANY = f"more than {MOST_PIXELS // 10**6} million pixels"
 MOST_BYTES = 8 * MOST_PIXELS  # of a file: four channels of 16 bits, not compressed
 WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up to 8 bits only
 PHOTOMETRIC_INTERPRETATION = 262
@@ -48,17 +49,24 @@ def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
             rgb = to_rgb(picture)
             return turn(rgb) if turned else rgb
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = f"it is none of {', '.join(FORMATS)}" if unknown else error
-        raise PictureError(f"cannot read picture {path} ({reason}); replace it or leave it out") from error
+        raise PictureError(
+            f"cannot read picture {path} ({reason(error)}); replace it or leave it out"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Return why a picture was not read."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's limit, which is above ours
+        return TOO_MANY
+    return str(error)
 
 
 def check_size(picture: Image.Image) -> None:
     """Raise ValueError where a picture, not decoded yet, has too many pixels."""
     if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(
-            f"{picture.width} x {picture.height} pixels, more than {MOST_PIXELS // 10**6} million"
-        )
+        raise ValueError(f"{picture.width} x {picture.height}, {TOO_MANY}")
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -125,7 +125,10 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     threading.excepthook = tell_of_thread
     open_streams()
     try:
-        yield
+        with warnings.catch_warnings():
+            # Pillow's remarks do not say which picture they are about; what matters in them is our error.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
         sys.stdout.flush()
     except KeyboardInterrupt as error:
         end(error, "interrupted", INTERRUPTED)

@@ -1,13 +1,17 @@
 """Pictures as torchvision resizes them, scaled as their format says, and what is wrong with a file."""
 
+import os
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY
 from PIL import Image
 from torchvision.transforms import Resize
 
@@ -28,14 +32,18 @@ def noise(mode="RGB", size=SIZE, seed=0):
 
 def png(colour, samples):
     """Return a 16-bit PNG of samples (H, W, channels)."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return png_of(*samples.shape[1::-1], 16, colour, rows)
+
+
+def png_of(width, height, bits, colour, rows):
+    """Return a PNG that declares a size, and holds whatever rows there are."""
 
     def chunk(kind, content):
         body = kind + content
         return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
-    height, width = samples.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     )
@@ -144,10 +152,14 @@ def test_of_another_format_those_that_are_read_are_named(tmp_path, form):
     )
 
 
-def test_an_animation_gives_its_first_frame(tmp_path):
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_of_several_frames_or_pages_the_first_is_taken(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0)
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
+    with Image.open(tmp_path / f"a.{suffix}") as picture:
+        assert picture.n_frames == 2
+    assert read_picture(tmp_path / f"a.{suffix}").getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_more_pixels_than_a_picture_has_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
@@ -155,15 +167,45 @@ def test_more_pixels_than_a_picture_has_are_refused_before_they_are_decoded(tmp_
     read_picture(tmp_path / "a.png")
     monkeypatch.setattr(pictures, "MOST_PIXELS", 10_000)
     monkeypatch.setattr(pictures, "to_rgb", lambda picture: pytest.fail("it was decoded"))
-    with pytest.raises(PictureError, match=r"a\.png \(101 x 100 pixels, more than"):
+    with pytest.raises(PictureError, match=r"a\.png \(101 x 100, more than"):
         read_picture(tmp_path / "a.png")
 
 
-def test_decompression_bombs_are_named(tmp_path, monkeypatch):
-    noise().save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(PictureError, match=r"a\.png.*decompression bomb"):
+def declared(width, height):
+    """Return a PNG of so many pixels, grey, of which hardly any are there."""
+    return png_of(width, height, 8, 0, bytes(1000))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(8001, 8000), (12_000, 9_000), (20_000, 10_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_in_our_words(tmp_path, size):
+    """Above 89 million pixels Pillow warns, above 178 it raises an error of its own."""
+    (tmp_path / "a.png").write_bytes(declared(*size))
+    with pytest.raises(PictureError, match=r"a\.png \(.*more than 64 million pixels\); replace it"):
         read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_of_a_bomb_the_terminal_shows_one_line(tmp_path, workers):
+    """In the command's process and in one that reads for it."""
+    (tmp_path / "a.png").write_bytes(declared(12_000, 9_000))
+    (tmp_path / "list.txt").write_text("a.png 1\n")
+    program = (
+        "import torch\n"
+        "from run_scripts.command import clear_ending\n"
+        "from utils.dataset import MultiLabelDataset\n"
+        "from utils.reader import Reader\n"
+        "with clear_ending():\n"
+        f"    reader = Reader(MultiLabelDataset('.', 'list.txt'), {workers}, torch.device('cpu'), False)\n"
+        "    list(reader.read([[0]]))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True)
+    assert ran.returncode == 1
+    error = (
+        f"cannot read picture {tmp_path / 'a.png'} (12000 x 9000, more than 64 million pixels); replace it "
+    )
+    assert ran.stderr.decode() == f"error: {error}or leave it out\n"
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tiff", "ppm"])

@@ -143,7 +143,10 @@ def find_out_of_deaths_here() -> None:
 
 
 def stand_apart(_worker: int) -> None:
-    """Leave signals to the process group (Ctrl-C, SIGTERM) to the main process, which ends its workers."""
+    """Leave signals to the process group (Ctrl-C, SIGTERM) to the main process, which ends its workers, and
+    Pillow's remarks on pictures out, as commands do.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     with suppress(AttributeError):  # no such groups on Windows
         os.setpgrp()
     for name in ("SIGINT", "SIGUSR1"):  # where there are no groups, it came earlier, or to each process
