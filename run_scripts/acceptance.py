@@ -6,37 +6,79 @@ python acceptance.py has-data NAME     exit 0 where the data set is in its defau
 python acceptance.py same-pictures     warn where the drawn pictures are not the baseline's
 """
 
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()
+
+import argparse
 import hashlib
 import importlib
 import re
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from run_scripts.command import clear_ending, new_parser, tell
+from utils.errors import InputError
+
+# What a step may have to install is imported by the others alone, where they need it.
 BASELINE = Path(__file__).parent / "baseline"
 MODULES = {"pillow": "PIL"}  # where a package is imported under another name
-sys.path.insert(0, str(REPOSITORY))
 
 
-def install() -> None:
-    """Install the packages of requirement.txt that do not import, keeping a torch that does as it is."""
+def main() -> int:
+    """Take one step; return the exit status."""
+    with clear_ending():
+        options = build_parser().parse_args()
+        return options.take(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all steps."""
+    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(metavar="STEP", required=True)
+    for step, take in (
+        ("install", lambda _: install()),
+        ("device", lambda options: device(options.name)),
+        ("has-data", lambda options: has_data(options.name)),
+        ("same-pictures", lambda _: same_pictures()),
+    ):
+        of_step = steps.add_parser(step)
+        of_step.set_defaults(take=take)
+        if step in ("device", "has-data"):
+            of_step.add_argument("name", metavar="NAME")
+    return parser
+
+
+def install() -> int:
+    """Install the packages of requirement.txt that do not import, keeping a torch that does as it is.
+
+    Raises InputError where pip fails.
+    """
     lines = (REPOSITORY / "requirement.txt").read_text(encoding="utf-8").split()
     missing = [line for line in lines if not imports(re.match(r"[\w-]+", line)[0])]
     if "torchvision" in missing and imports("torch"):
         missing.remove("torchvision")  # each of its versions wants one torch; no command needs it
     if not missing:
-        return
-    command = [sys.executable, "-m", "pip", "install", *missing]
-    if not imports("torch"):
-        subprocess.run(command, check=True)
-        return
-    version = importlib.import_module("torch").__version__
+        return 0
     with tempfile.TemporaryDirectory() as directory:
         constraint = Path(directory, "constraint.txt")
-        constraint.write_text(f"torch=={version}\n", encoding="utf-8")
-        subprocess.run([*command, "--constraint", constraint], check=True)
+        kept = f"torch=={importlib.import_module('torch').__version__}\n" if imports("torch") else ""
+        constraint.write_text(kept, encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", *missing, "--constraint", str(constraint)]
+        status = subprocess.run(command).returncode
+    if status:
+        raise InputError(
+            f"pip could not install {', '.join(missing)} (exit status {status}; it says why above); install "
+            "them, and start again"
+        )
+    return 0
 
 
 def imports(package: str) -> bool:
@@ -48,30 +90,32 @@ def imports(package: str) -> bool:
     return True
 
 
-def device(name: str) -> None:
+def device(name: str) -> int:
     """Print `sdaa`, `cuda` or `cpu`."""
     from alm.device import choose_device
 
-    print(choose_device(name).type)
+    tell(choose_device(name).type)
+    return 0
 
 
-def has_data(name: str) -> None:
-    """Exit with 0 where the data set's root exists, else 1."""
+def has_data(name: str) -> int:
+    """Return 0 where the data set's root exists, else 1."""
     from utils.experiments import find_root, get_experiment
 
-    sys.exit(0 if find_root(get_experiment(name)).is_dir() else 1)
+    return 0 if find_root(get_experiment(name)).is_dir() else 1
 
 
-def same_pictures() -> None:
+def same_pictures() -> int:
     """Warn where the synthetic pictures, decoded, are not those that the baseline was trained on."""
     digest = synthetic_digest()
     expected = (BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip()
     if digest != expected:
-        print(
+        tell(
             "warning: the drawn pictures differ from the baseline's (another encoder or decoder version), so "
             "the losses may differ for that reason alone",
-            file=sys.stderr,
+            to=sys.stderr,
         )
+    return 0
 
 
 def synthetic_digest() -> str:
@@ -87,17 +131,5 @@ def synthetic_digest() -> str:
     return digest.hexdigest()
 
 
-def main() -> None:
-    """Do one step."""
-    from run_scripts.command import clear_ending
-
-    with clear_ending():
-        steps = {"device": device, "has-data": has_data, "same-pictures": same_pictures}
-        steps[sys.argv[1]](*sys.argv[2:])
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["install"]:
-        install()  # before anything that it may have to install is imported
-    else:
-        main()
+    sys.exit(main())

@@ -4,22 +4,29 @@ python benchmark.py                         the table; under 5 minutes on 2 CPU 
 python benchmark.py --device cuda --amp fp16 --json figures.json
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()  # while the rest is imported
+
 import argparse
 import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
+from multiprocessing import active_children, get_context
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alm import AlmError
 from alm.device import CPU, DEVICES, choose_device, device_name
@@ -27,6 +34,7 @@ from alm.precision import PRECISIONS
 from run_scripts import measure
 from run_scripts.command import clear_ending, new_parser, tell, whole_number
 from utils.files import unwritable, write_json
+from utils.processes import beyond_interrupts
 from utils.synthetic import ensure_dataset
 
 
@@ -121,12 +129,25 @@ def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[n
         initargs=(options.threads,),
     )
     try:
-        with pool as process:
-            return process.submit(measurement, options).result()
+        with pool, ended_by_interrupts():
+            with beyond_interrupts():
+                measured = pool.submit(measurement, options)
+            return measured.result()
     except BrokenProcessPool as error:
         raise AlmError(
             "a measuring process died, as it does when memory runs out; lower --batch_size or --threads"
         ) from error
+
+
+@contextmanager
+def ended_by_interrupts() -> Iterator[None]:
+    """End the measuring process with Ctrl-C: it takes a minute to be done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for process in active_children():
+            process.terminate()
+        raise
 
 
 def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:

@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from run_scripts.beginning import interrupts_raised
 from utils.errors import InputError
-from utils.logger import send_to_null
 from utils.printable import printable, printable_block
+from utils.streams import open_streams, send_to_null
 
 BAD_INPUT = 1
 WRONG_OPTION = 2
@@ -125,11 +126,11 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     threading.excepthook = tell_of_thread
     open_streams()
     try:
-        with warnings.catch_warnings():
+        with interrupts_raised(), warnings.catch_warnings():
             # Pillow's remarks do not say which picture they are about; what matters in them is our error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
-        sys.stdout.flush()
+            sys.stdout.flush()
     except KeyboardInterrupt as error:
         end(error, "interrupted", INTERRUPTED)
     except BrokenPipeError as error:
@@ -138,18 +139,6 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
         end(error, None, bad_input)
     finally:
         warnings.formatwarning, threading.excepthook = before
-
-
-def open_streams() -> None:
-    """Make standard output and error take whatever is written: all characters, and where they were closed
-    (`>&-`), all of it to nowhere.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, open as long as the process lives
-        stream = getattr(sys, name)
-        if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks must not end a run
-            stream.reconfigure(errors="backslashreplace")
 
 
 def tell_of_thread(arguments: threading.ExceptHookArgs) -> None:
@@ -204,6 +193,10 @@ def meaning(error: Exception) -> str:
         return reason if error.filename is None else f"{error.filename}: {reason}"
     if isinstance(error, MemoryError):
         return "out of memory"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"the package {error.name} is not installed for {sys.executable}; pip install -r requirement.txt"
+        )
     first_line = str(error).strip().partition("\n")[0]
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (

@@ -7,15 +7,21 @@ Exit status: 0 B is better, or not to be told apart from A; 1 B is worse; 2 a fi
 written. The verdict is that of mA.
 """
 
-import argparse
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard(status=2)  # while the rest is imported
+
+import argparse
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell
 from utils.attributes import PA100K, PETA, RAP

@@ -5,11 +5,17 @@ python export.py --to onnx 60.pth.tar model.onnx              one file, uint8 pi
 python export.py --to torch_export 60.pth.tar model.pt2
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()  # while the rest is imported
+
+import argparse
 
 from alm import AlmError
 from alm.checkpoint import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint

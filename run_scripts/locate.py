@@ -7,14 +7,20 @@ Beside the options below, those of run_ALM.py say what a step is; by default of 
 Exit status: 0 all within limits; 1 something is not; 2 it could not run.
 """
 
-import argparse
 import sys
-import tempfile
-import time
-from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard(status=2)  # while the rest is imported
+
+import argparse
+import tempfile
+import time
+from itertools import islice
 
 from alm.operator_check import OperatorCheck
 from alm.whereabouts import Whereabouts

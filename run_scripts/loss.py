@@ -6,14 +6,20 @@ python loss.py --compare reference.log a.log b.log          each later log is ju
 Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot be written.
 """
 
-import argparse
-import math
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard(status=2)  # while the rest is imported
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
 
 from run_scripts.command import (
     clear_ending,

@@ -4,18 +4,24 @@ python predict.py --checkpoint 60.pth.tar person.jpg folder 'more/*.png' list.tx
 find . -name '*.jpg' | python predict.py --checkpoint 60.pth.tar --json - -
 """
 
-import shutil
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()  # while the rest is imported
+
+import shutil
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alm.picture_predictor import PicturePredictor
 from alm.pictures import PictureError, read_picture

@@ -9,12 +9,18 @@ python prepare_data.py synthetic --labels LIST --output DIR       draw a picture
 python prepare_data.py check DIR                                  what is there, and can training start?
 """
 
-import argparse
-import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()  # while the rest is imported
+
+import argparse
+import shlex
 
 from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.prepare_options import add_csv, add_official

@@ -6,17 +6,23 @@ python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth
 A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train (alm/trainer.py).
 """
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
-
-import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
+
+from run_scripts.beginning import guard
+
+if __name__ == "__main__":
+    guard()  # while the rest is imported
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import torch
 
 from alm import AlmError, WeightedBCELoss
 from alm.checkpoint import is_own

@@ -11,9 +11,12 @@ import torch
 from conftest import REPOSITORY
 
 from run_scripts import acceptance, build
+from utils.errors import InputError
 from utils.experiments import EXPERIMENTS
 from utils.log_reader import read_losses
 from utils.synthetic import ensure_dataset
+
+EVERYTHING = {"torch", "torchvision", "numpy", "pillow", "jinja2", "tqdm", "matplotlib", "scipy"}
 
 
 def start(seed):
@@ -35,14 +38,15 @@ def test_starting_weights_follow_from_the_seed_on_the_cpu():
     assert any(not torch.equal(first[name], tensor) for name, tensor in start(2).items())
 
 
-def installed(monkeypatch, importable):
-    """Return the packages that `install` gives pip where only these import, and pip's constraint."""
+def installed(monkeypatch, importable, status=0):
+    """Return the packages that `install` gives pip where only these import, and pip's constraint; pip ends
+    with `status`.
+    """
     calls = []
 
-    def pip(command, check):
-        constraint = Path(command[-1]).read_text(encoding="utf-8") if "--constraint" in command else None
-        packages = command[4:-2] if constraint else command[4:]
-        calls.append((packages, constraint))
+    def pip(command):
+        calls.append((command[4:-2], Path(command[-1]).read_text(encoding="utf-8")))
+        return subprocess.CompletedProcess(command, status)
 
     monkeypatch.setattr(acceptance, "imports", lambda package: package in importable)
     monkeypatch.setattr(acceptance.subprocess, "run", pip)
@@ -58,12 +62,27 @@ def test_install_never_touches_a_torch_that_imports(monkeypatch):
 
 
 def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
-    everything = {"torch", "torchvision", "numpy", "pillow", "jinja2", "tqdm", "matplotlib", "scipy"}
-    assert installed(monkeypatch, everything) == []
-    assert installed(monkeypatch, everything - {"tqdm"})[0][0][0] == "tqdm"
+    assert installed(monkeypatch, EVERYTHING) == []
+    assert installed(monkeypatch, EVERYTHING - {"tqdm"})[0][0][0] == "tqdm"
     [(packages, constraint)] = installed(monkeypatch, set())
     assert packages[0] == "torch>=2.4.0a0"
-    assert constraint is None
+    assert constraint == ""
+
+
+def test_a_pip_that_fails_is_told_in_one_sentence(monkeypatch):
+    with pytest.raises(InputError, match=r"pip could not install tqdm \(exit status 7; .* start again"):
+        installed(
+            monkeypatch, {"torch", "torchvision", "numpy", "pillow", "jinja2", "matplotlib", "scipy"}, 7
+        )
+
+
+def test_a_step_that_there_is_not_is_a_wrong_option(monkeypatch, capsys):
+    for words in ([], ["nothing"], ["device"]):
+        monkeypatch.setattr(sys, "argv", ["acceptance.py", *words])
+        with pytest.raises(SystemExit) as ending:
+            acceptance.main()
+        assert ending.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The log of a run: what the trainer tells, as lines on a stream and in files."""
 
-import os
 import sys
 import time
 import warnings
@@ -15,6 +14,7 @@ from utils import log_text
 from utils.files import json_text, write_json
 from utils.log_sinks import EventStream, LineFile, Scalars
 from utils.printable import printable_block
+from utils.streams import send_to_null
 
 
 class TrainingLog:
@@ -228,10 +228,3 @@ class TrainingLog:
             if self._stream is sys.stdout:
                 send_to_null(sys.stdout)
             self._stream = None
-
-
-def send_to_null(stream: TextIO) -> None:
-    """Point a stream that nothing can be written to at the null device: Python flushes it again at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from utils.processes import beyond_interrupts
 from utils.synthetic.drawing.pedestrian import Box, draw_pedestrian
 
 POOL_PAYS = 200  # pictures: fewer are drawn before other processes have started
@@ -57,11 +57,11 @@ def _draw_in_pool(draw, pages: Sequence[Page], processes: int) -> list[dict[str,
     pool = ProcessPoolExecutor(
         processes,
         multiprocessing.get_context("spawn"),  # safe beside PyTorch's threads
-        initializer=signal.signal,  # an interrupt is for the parent to handle
-        initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        return list(_watched(pool.map(draw, pages, chunksize=16), len(pages)))
+        with beyond_interrupts():
+            boxes = pool.map(draw, pages, chunksize=16)
+        return list(_watched(boxes, len(pages)))
     finally:
         pool.shutdown(cancel_futures=True)
 

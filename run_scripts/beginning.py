@@ -1,0 +1,45 @@
+"""How a command ends while it still imports what it needs: by Ctrl-C, or because something is missing.
+
+Each command calls `guard` before it imports anything that takes time; `clear_ending` (command.py) takes over.
+"""
+
+from __future__ import annotations  # an older Python must come as far as to be told
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PYTHON = (3, 10)  # or newer
+
+
+def guard(status: int = 1) -> None:
+    """Let Ctrl-C end the process at once, as it ends programs that are not Python's (130 for a shell), and
+    whatever cannot be imported be one line and the exit status.
+    """
+    if sys.version_info < PYTHON:
+        here = ".".join(map(str, sys.version_info[:2]))
+        print(f"error: Python 3.10 or newer is needed, and {sys.executable} is {here}", file=sys.stderr)
+        sys.exit(status)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as nohup asks for
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def end(_kind, error: BaseException, _trace) -> None:
+        from run_scripts import command
+
+        command.end(error, None, status)
+
+    sys.excepthook = end
+
+
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Let Ctrl-C be a KeyboardInterrupt again, of which much can still be made, until the end."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
