@@ -85,9 +85,9 @@ def check_sums(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except zipfile.BadZipFile as error:
-        raise AlmError(f"it is damaged: {error}") from error
+        raise AlmError(f"it is damaged: {error}; copy it anew") from error
     if damaged:
-        raise AlmError(f"it is damaged: the checksum of {damaged} in it is wrong")
+        raise AlmError(f"it is damaged: the checksum of {damaged} in it is wrong; copy it anew")
 
 
 def temporary_name(path: Path) -> Path:

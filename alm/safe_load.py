@@ -22,6 +22,7 @@ from alm.pickle_steps import check_steps
 
 OLD_PICKLES = 5  # of a file before PyTorch 1.6: a mark, version, machine, content, names; numbers follow
 MOST_BYTES = 4 << 30  # a checkpoint of 1,000 attributes, with the optimizer's moments, has 1.3 GB
+ANEW = "copy it anew, or name another"
 _ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
 
@@ -33,8 +34,8 @@ def safe_load(path: Path):
     than it is, or wants anything else.
     """
     if not path.is_file():
-        kind = "it is a directory, a device or a pipe; name a file" if path.exists() else "no such file"
-        raise AlmError(f"{path}: {kind}")
+        kind = "it is a directory, a device or a pipe; name a file"
+        raise AlmError(f"{path}: {kind if path.exists() else 'no such file; check the path'}")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")
@@ -167,5 +168,5 @@ def reason(error: Exception) -> str:
             f"refused: it asks for {wanted[1][:80]}, and nothing but tensors and numbers is taken from a file"
         )
     if isinstance(error, pickle.UnpicklingError):
-        return "refused: it is damaged, or asks for more than tensors and numbers"
-    return "it is damaged, or no file of tensors"
+        return f"refused: it is damaged, or asks for more than tensors and numbers; {ANEW}"
+    return f"it is damaged, or no file of tensors; {ANEW}"

@@ -4,6 +4,7 @@ Bad input is one line on standard error and an exit status, never a traceback, u
 """
 
 import argparse
+import errno
 import math
 import os
 import sys
@@ -26,6 +27,18 @@ INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 TERMINATED = 143  # and one that SIGTERM ended
 READER_GONE = 141  # and one whose output nobody reads any more
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
+
+# What to do about the system's errors.
+WAYS_OUT = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file",
+    errno.EACCES: "change its permissions, or name another",
+    errno.EPERM: "change its permissions, or name another",
+    errno.EROFS: "name another place",
+    errno.ENOSPC: "make room, or name another place",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
 
 # What a launcher calls the number of processes and that of this one, and what to do instead.
 LAUNCHERS = (
@@ -190,9 +203,10 @@ def meaning(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        return reason if error.filename is None else f"{error.filename}: {reason}"
+        told = reason if error.filename is None else f"{error.filename}: {reason}"
+        return f"{told}; {WAYS_OUT[error.errno]}" if error.errno in WAYS_OUT else told
     if isinstance(error, MemoryError):
-        return "out of memory"
+        return "out of memory; lower --batch_size or --workers, or end other programs"
     if isinstance(error, ModuleNotFoundError):
         return (
             f"the package {error.name} is not installed for {sys.executable}; pip install -r requirement.txt"

@@ -46,10 +46,19 @@ def test_bad_input_of_every_kind_is_its_message(kind, capsys):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (OSError(28, "No space left on device", "a.json"), "a.json: No space left on device"),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            OSError(28, "No space left on device", "a.json"),
+            "a.json: No space left on device; make room, or name another place",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device; make room, or name another place"),
+        (OSError(2, "No such file or directory", "a/b"), "a/b: No such file or directory; check the path"),
+        (OSError(5, "Input/output error", "a"), "a: Input/output error"),
         (OSError("odd"), "odd"),
-        (MemoryError(), "out of memory"),
+        (MemoryError(), "out of memory; lower --batch_size or --workers, or end other programs"),
+        (
+            ModuleNotFoundError("No module named 'it'", name="it"),
+            f"the package it is not installed for {sys.executable}; pip install -r requirement.txt",
+        ),
     ],
 )
 def test_other_errors_say_what_they_mean(error, line, capsys):
@@ -162,7 +171,7 @@ def test_what_ends_a_thread_is_one_line(capsys):
         thread = threading.Thread(target=fail)
         thread.start()
         thread.join()
-    assert capsys.readouterr() == ("", "warning: No space left on device\n")
+    assert capsys.readouterr() == ("", "warning: No space left on device; make room, or name another place\n")
     assert threading.excepthook is before
 
 

@@ -68,7 +68,7 @@ def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkey
         UserWarning, match=r"figures.json: No space left on device; .* kept until there is room"
     ):
         _, errors = train("--epochs", 2, "--json", tmp_path / "figures.json", status=1)
-    assert errors.endswith("figures.json: No space left on device\n")
+    assert errors.endswith("figures.json: No space left on device; make room, or name another place\n")
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["epoch"] == 2
 
 

@@ -57,6 +57,9 @@ def test_output_that_nobody_can_read_is_no_traceback(tmp_path, monkeypatch, outp
     assert "Traceback" not in end.stderr
     assert "Exception ignored" not in end.stderr
     if output == "/dev/full":
-        assert (end.returncode, end.stderr) == (2, "error: No space left on device\n")
+        assert (end.returncode, end.stderr) == (
+            2,
+            "error: No space left on device; make room, or name another place\n",
+        )
     else:
         assert (end.returncode, end.stderr) in ((141, ""), (0, ""))  # 0: written before the pipe was closed

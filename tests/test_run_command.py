@@ -619,7 +619,7 @@ def test_debug_shows_where_an_error_came_from(tmp_path):
     )
     assert end.returncode == 1
     assert "Traceback (most recent call last)" in end.stderr
-    assert end.stderr.endswith("absent.pth.tar: no such file\n")
+    assert end.stderr.endswith("absent.pth.tar: no such file; check the path\n")
 
 
 @pytest.mark.slow
