@@ -32,6 +32,12 @@ def test_no_other_threshold_is_better(rows):
     assert choice.accuracy_at_half[0] == pytest.approx(balanced(values, labels, 0.5))
 
 
+def test_no_threshold_is_the_probability_of_several_pictures():
+    """Which another machine's rounding could bring above it."""
+    values, labels = np.array([0.6, 0.6, 0.6, 0.9]), np.array([0, 0, 0, 1])
+    assert best_thresholds(values[:, None], labels[:, None]).thresholds == pytest.approx([0.75])
+
+
 def test_a_file_gives_back_what_was_written(tmp_path):
     choice = best_thresholds(np.array([[0.1, 0.7], [0.3, 0.9]]), np.array([[0, 0], [1, 1]]))
     write_thresholds(tmp_path / "t.json", NAMES, choice, {"list": "val.txt"})

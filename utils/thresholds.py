@@ -35,7 +35,8 @@ def best_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> Choice:
     """Return the thresholds of best balanced accuracy, (TPR + TNR)/2, on pictures' probabilities (N, K) and
     labels (N, K), of which the unknown ones count neither way.
 
-    A threshold lies halfway between two probabilities; of several that are as good, it is the nearest to 0.5.
+    A threshold lies halfway between two different probabilities, or is 0.5; of several that are as good, the
+    nearest to 0.5 is taken.
     """
     chosen = []
     for values, answers in zip(probabilities.T.astype(np.float64), labels.T, strict=True):
@@ -50,7 +51,7 @@ def best_threshold(values: np.ndarray, positive: np.ndarray) -> tuple[float, flo
         return HALF, math.nan, math.nan
     order = np.argsort(values)
     values, positive = values[order], positive[order]
-    padded = np.concatenate([[0.0], values, [1.0]])
+    padded = np.concatenate([[0.0], np.unique(values), [1.0]])
     thresholds = np.append((padded[:-1] + padded[1:]) / 2, HALF)
     below = np.searchsorted(values, thresholds, side="right")  # how many are not above each
     positives_below = np.append(0, np.cumsum(positive))[below]
