@@ -65,3 +65,12 @@ def cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while text and font.getlength(text + CUT) > width:
         text = text[:-1]
     return text.rstrip() + CUT
+
+
+def ending(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Return a text, or of one wider than `width` pixels the end."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(CUT + text) > width:
+        text = text[1:]
+    return CUT + text.lstrip()

@@ -6,18 +6,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from alm.prediction import GLOBAL, THRESHOLD, Prediction
-from utils.report.lettering import ROW, cut, font_for, legible, wrapped
+from utils.report.lettering import ROW, ending, font_for, legible, wrapped
 from utils.report.panel import SIZE, draw_box, draw_region, fitted
 
-__all__ = ["draw_region", "draw_regions"]
-
 LEGEND = {"3b": "3b, fine", "4d": "4d, middle", "5b": "5b, coarse", GLOBAL: "main, the whole picture"}
-STRONG_MEANS = "strong: where the probability is from"
+STRONG_MEANS = "thick: where the probability comes from"
 NARROWEST = 132  # pixels of a column, so that names have room
 ACROSS = 7  # panels in a row, at most
 NAME_LINES = 2
 MARGIN, GAP = 16, 14  # pixels around all, and between panels
-SWATCH, INDENT = 13, 22  # pixels: a level's sign, and the text behind it
+SWATCH, INDENT = (24, 13), 31  # pixels: a level's sign, and where the text behind it begins
 PAPER, INK, PALE = "white", "#20242c", "#5c6370"
 
 
@@ -29,7 +27,7 @@ def draw_regions(
     title: str = "",
 ) -> Image.Image:
     """Return a sheet: the person, and beside it one picture for each attribute shown, with the box of each
-    level, strong where the probability is from; a legend below.
+    level, thick where the probability comes from; a legend below.
 
     `attributes` are names, by default those above their thresholds, the most probable first. The picture must
     be turned as the one that was predicted. Raises ValueError where one of them is not predicted, or where
@@ -44,7 +42,9 @@ def draw_regions(
     names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in shown]
     rows = max(map(len, names), default=0) + 1
 
-    facts = [f"{picture.width} x {picture.height}"] if shown else ["nothing found"]
+    facts = [f"{picture.width} x {picture.height}"]
+    if not shown:
+        facts, rows = ["nothing found", *facts], 2
     tiles = [beneath(caption(facts, column, rows, font), person)]
     for k, name in zip(shown, names, strict=True):
         level = prediction.level[k]
@@ -52,10 +52,11 @@ def draw_regions(
         text = caption([*name, f"{prediction.probabilities[k]:.2f}  {level}"], column, rows, font, level)
         tiles.append(beneath(text, draw_region(picture, boxes, level)))
     panels = grid(tiles)
-    key = legend(max(panels.width, 3 * column), font)
-    width = max(panels.width, key.width)
-    heading = [caption([cut(legible(title), font, width)], width, 1, font)] if title else []
-    return framed(beneath(*heading, panels, key, gap=GAP))
+    parts = [panels, legend(max(panels.width, 3 * column), font)] if shown else [panels]
+    if title:
+        width = max(part.width for part in parts)
+        parts.insert(0, caption([ending(legible(title), font, width)], width, 1, font))
+    return framed(beneath(*parts, gap=GAP))
 
 
 def chosen(
@@ -107,7 +108,8 @@ def legend(width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
 def draw_swatch(draw: ImageDraw.ImageDraw, place: tuple[int, int], level: str, strong: bool = False) -> None:
     """Draw the sign of a level, a box as its regions are drawn."""
     left, top = place[0] + 3, place[1] + 5
-    draw_box(draw, (left, top, left + SWATCH - 6, top + SWATCH - 6), draw.im.size, level, strong)
+    box = (left, top, left + SWATCH[0] - 6, top + SWATCH[1] - 6)
+    draw_box(draw, box, draw.im.size, level, strong)
 
 
 def grid(tiles: Sequence[Image.Image]) -> Image.Image:
