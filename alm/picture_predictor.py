@@ -11,7 +11,7 @@ from PIL import Image
 
 from alm.errors import AlmError
 from alm.pictures import PictureError, check_size, read_picture, resized, to_rgb, turn
-from alm.prediction import Prediction
+from alm.prediction import THRESHOLD, Prediction
 
 Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
 BATCH_SIZE = 32
@@ -21,10 +21,12 @@ class PicturePredictor(ABC):
     """What predicts pictures. Safe to use in threads.
 
     `attributes` are the names of what it predicts, `levels` those of the levels that have regions.
+    `thresholds`, one or one for each attribute, are the probabilities above which it takes one to be there.
     """
 
     attributes: tuple[str, ...]
     levels: tuple[str, ...]
+    thresholds: float | Sequence[float] = THRESHOLD
 
     def __call__(
         self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False

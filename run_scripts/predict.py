@@ -16,30 +16,46 @@ if __name__ == "__main__":
 
 import shutil
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from alm.picture_predictor import PicturePredictor
-from alm.pictures import PictureError, read_picture
+from alm.pictures import PictureError
 from alm.prediction import Prediction
 from run_scripts.command import clear_ending, tell
 from run_scripts.load_predictor import load_predictor
-from run_scripts.predict_options import STANDARD_STREAM, parse_options
+from run_scripts.predict_options import parse_options
 from utils.list_file import DataError
-from utils.picture_sources import Source, count, sources
+from utils.picture_sources import Source, count, outside, sources
 from utils.predicting import predictions
-from utils.prediction_files import Csv, JsonLines, opened
+from utils.prediction_files import STANDARD_OUTPUT, Csv, JsonLines, opened
 from utils.prediction_text import block
 from utils.report.sheets import Sheets
 from utils.thresholds import read_thresholds
 
 NAMED = 3  # of many pictures that cannot be read
 
-Output = Callable[[Source, Prediction, np.ndarray], None]  # a picture, and which attributes are positive
+
+class Output(Protocol):
+    """What predictions are written to."""
+
+    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+        """Write what is predicted of a picture; `positive` (K,) says which attributes it has."""
+
+
+class Table:
+    """Prints what is found in each picture, as wide as the terminal."""
+
+    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+        """Print a picture's lines."""
+        width = shutil.get_terminal_size().columns
+        with tqdm.external_write_mode(sys.stdout):
+            tell(*block(source.name, prediction, positive, width), "")
 
 
 def main() -> None:
@@ -55,29 +71,20 @@ def main() -> None:
         align_corners=options.align_corners,
     )
     check_regions(options, predictor)
-    thresholds = options.threshold
-    if isinstance(thresholds, str):
-        thresholds = read_thresholds(thresholds, predictor.attributes)
+    thresholds = chosen_thresholds(options.threshold, predictor)
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
+    pictures = sources(*places)
     found = predictions(
         predictor,
-        sources(*places),
+        outside(options.regions, pictures) if options.regions else pictures,
         batch_size=options.batch_size,
         workers=options.workers,
         as_trained=options.as_trained,
     )
-    given, unread = 0, []
+    found = tqdm(found, "Predict", total, unit=" pictures", leave=False, disable=None)
     with opened_outputs(options, predictor, thresholds) as outputs:
-        for source, result in tqdm(found, "Predict", total, unit=" pictures", leave=False, disable=None):
-            given += 1
-            if isinstance(result, PictureError):
-                unread.append(source.name)
-                with tqdm.external_write_mode(sys.stderr):
-                    tell(f"warning: {result}", to=sys.stderr)
-                continue
-            for output in outputs:
-                output(source, result, result.positive(thresholds))
+        given, unread = write(found, outputs, thresholds)
     conclude(options, given, unread)
 
 
@@ -92,54 +99,63 @@ def check_regions(options: Namespace, predictor: PicturePredictor) -> None:
             raise DataError(f"--attributes: {options.checkpoint} does not predict {name!r}{hint}")
 
 
+def chosen_thresholds(given: float | str | None, predictor: PicturePredictor) -> float | Sequence[float]:
+    """Return the number that is given, what the file that is named says, or the predictor's own."""
+    if isinstance(given, str):
+        return read_thresholds(given, predictor.attributes)
+    return predictor.thresholds if given is None else given
+
+
 @contextmanager
-def opened_outputs(options: Namespace, predictor: PicturePredictor, thresholds) -> Iterator[list[Output]]:
-    """Give what is done with each prediction. Files are whole at the end, or not there at all."""
+def opened_outputs(
+    options: Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
+) -> Iterator[list[Output]]:
+    """Give what predictions are written to. Files are whole at the end, or not there at all."""
     outputs: list[Output] = []
     with ExitStack() as files:
         if options.csv:
             file = files.enter_context(opened(options.csv))
-            outputs.append(row_of(Csv(file, predictor.attributes, predictor.levels)))
+            outputs.append(Csv(file, predictor.attributes, predictor.levels))
         if options.json:
-            outputs.append(row_of(JsonLines(files.enter_context(opened(options.json)))))
+            outputs.append(JsonLines(files.enter_context(opened(options.json))))
         if not outputs:
-            outputs.append(print_block)
+            outputs.append(Table())
         if options.regions:
-            outputs.append(sheet_of(Sheets(options.regions, options.attributes, thresholds), options))
+            outputs.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained))
         yield outputs
 
 
-def print_block(source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-    """Print what is found in a picture, as wide as the terminal."""
-    width = shutil.get_terminal_size().columns
-    with tqdm.external_write_mode(sys.stdout):
-        tell(*block(source.name, prediction, positive, width), "")
+def write(
+    found: Iterable[tuple[Source, Prediction | PictureError]],
+    outputs: Sequence[Output],
+    thresholds: float | Sequence[float],
+) -> tuple[int, list[str]]:
+    """Write each prediction; return how many pictures were given, and which could not be read.
 
-
-def row_of(writer: Csv | JsonLines) -> Output:
-    """Return what writes a prediction."""
-    return lambda source, prediction, positive: writer.write(source.name, prediction, positive)
-
-
-def sheet_of(sheets: Sheets, options: Namespace) -> Output:
-    """Return what draws a sheet. The picture is read again: whole ones of a batch could fill the memory."""
-
-    def draw(source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        picture = read_picture(source.file, turned=not options.as_trained)
-        sheets.draw(source.name, source.place, picture, prediction)
-
-    return draw
-
-
-def conclude(options: Namespace, given: int, unread: list[str]) -> None:
-    """Say what was written. Raises DataError where a picture could not be read, or none was given."""
+    Raises DataError where none was given.
+    """
+    given, unread = 0, []
+    for source, result in found:
+        given += 1
+        if isinstance(result, PictureError):
+            unread.append(source.name)
+            with tqdm.external_write_mode(sys.stderr):
+                tell(f"warning: {result}", to=sys.stderr)
+        else:
+            for output in outputs:
+                output.write(source, result, result.positive(thresholds))
     if not given:
         raise DataError("no paths came on standard input")
-    told_on = sys.stderr if STANDARD_STREAM in (options.csv, options.json) else sys.stdout
-    good = f"{given - len(unread)} picture{'s' if given - len(unread) != 1 else ''}"
+    return given, unread
+
+
+def conclude(options: Namespace, given: int, unread: Sequence[str]) -> None:
+    """Say what was written. Raises DataError where a picture could not be read."""
+    told_on = sys.stderr if STANDARD_OUTPUT in (options.csv, options.json) else sys.stdout
+    good = given - len(unread)
     for path in (options.csv, options.json, options.regions):
-        if path and path != STANDARD_STREAM:
-            tell(f"{path}: {good}", to=told_on)
+        if path and path != STANDARD_OUTPUT:
+            tell(f"{path}: {good} picture{'s' if good != 1 else ''}", to=told_on)
     if unread:
         first = ", ".join(unread[:NAMED]) + (", ..." if len(unread) > NAMED else "")
         raise DataError(f"{len(unread)} of {given} pictures could not be read: {first}")

@@ -2,12 +2,14 @@
 
 import argparse
 
+from alm.picture_predictor import BATCH_SIZE
 from run_scripts.command import new_parser, number, refuse_inputs_as_outputs, whole_number
 from utils.experiments import EXPERIMENTS
 from utils.files import unwritable
+from utils.picture_sources import is_picture
+from utils.prediction_files import STANDARD_OUTPUT
 
-STANDARD_STREAM = "-"
-BATCH_SIZE, WORKERS, THRESHOLD = 32, 2, 0.5
+WORKERS = 2
 CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 
@@ -20,17 +22,18 @@ def parse_options() -> argparse.Namespace:
         parser.error("--experiment and --names both name the attributes: give one of them")
     if options.attributes and not options.regions:
         parser.error("--attributes says what --regions draws: give both, or neither")
-    if options.csv == options.json == STANDARD_STREAM:
+    if options.csv == options.json == STANDARD_OUTPUT:
         parser.error("--csv and --json cannot both go to standard output: name a file for one of them")
-    written = {
-        name: path for name, path in (("csv", options.csv), ("json", options.json)) if path != STANDARD_STREAM
-    }
+    named = (("csv", options.csv), ("json", options.json))
+    written = {name: path for name, path in named if path not in (None, STANDARD_OUTPUT)}
     threshold_file = options.threshold if isinstance(options.threshold, str) else None
     inputs = [options.checkpoint, options.names, threshold_file, *options.paths]
     refuse_inputs_as_outputs(parser, inputs, **written)
     for name, path in written.items():
-        if path is not None and (reason := unwritable(path)):
+        if reason := unwritable(path):
             parser.error(f"--{name} {path}: {reason}")
+        if is_picture(path):
+            parser.error(f"--{name} {path}: that is a picture's name; name another file")
     return options
 
 
@@ -82,9 +85,9 @@ def add_reading(group) -> None:
 def add_output(group) -> None:
     """Add what is written."""
     add = group.add_argument
-    add("--threshold", metavar="X|FILE", type=share_or_file, default=THRESHOLD,
-        help="above which probability an attribute is found; default %(default)s. Or a file with one for "
-        "each, which run_ALM.py -e --calibrate writes")  # fmt: skip
+    add("--threshold", metavar="X|FILE", type=share_or_file,
+        help="above which probability an attribute is found; default 0.5, or what an .onnx file says. Or a "
+        "file with one for each, which run_ALM.py -e --calibrate writes")  # fmt: skip
     add(
         "--csv",
         metavar="FILE",

@@ -1,6 +1,7 @@
 """Shared by all tests: the repository on the path, the reference data where it lies beside the checkout."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,26 +21,33 @@ def shared():
 
 
 @pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Return a function that starts run_ALM.py in this process, which has imported torch already; it returns
+def start_here(monkeypatch, capsys):
+    """Return a function that starts a command in this process, which has imported torch already; it returns
     (standard output, standard error).
     """
-    from run_scripts import run_ALM
     from run_scripts.command import clear_ending
 
-    def run_here(*options, status=0):
-        monkeypatch.setattr(sys, "argv", ["run_ALM.py", *map(str, options)])
+    def start_here(command, *options, status=0):
+        monkeypatch.setattr(sys, "argv", [Path(command.__file__).name, *map(str, options)])
         code = 0
         try:
             with clear_ending():
-                run_ALM.main()
+                command.main()
         except SystemExit as ending:
             code = ending.code
         output, errors = capsys.readouterr()
         assert code == status, output + errors
         return output, errors
 
-    return run_here
+    return start_here
+
+
+@pytest.fixture
+def run_here(start_here):
+    """Return a function that starts run_ALM.py so."""
+    from run_scripts import run_ALM
+
+    return partial(start_here, run_ALM)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from PIL import Image
 
 import alm
 from alm.checkpoint import save_checkpoint
-from run_scripts import argument, benchmark, compare, locate
+from run_scripts import argument, benchmark, compare, locate, predict_options
 from run_scripts.argument import PUBLISHED, SYNTHETIC
 from run_scripts.benchmark import GOALS
 
@@ -83,7 +83,13 @@ def test_the_options_that_all_commands_have_are_in_the_introduction():
 
 @pytest.mark.parametrize(
     ("command", "name"),
-    [(argument, "run_ALM.py"), (benchmark, "benchmark.py"), (compare, "compare.py"), (locate, "locate.py")],
+    [
+        (argument, "run_ALM.py"),
+        (benchmark, "benchmark.py"),
+        (compare, "compare.py"),
+        (locate, "locate.py"),
+        (predict_options, "predict.py"),
+    ],
 )
 def test_every_option_is_in_the_table(command, name):
     table = section(text_of("run_scripts/README.md"), name)

@@ -3,44 +3,23 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from known import BOXES, NAMES, Known, prediction_of
 from PIL import Image
 
-from alm.picture_predictor import PicturePredictor
 from alm.pictures import PictureError
 from alm.prediction import Prediction
+from utils.attributes import BODY_PARTS, PETA, RAP
 from utils.list_file import DataError
-from utils.picture_sources import count, sources
+from utils.picture_sources import Source, count, outside, sources
 from utils.predicting import predictions
 from utils.prediction_files import Csv, JsonLines
 from utils.prediction_text import block
 from utils.report.panel import COLOURS, draw_region
 from utils.report.regions import draw_regions
 from utils.report.sheets import SheetError, Sheets
-
-NAMES = ("Hat", "Jeans", "Riding a bicycle in the rain")
-BOXES = {"3b": [1.0, 2.0, 11.0, 12.0], "4d": [0.0, 0.0, 40.0, 60.125], "5b": [20.0, 100.0, 40.0, 120.0]}
-
-
-def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "4d", "main")):
-    regions = {name: np.array([box] * 3) for name, box in BOXES.items()}
-    return Prediction(NAMES, np.array(probabilities, np.float32), level, regions, size)
-
-
-class Known(PicturePredictor):
-    """Says of each picture how large it was."""
-
-    attributes, levels = NAMES, tuple(BOXES)
-
-    def __init__(self):
-        self.batches = []
-
-    def predict(self, pixels, sizes):
-        self.batches.append(len(pixels))
-        return [prediction_of(size) for size in sizes]
 
 
 @pytest.fixture
@@ -62,6 +41,8 @@ def test_folders_patterns_and_files(folder):
     inside = [str(folder / name) for name in ("a.jpg", "b.PNG", "sub/c d.bmp")]
     assert names(folder) == inside
     assert names(folder / "*") == inside[:2]
+    elsewhere = outside(str(folder / "sub"), sources([str(folder)]))
+    assert [source.name for source in elsewhere] == inside[:2]
     assert names(folder / "**" / "*.bmp", inside[0]) == [inside[2], inside[0]]
     assert count([str(folder), inside[0]]) == 4
     assert [source.place for source in sources([str(folder)])] == ["a.jpg", "b.PNG", "sub/c d.bmp"]
@@ -82,9 +63,10 @@ def test_lists_with_labels_and_without(folder, tmp_path, line):
     assert [source.file for source in again] == [source.file for source in found]
 
 
-def test_a_list_of_separators_alone_names_no_picture_that_is_there(folder):
-    (folder / "list.txt").write_text(",,\n")
-    assert not Path(next(sources([str(folder / "list.txt")])).file).exists()
+def test_a_list_of_nothing_but_commas_names_no_pictures(tmp_path):
+    (tmp_path / "list.txt").write_text(",,\n")
+    ((_, result),) = predictions(Known(), sources([str(tmp_path / "list.txt")]), batch_size=2, workers=1)
+    assert "there is no such file" in str(result)
 
 
 def test_standard_input(folder, monkeypatch):
@@ -122,24 +104,40 @@ def test_a_bad_picture_among_good_ones(folder):
     ]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_table(width):
+def test_the_table():
     prediction = prediction_of()
-    lines = block("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), width)
-    assert max(map(len, lines)) <= width
-    assert "\x1b" not in "".join(lines)
-    assert lines[0].endswith(".jpg  40 x 120")
-    assert lines[1:] == ["  head        Hat 0.90", "  other       Riding a bicycle in the rain 0.75"]
-    assert block("a", prediction, prediction.positive(0.99), width)[1:] == ["  nothing found"]
+    lines = block("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), 80)
+    assert lines == [
+        "folder/\\x1b[2J" + "x" * 200 + ".jpg  40 x 120",  # whole: it is to be found again
+        "  head        Hat 0.90",
+        "  other       Riding a bicycle in the rain 0.75",
+    ]
+    assert block("a", prediction, prediction.positive(0.99), 80) == ["a  40 x 120", "  nothing found"]
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 120])
+@pytest.mark.parametrize("attributes", [PETA, RAP])
+def test_the_table_is_no_wider_than_the_terminal(attributes, width):
+    names = tuple(attribute.name for attribute in attributes)
+    probabilities = np.linspace(0, 1, len(names))
+    prediction = Prediction(names, probabilities, ("main",) * len(names), {}, (40, 120))
+    _, *lines = block("a", prediction, probabilities > 0, width)
+    for line in lines:
+        assert len(line) <= width or "," not in line[:-1]  # one that does not fit is alone
+    shown = " ".join(line[len("  lower body  ") :] for line in lines)
+    assert all(f"{name} {probabilities[k]:.2f}" in shown for k, name in enumerate(names) if k)
+    parts = [line[2:14].strip() for line in lines if line[2] != " "]
+    assert parts == list(BODY_PARTS)
 
 
 def test_csv_and_json_say_what_was_predicted():
     prediction, files = prediction_of(), (io.StringIO(), io.StringIO())
     for writer in (Csv(files[0], NAMES, tuple(BOXES)), JsonLines(files[1])):
-        writer.write('a, "b".jpg', prediction, prediction.positive())
+        writer.write(Source('a, "b"\x7f.jpg', "", ""), prediction, prediction.positive())
     (row,) = csv.DictReader(io.StringIO(files[0].getvalue()))
     line = json.loads(files[1].getvalue())
-    assert row["path"] == line["path"] == 'a, "b".jpg'
+    assert row["path"] == line["path"] == 'a, "b"\x7f.jpg'
+    assert files[1].getvalue()[:-1].isprintable()
     assert (line["width"], line["height"]) == (40, 120)
     for k, name in enumerate(NAMES):
         found = line["attributes"][name]
@@ -173,6 +171,18 @@ def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
     assert shown == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
     with pytest.raises(SheetError, match="is not empty; name a new directory with --regions"):
         Sheets(tmp_path / "out", None, 0.5)
+
+
+def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lying on its side
+    Image.new("RGB", (120, 40)).save(tmp_path / "a.png", exif=exif)
+    source, widths = Source("a.png", str(tmp_path / "a.png"), "a.png"), []
+    for as_trained in (False, True):
+        sheets = Sheets(tmp_path / f"{as_trained}", ["Hat"], 0.5, as_trained)
+        sheets.write(source, prediction_of((120, 40) if as_trained else (40, 120)), None)
+        widths.append(Image.open(tmp_path / f"{as_trained}" / "a.png").width)
+    assert widths[0] < widths[1]
 
 
 def test_a_sheet_shows_the_attributes_that_are_chosen():

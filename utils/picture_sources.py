@@ -3,7 +3,7 @@
 import glob
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from utils.find_picture import find_picture, refuse_links_out
@@ -53,6 +53,12 @@ def count(paths: Sequence[str], data_root: str | None = None, follow_links: bool
     others = [path for path in paths if path != STANDARD_INPUT]
     found = sum(1 for _ in sources(others, data_root, follow_links))
     return found if len(others) == len(paths) else None
+
+
+def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
+    """Yield the pictures that are not in a directory, such as one that is filled meanwhile."""
+    inner = os.path.join(os.path.realpath(directory), "")
+    return (source for source in pictures if not os.path.realpath(source.file).startswith(inner))
 
 
 def of_file(path: str) -> Source:

@@ -1,6 +1,5 @@
 """Many pictures predicted in constant memory: some are read while others are computed, bad ones are told."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,8 +60,6 @@ def predicted(
 def read(file: str, as_trained: bool) -> Input | PictureError:
     """Return a picture as the network takes it, or why it cannot be read."""
     try:
-        if not os.path.isfile(file):  # a pipe, opened, would wait for ever
-            raise PictureError(f"cannot read picture {file} (there is no such file); leave it out")
         return read_input(file, as_trained)
     except PictureError as error:
         return error

@@ -1,7 +1,6 @@
 """Predictions for programs: CSV and JSON, with every attribute and every region, a line a picture."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from typing import IO
 import numpy as np
 
 from alm.prediction import Prediction
-from utils.files import whole_file
+from utils.files import json_text, whole_file
+from utils.picture_sources import Source
 
 STANDARD_OUTPUT = "-"
 SIDES = ("left", "top", "right", "bottom")
@@ -35,7 +35,7 @@ class JsonLines:
     def __init__(self, file: IO):
         self.file = file
 
-    def write(self, name: str, prediction: Prediction, positive: np.ndarray) -> None:
+    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
         """Write a picture's line; `positive` (K,) says which attributes are above their thresholds."""
         attributes = {
             attribute: {
@@ -47,8 +47,8 @@ class JsonLines:
             for k, attribute in enumerate(prediction.attributes)
         }
         width, height = prediction.size
-        line = {"path": name, "width": width, "height": height, "attributes": attributes}
-        self.file.write(json.dumps(line) + "\n")
+        line = {"path": source.name, "width": width, "height": height, "attributes": attributes}
+        self.file.write(json_text(line) + "\n")
 
 
 class Csv:
@@ -64,9 +64,9 @@ class Csv:
         columns = (f"{attribute} {column}" for attribute in attributes for column in behind)
         self.writer.writerow(["path", *attributes, *columns])
 
-    def write(self, name: str, prediction: Prediction, _positive: np.ndarray) -> None:
+    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
         """Write a picture's line."""
-        row = [storable(name), *map(number, prediction.probabilities)]
+        row = [storable(source.name), *map(number, prediction.probabilities)]
         for k, level in enumerate(prediction.level):
             if prediction.regions:
                 row.append(level)

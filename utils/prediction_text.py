@@ -6,7 +6,6 @@ import numpy as np
 
 from alm.prediction import Prediction
 from utils.attributes import BODY_PARTS, PART_OF
-from utils.figure import cut
 from utils.printable import printable
 
 OTHER = "other"  # the part of an attribute that is in no published data set
@@ -16,10 +15,9 @@ COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 
 def block(name: str, prediction: Prediction, positive: np.ndarray, width: int) -> list[str]:
     """Return the lines that show a picture's attributes that are `positive`, bool (K,), at most `width` wide
-    where the names let them: a line a part of the body, the most probable first.
+    where the names let them: its path, then a line a part of the body, the most probable first.
     """
-    size = "  {} x {}".format(*prediction.size)
-    lines = [cut(printable(name), max(width - len(size), 20)) + size]
+    lines = ["{}  {} x {}".format(printable(name), *prediction.size)]
     found: dict[str, list[str]] = {}
     for k in sorted(np.flatnonzero(positive), key=lambda k: -prediction.probabilities[k]):
         attribute = prediction.attributes[k]

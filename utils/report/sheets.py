@@ -4,11 +4,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
+import numpy as np
 from PIL import Image
 
+from alm.pictures import read_picture
 from alm.prediction import Prediction
 from utils.errors import InputError
 from utils.files import whole_file
+from utils.picture_sources import Source
 from utils.report.regions import draw_regions
 
 
@@ -20,17 +23,27 @@ class Sheets:
     """Draws a sheet for each picture into a new directory, in folders as the pictures are."""
 
     def __init__(
-        self, directory: str | Path, attributes: Sequence[str] | None, thresholds: float | Sequence[float]
+        self,
+        directory: str | Path,
+        attributes: Sequence[str] | None,
+        thresholds: float | Sequence[float],
+        as_trained: bool = False,
     ):
-        """Make the directory. `attributes` and `thresholds` are those of `draw_regions`.
+        """Make the directory. `attributes` and `thresholds` are those of `draw_regions`; `as_trained` says
+        that the pictures were predicted as they are stored.
 
         Raises SheetError where something is in it, OSError where it cannot be made.
         """
         self.directory = Path(directory)
-        self.attributes, self.thresholds = attributes, thresholds
+        self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
         self.directory.mkdir(parents=True, exist_ok=True)
         if any(self.directory.iterdir()):
             raise SheetError(f"{directory} is not empty; name a new directory with --regions")
+
+    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
+        """Draw a picture's sheet. It is read again: whole pictures of a batch could fill the memory."""
+        picture = read_picture(source.file, turned=not self.as_trained)
+        self.draw(source.name, source.place, picture, prediction)
 
     def draw(self, name: str, place: str, picture: Image.Image, prediction: Prediction) -> Path:
         """Draw a picture's sheet, under its name; return where. `place` is its path below the directory."""
