@@ -47,7 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("paths", metavar="PATH", nargs="+",
         help="pictures, folders with all that is in them, patterns such as '*.jpg', lists, with labels or "
         "without, or - for paths on standard input, one a line")  # fmt: skip
-    add("--checkpoint", metavar="FILE", required=True, help="what predicts: ours, or a published one")
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        required=True,
+        help="what predicts: ours, a published one, or an .onnx file of export.py",
+    )
     add_reading(parser.add_argument_group("what is read"))
     add_output(parser.add_argument_group("what is written"))
     return parser

@@ -112,25 +112,49 @@ def test_every_figure_is_in_the_readme_as_it_was_measured(document, heading):
     assert not re.search(r"missed|未达到|<=|>=", table)
 
 
-@pytest.mark.slow
-def test_the_library_example_does_what_it_says(tmp_path):
-    """From a file to named attributes: the README's lines, as they stand."""
-    (example,) = re.findall(r"^```python\n(.*?)^```", text_of("README.md"), re.MULTILINE | re.DOTALL)
-    assert len([line for line in example.splitlines() if line and not line.startswith("import")]) == 4
+@pytest.fixture
+def answer_to(tmp_path):
+    """Return a function that starts one of README's examples in Python, as it stands, where a checkpoint and
+    a picture lie, and returns its output.
+    """
     model = model_of()
     with torch.no_grad():  # one of the three is not there, on any level
         for bias in (model.classifier.bias, *(level.logit_bias for level in model.localization.values())):
             bias[1] = -9
     save_checkpoint(tmp_path / "60.pth.tar", own_checkpoint(model))
     Image.effect_mandelbrot((60, 150), (-2, -1, 1, 1), 50).convert("RGB").save(tmp_path / "person.jpg")
-    answer = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+
+    def answer_to(heading):
+        section_of = section(text_of("README.md"), heading)
+        (example,) = re.findall(r"^```python\n(.*?)^```", section_of, re.MULTILINE | re.DOTALL)
+        return subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    return answer_to
+
+
+@pytest.mark.slow
+def test_the_predictor_example_does_what_it_says(answer_to, tmp_path):
+    lines = answer_to("Predict").splitlines()
+    (prediction,) = alm.Predictor.from_checkpoint(tmp_path / "60.pth.tar")(tmp_path / "person.jpg")
+    assert [line.split()[0] for line in lines[::2]] == ["Hat", "Skirt"]
+    for line, regions, k in zip(lines[::2], lines[1::2], (0, 2), strict=True):
+        assert float(line.split()[1]) == pytest.approx(prediction.probabilities[k])
+        assert line.split()[2] == prediction.level[k]
+        assert list(re.findall(r"'(\w+)': array", regions)) == ["3b", "4d", "5b"]
+
+
+@pytest.mark.slow
+def test_the_library_example_does_what_it_says(answer_to, tmp_path):
+    """From a file to named attributes."""
+    answer = answer_to("As a library")
+    model = alm.load_model(tmp_path / "60.pth.tar")
     images = alm.preprocess(alm.read_pictures([tmp_path / "person.jpg"]))
-    logits = alm.vote(model.eval()(images))[0]
+    logits = alm.vote(model(images))[0]
     expected = [name for name, logit in zip(ATTRIBUTES, logits, strict=True) if logit > 0]
-    assert answer.stdout == f"{expected}\n"
+    assert answer == f"{expected}\n"
     assert 0 < len(expected) < len(ATTRIBUTES)
 
 
