@@ -63,10 +63,12 @@ def test_lists_with_labels_and_without(folder, tmp_path, line):
     assert [source.file for source in again] == [source.file for source in found]
 
 
-def test_a_list_of_nothing_but_commas_names_no_pictures(tmp_path):
-    (tmp_path / "list.txt").write_text(",,\n")
-    ((_, result),) = predictions(Known(), sources([str(tmp_path / "list.txt")]), batch_size=2, workers=1)
-    assert "there is no such file" in str(result)
+@pytest.mark.parametrize("text", [",,\n", "sub/1.jpg 0 1\nsub/2.jpg 1 1\n", "Words.\n\nAnd others.\n"])
+def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    words = r"list\.txt: none of its pictures is there, such as .*; name the folder .* with --data_root"
+    with pytest.raises(DataError, match=words):
+        count([str(tmp_path / "list.txt")])
 
 
 def test_standard_input(folder, monkeypatch):

@@ -109,13 +109,16 @@ def listed(path: str, data_root: str | None, follow_links: bool) -> Iterator[Sou
     lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{path} is empty; give a list with a path in each line")
-    if has_labels(lines[0]) or is_header(lines[0]):
-        names, _ = read_list(path)
-        files = [find_picture(root, name) for name in names]
-        if not follow_links:
-            refuse_links_out(root, path, names, files)
-    else:
-        names, files = lines, (find_picture(root, name) for name in lines)
+    labelled = has_labels(lines[0]) or is_header(lines[0])
+    names = read_list(path)[0] if labelled else lines
+    files = [find_picture(root, name) for name in names]
+    if not any(files):
+        raise DataError(
+            f"{path}: none of its pictures is there, such as {os.path.join(root, names[0])}; name the folder "
+            "that its paths are relative to with --data_root"
+        )
+    if labelled and not follow_links:
+        refuse_links_out(root, path, names, files)
     for name, file in zip(names, files, strict=True):
         yield Source(name, file or os.path.join(root, name), name)
 
