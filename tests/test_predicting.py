@@ -93,6 +93,21 @@ def test_what_is_not_there_is_told(tmp_path, path, words):
         count([str(tmp_path / path)])
 
 
+def test_one_batch_is_read_ahead(folder):
+    """And no more, however many there are."""
+    asked, (source, *_) = [], sources([str(folder)])
+
+    def endless():
+        while True:
+            asked.append(source)
+            yield source
+
+    found = predictions(Known(), endless(), batch_size=3, workers=2)
+    assert next(found)[0] == source
+    assert len(asked) == 2 * 3
+    found.close()
+
+
 def test_a_bad_picture_among_good_ones(folder):
     (folder / "aa.png").write_bytes(b"junk")
     predictor = Known()

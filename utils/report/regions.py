@@ -37,6 +37,7 @@ def draw_regions(
         raise ValueError("the prediction has no regions to draw")
     shown = chosen(prediction, attributes, thresholds)
     person = fitted(picture, SIZE)
+    scale = np.tile(np.divide(person.size, picture.size), 2)
     column = max(person.width, NARROWEST)
     font = font_for(title + "".join(prediction.attributes))
     names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in shown]
@@ -48,9 +49,9 @@ def draw_regions(
     tiles = [beneath(caption(facts, column, rows, font), person)]
     for k, name in zip(shown, names, strict=True):
         level = prediction.level[k]
-        boxes = {other: box[k] for other, box in prediction.regions.items()}
+        boxes = {other: box[k] * scale for other, box in prediction.regions.items()}
         text = caption([*name, f"{prediction.probabilities[k]:.2f}  {level}"], column, rows, font, level)
-        tiles.append(beneath(text, draw_region(picture, boxes, level)))
+        tiles.append(beneath(text, draw_region(person, boxes, level)))
     panels = grid(tiles)
     parts = [panels, legend(max(panels.width, 3 * column), font)] if shown else [panels]
     if title:

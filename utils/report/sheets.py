@@ -14,6 +14,8 @@ from utils.files import whole_file
 from utils.picture_sources import Source
 from utils.report.regions import draw_regions
 
+COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
+
 
 class SheetError(InputError):
     """Sheets that cannot be drawn."""
@@ -51,7 +53,7 @@ class Sheets:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet = draw_regions(picture, prediction, self.attributes, self.thresholds, title=name)
         with whole_file(path) as file:
-            sheet.save(file, "PNG")
+            sheet.save(file, "PNG", compress_level=COMPRESSION)
         return path
 
     def free_path(self, place: str) -> Path:
