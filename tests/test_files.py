@@ -114,3 +114,27 @@ def test_why_a_file_cannot_be_written(tmp_path):
     assert unwritable(tmp_path / "a.json") is None
     assert unwritable(tmp_path) == "that is a directory; name a file"
     assert unwritable(tmp_path / "absent" / "a.json") == "there is no such directory"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_no_device_is_replaced_by_a_file(tmp_path, link):
+    """`--json /dev/null`, given by root, would take it from every program of the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if link else pipe
+    if link:
+        path.symlink_to(pipe)
+    assert unwritable(path) == "that is a device or a pipe; name a file"
+    with pytest.raises(OSError, match=f"that is a device or a pipe; name a file: '{path}'"):
+        write_text(path, "text")
+    assert pipe.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1 + link
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "a.txt").symlink_to(tmp_path / "there" / "b.txt")
+    for text in ("one", "two"):
+        write_text(tmp_path / "a.txt", text)
+        assert (tmp_path / "a.txt").is_symlink()
+        assert [path.read_text() for path in (tmp_path / "there").iterdir()] == [text]

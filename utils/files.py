@@ -1,5 +1,6 @@
 """Write files and directories whole or not at all: what is half written never has the name asked for."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,16 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+SPECIAL = "that is a device or a pipe; name a file"
+
 
 @contextmanager
 def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Give a file beside `path`, open in `mode` ("wb" or "w"), that becomes `path` at the end, or vanishes on
-    any error. What is at `path` already stays until then.
+    any error. What is at `path` already stays until then; a link stays, and what it leads to is written.
 
-    Text is UTF-8 with line feeds. Raises OSError, naming `path`, where it cannot be written.
+    Text is UTF-8 with line feeds. Raises OSError, naming `path`, where it cannot be written, or is a device
+    or a pipe.
     """
     path = Path(path)
-    temporary = temporary_name(path)
+    if is_special(path):
+        raise OSError(errno.EINVAL, SPECIAL, str(path))
+    target = path.resolve() if path.is_symlink() else path
+    temporary = temporary_name(target)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with naming(path, temporary):
         try:
@@ -27,7 +34,7 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -100,11 +107,18 @@ def json_text(content, indent: int | None = None) -> str:
     return json.dumps(content, indent=indent).replace("\x7f", "\\u007f")
 
 
+def is_special(path: str | Path) -> bool:
+    """Whether a device or a pipe is at `path`, which a file put there would take away from everyone."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 def unwritable(path: str | Path) -> str | None:
     """Return why no file can be written at `path`, or None: better said before hours of work than after."""
     path = Path(path)
     if path.is_dir():
         return "that is a directory; name a file"
+    if is_special(path):
+        return SPECIAL
     if not path.parent.is_dir():
         return "there is no such directory"
     if not os.access(path.parent, os.W_OK):
