@@ -100,7 +100,7 @@ def typed(data_root: str | None) -> Iterator[Source]:
         sys.stdin.reconfigure(errors="surrogateescape")
     for line in sys.stdin or ():
         if name := line.rstrip("\r\n"):
-            yield Source(name, os.path.join(data_root or "", name), os.path.basename(name))
+            yield Source(name, os.path.join(data_root or "", name), name)
 
 
 def listed(path: str, data_root: str | None, follow_links: bool) -> Iterator[Source]:
