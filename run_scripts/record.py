@@ -16,13 +16,14 @@ from alm.prediction import boxes
 from run_scripts.calibrate import calibrate
 from run_scripts.start import Start
 from utils import log_text
+from utils.files import indented_json
 from utils.identity import identities
 from utils.logger import TrainingLog
 from utils.pointing_report import pointing_lines, pointing_record
 from utils.predictions import write_predictions
 from utils.report.evaluation import Evaluation
 from utils.report.history import read_history
-from utils.report.page import write_report
+from utils.report.page import render
 from utils.significance import intervals, tally
 
 
@@ -50,13 +51,15 @@ def record_evaluation(
         log.line(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
+    if options.json:
+        log.page(options.json, indented_json(record))
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, logits)
     if options.calibrate:
         log.line(calibrate(options.calibrate, logits, pictures, begun.experiment, options.resume))
     if options.report:
         evaluation = evaluation_of(begun, directory, record, branches.numpy(), regions, pointing)
-        write_report(options.report, evaluation)
+        log.page(options.report, render(evaluation))
 
 
 def evaluation_of(

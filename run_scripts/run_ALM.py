@@ -176,7 +176,6 @@ def opened_log(begun: Start, directory: Path | None) -> TrainingLog:
     return TrainingLog(
         directory / run_directory.LOG if directory else None,
         metrics_path=directory / run_directory.METRICS if directory else None,
-        figures_path=options.json,
         json_path=options.log_json,
         tensorboard_dir=options.tensorboard,
         print_freq=options.print_freq,

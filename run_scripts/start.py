@@ -70,6 +70,8 @@ def start(named: Namespace) -> Start:
                 options, "data_root", "train_list", "val_list", "allow_missing", "follow_links", "cache"
             ),
         )
+    if options.report and data.val is None:
+        raise AlmError("--report is of evaluations; name the list to evaluate with --val_list")
     if resumed and not options.evaluate and not options.force:
         check_data(options.resume, resumed, train=data.train, val=data.val)
     if resumed and "positive_ratio" in resumed and "ratios" not in found.named:

@@ -57,18 +57,17 @@ def test_scalars_go_on_where_the_checkpoint_was(train, run_here, tmp_path, monke
     assert told == [("first", 0)]  # an evaluation hides nothing of what was trained
 
 
-def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkeypatch):
+@pytest.mark.parametrize("option", ["--json", "--report"])
+def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkeypatch, option):
     """They are written when there is room; where there is none to the end, the exit status says so."""
 
     def full(path, *_):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("utils.logger.write_json", full)
-    with pytest.warns(
-        UserWarning, match=r"figures.json: No space left on device; .* kept until there is room"
-    ):
-        _, errors = train("--epochs", 2, "--json", tmp_path / "figures.json", status=1)
-    assert errors.endswith("figures.json: No space left on device; make room, or name another place\n")
+    monkeypatch.setattr("utils.logger.write_text", full)
+    with pytest.warns(UserWarning, match=r"figures: No space left on device; .* kept, and tried again"):
+        _, errors = train("--epochs", 2, option, tmp_path / "figures", status=1)
+    assert errors.endswith("figures: No space left on device; make room, or name another place\n")
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["epoch"] == 2
 
 

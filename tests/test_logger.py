@@ -63,6 +63,35 @@ def test_a_name_that_is_not_unicode_can_be_logged(tmp_path):
     assert (tmp_path / "train.log").read_text(encoding="utf-8") == "b\\udcff.jpg\n"
 
 
+def test_a_page_whose_place_is_gone_is_written_when_it_is_back(tmp_path):
+    place = tmp_path / "place"
+    with TrainingLog(stream=io.StringIO()) as log:
+        log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
+        for attempt in range(2):
+            with pytest.warns(UserWarning, match=r"page.html: No such file .*; .* kept, and tried again"):
+                log.page(place / "page.html", f"attempt {attempt}")
+        place.mkdir()
+    assert (place / "page.html").read_text(encoding="utf-8") == "attempt 1"
+
+
+def test_pages_that_cannot_be_written_to_the_end_are_an_error_and_the_others_are_written(tmp_path):
+    log = TrainingLog(stream=io.StringIO())
+    log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
+    for place in ("a", "b"):
+        with pytest.warns(UserWarning, match=rf"{place}.page.html: No such file"):
+            log.page(tmp_path / place / "page.html", "the page")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match=r"b.page.html"):
+        log.close()
+    assert (tmp_path / "a" / "page.html").read_text(encoding="utf-8") == "the page"
+    log.close()
+
+
+def test_before_the_first_iteration_a_page_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(OSError, match=r"a.page.html"), TrainingLog(stream=io.StringIO()) as log:
+        log.page(tmp_path / "a" / "page.html", "the page")
+
+
 def test_evaluation_prints_nothing():
     stream = io.StringIO()
     TrainingLog(stream=stream).evaluation(0, {"ma": 0.5})

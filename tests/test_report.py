@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,7 +16,7 @@ from utils.report import text
 from utils.report.chart import Curve, chart, ticks
 from utils.report.history import History, read_history
 from utils.report.mistakes import mistaken, surest, winning_shares, worst_attributes, wrong_together
-from utils.report.page import ReportError, digest, render, write_report
+from utils.report.page import digest, render
 from utils.report.panel import COLOURS
 
 
@@ -213,22 +212,6 @@ def test_its_policy_allows_its_own_script_and_no_request(html, page):
 
 def test_it_is_small_whatever_the_number_of_pictures(html):
     assert len(html) < 600_000
-
-
-# Writing it.
-
-
-def test_it_is_written_whole_or_not_at_all(evaluation, html, tmp_path):
-    write_report(tmp_path / "report.html", evaluation)
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html
-    with pytest.raises(OSError, match="no/such"):
-        write_report(tmp_path / "no/such/report.html", evaluation)
-
-
-def test_without_jinja2_it_says_what_to_install(evaluation, monkeypatch):
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ReportError, match="--report needs jinja2: pip install jinja2"):
-        render(evaluation)
 
 
 # The curves.

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from reports import evaluation_of
 
-from utils.report.page import write_report
+from utils.report.page import render
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,7 +36,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    write_report(folder / "report.html", evaluation_of(folder))
+    (folder / "report.html").write_text(render(evaluation_of(folder)), encoding="utf-8")
     return (folder / "report.html").as_uri()
 
 

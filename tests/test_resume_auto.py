@@ -117,7 +117,7 @@ def test_lines_that_a_full_disk_does_not_take_are_written_when_there_is_room(tmp
             raise OSError(28, "No space left on device", str(self._path))
 
         monkeypatch.setattr(LineFile, "_write_all", full)
-        with pytest.warns(UserWarning, match=r"train.log: No space left .* kept until there is room"):
+        with pytest.warns(UserWarning, match=r"train.log: No space left .* kept, and tried again"):
             log.iteration(0, 1, 9, 2, 0.5, 1.25, 0.5)
         monkeypatch.setattr(LineFile, "_write_all", whole)
         log.iteration(0, 2, 9, 2, 0.5, 1.25, 0.5)

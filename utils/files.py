@@ -99,7 +99,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, content) -> None:
     """Write a JSON file for people and machines, whole or not at all."""
-    write_text(path, json_text(content, indent=1) + "\n")
+    write_text(path, indented_json(content))
+
+
+def indented_json(content) -> str:
+    """Return JSON for people and machines, the whole text of a file."""
+    return json_text(content, indent=1) + "\n"
 
 
 def json_text(content, indent: int | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from utils import log_text
-from utils.files import json_text, write_json
+from utils.files import json_text, write_text
 from utils.log_sinks import EventStream, LineFile, Scalars
 from utils.printable import printable_block
 from utils.streams import send_to_null
@@ -21,15 +21,15 @@ class TrainingLog:
     """The log of one training run or evaluation; a context manager.
 
     A line goes to `stream` (standard output unless given) and, where `path` is given, to the end of that
-    file. `metrics_path` gets the figures of each evaluation, a line each, `figures_path` the latest alone.
-    `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are counted from
-    `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there is an `Epoch:`
-    or `Test:` line. A run that fails before its first iteration leaves the files as they were.
+    file. `metrics_path` gets the figures of each evaluation, a line each; `page` writes what is of the
+    latest alone. `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are
+    counted from `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there
+    is an `Epoch:` or `Test:` line. A run that fails before its first iteration leaves the files as they were.
 
     When the stream goes away (`| head`, a closed terminal), a run that also writes a file goes on without
     it; without a file, the OSError ends the run, as BrokenPipeError ends any filter. When the disk of a file
-    is full, from the first iteration on, a warning says so once; the lines are kept and written when there is
-    room. `close` raises OSError where there was none until the end.
+    is full, from the first iteration on, a warning says so once; lines and pages are kept and written when
+    that is possible. `close` raises OSError where it never was.
 
     Raises:
         LogError: a file cannot be opened, or tensorboard is asked for and not installed.
@@ -41,7 +41,6 @@ class TrainingLog:
         *,
         stream: TextIO | None = None,
         metrics_path: str | Path | None = None,
-        figures_path: str | Path | None = None,
         json_path: str | Path | None = None,
         tensorboard_dir: str | Path | None = None,
         print_freq: int = 100,
@@ -54,8 +53,8 @@ class TrainingLog:
         self._training, self._testing = log_text.Progress(), log_text.Progress()
         self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
         self._file = self._events = self._metrics = None
-        self._metrics_path, self._figures_path = metrics_path, figures_path
-        self._figures: dict | None = None  # of the last evaluation, where they are not written yet
+        self._metrics_path = metrics_path
+        self._pages: dict[str | Path, str] = {}  # that are not written yet
         with ExitStack() as sinks, ExitStack() as undoing:  # if a later one fails, what is open already
             if path is not None:
                 self._file = sinks.enter_context(LineFile(path))
@@ -80,8 +79,10 @@ class TrainingLog:
 
     def close(self) -> None:
         """Close all files; the stream stays open. A second call does nothing."""
-        with self._sinks:
-            self._write_figures()
+        pages, self._pages = self._pages, {}
+        for path, text in pages.items():
+            self._sinks.callback(write_text, path, text)
+        self._sinks.close()
 
     def line(self, text: str = "") -> None:
         """Write one line, or several, to the stream and to the file."""
@@ -179,10 +180,7 @@ class TrainingLog:
         self._add([epoch], {}, metrics, epoch)
 
     def record(self, record: dict) -> None:
-        """Write all that is known of an evaluation: as a line of JSON, and as the latest figures."""
-        self._figures = record
-        with self._going_on():
-            self._write_figures()
+        """Write all that is known of an evaluation, as a line of JSON."""
         if self._metrics_path is None:
             return
         with self._going_on():
@@ -190,10 +188,12 @@ class TrainingLog:
                 self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
             self._metrics.write(json_text(record))
 
-    def _write_figures(self) -> None:
-        if self._figures_path is not None and self._figures is not None:
-            write_json(self._figures_path, self._figures)
-        self._figures = None
+    def page(self, path: str | Path, text: str) -> None:
+        """Write a whole file about the latest evaluation, in the place of the one before."""
+        self._pages[path] = text
+        with self._going_on():
+            write_text(path, text)
+            del self._pages[path]
 
     def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
         """Log metrics as an event of `step` and as scalars at `count`."""
@@ -214,7 +214,7 @@ class TrainingLog:
                 raise
             reason = error.strerror or error
             warnings.warn(
-                f"{error.filename}: {reason}; what is to be written there is kept until there is room",
+                f"{error.filename}: {reason}; what is to be written there is kept, and tried again",
                 stacklevel=4,
             )
 

@@ -8,9 +8,10 @@ import base64
 import hashlib
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from alm import __version__
-from utils.errors import InputError
-from utils.files import write_text
 from utils.printable import printable
 from utils.report import sections, shots, text
 from utils.report.evaluation import Evaluation
@@ -20,24 +21,8 @@ from utils.report.panel import COLOURS
 HERE = Path(__file__).parent
 
 
-class ReportError(InputError):
-    """A report that cannot be written."""
-
-
-def write_report(path: str | Path, evaluation: Evaluation) -> None:
-    """Write the page, whole or not at all. Raises ReportError without jinja2, OSError where it cannot be
-    written.
-    """
-    write_text(path, render(evaluation))
-
-
 def render(evaluation: Evaluation) -> str:
-    """Return the page. Raises ReportError."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise ReportError("--report needs jinja2: pip install jinja2") from error
+    """Return the page."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
