@@ -135,6 +135,19 @@ def test_what_is_not_known_has_no_section(tmp_path, parts, lacking):
     assert {link["href"][1:] for link in page.of("a")[1:]} == titles
 
 
+def test_what_is_undefined_is_no_share_and_one_attribute_is_no_plural(tmp_path):
+    page = Page(render(evaluation_of(tmp_path, names=("Rare",), boxed=False)))
+    assert "2.pth.tar evaluated on test.txt: 40 pictures, 1 attribute." in page.words
+    assert "mA n/a no interval Accuracy" in page.words
+    assert "95 % intervals from 1,000 draws" in page.words  # of the other figures
+
+
+def test_few_pictures_have_no_intervals(evaluation):
+    assert text.how_sure(evaluation.record["intervals"] | {"units": 29}) == (
+        "No intervals: 29 pictures are too few, 30 are needed."
+    )
+
+
 def test_a_perfect_evaluation_has_no_mistakes_to_show(tmp_path):
     perfect = evaluation_of(tmp_path)
     branches = np.broadcast_to(2.0 * perfect.labels - 1, perfect.branches.shape)
@@ -265,7 +278,7 @@ def test_infinite_figures_are_no_points(tmp_path):
 
 @pytest.mark.parametrize("points", [[(1, 5)], [(1, 5), (60, 5)], [(0.1, -2), (3, 7e8)], [(1, 0), (2, 1e-9)]])
 def test_curves_stay_in_their_frame(points):
-    drawn = chart("Loss", [Curve("a", points, marked=True)])
+    drawn = chart("Loss", [Curve("a", points)])
     ((_, path, marks),) = drawn.curves
     assert len(marks) == len(points)
     places = [*marks, *((x, 100) for x, _ in drawn.x_ticks), *((100, y) for y, _ in drawn.y_ticks)]
@@ -276,6 +289,22 @@ def test_curves_stay_in_their_frame(points):
 
 def test_without_a_point_there_is_no_chart():
     assert chart("Loss", [Curve("a", [])]) is None
+
+
+def test_a_curve_of_many_points_has_no_marks():
+    drawn = chart("mA", [Curve("a", [(epoch, epoch) for epoch in range(60)])])
+    ((_, path, marks),) = drawn.curves
+    assert marks == []
+    assert path.count("L") == 59
+
+
+@pytest.mark.parametrize("level", [0, 3, 60, -2e6])
+def test_what_does_not_move_is_drawn_level_between_labels_that_differ(level):
+    drawn = chart("Loss", [Curve("a", [(1, level), (2, level)])])
+    labels = [label for _, label in drawn.y_ticks]
+    assert len(set(labels)) == len(labels) > 2
+    ((_, _, marks),) = drawn.curves
+    assert marks[0][1] == marks[1][1] == pytest.approx(119, abs=60)
 
 
 def test_ticks_are_round():

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 640, 260  # in the chart's own units
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34  # margins
 TICKS = 5  # about so many along each axis
+FLAT = 0.01  # of its height: a curve that moves by less is drawn nearly level
+MOST_MARKS = 30  # on a curve; one of more points is a line alone
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through points (x, y), with a mark on each where they are few."""
+    """A line through points (x, y)."""
 
     name: str
     points: Sequence[Point]
-    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Chart:
 
 
 def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
-    """Return a chart of curves over epochs, from 0 on; None where no curve has a point."""
+    """Return a chart of curves over epochs, from 0 on, with a mark on each point of those that have few; None
+    where no curve has a point.
+    """
     curves = [curve for curve in curves if curve.points]
     if not curves:
         return None
@@ -56,7 +59,7 @@ def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
     for curve in curves:
         places = [(across(x), down(y)) for x, y in curve.points]
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
-        drawn.append((curve.name, path, places if curve.marked else []))
+        drawn.append((curve.name, path, places if len(places) <= MOST_MARKS else []))
     return Chart(
         title,
         drawn,
@@ -67,8 +70,10 @@ def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
 
 def ticks(low: float, high: float) -> list[float]:
     """Return about TICKS round numbers that enclose low and high."""
-    span = max(high - low, 1e-6 * max(abs(high), 1))
+    missing = max(FLAT * max(abs(low), abs(high), 1) - (high - low), 0)
+    low, high = low - missing / 2, high + missing / 2
+    span = high - low
     step = 10 ** math.floor(math.log10(span / TICKS))
     step *= next(factor for factor in (1, 2, 5, 10) if factor * step * TICKS >= span)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+    return [round(i * step, 10) for i in range(first, last + 1)]

@@ -32,8 +32,8 @@ def course(history: History) -> list[Chart]:
         name: [(epoch, of[name]) for epoch, of in history.evaluations.items() if of[name] is not None]
         for name in ("loss", "ma")
     }
-    loss = [Curve("training", history.training), Curve("evaluation", evaluated["loss"], marked=True)]
-    ma = [Curve("evaluation", [(epoch, 100 * value) for epoch, value in evaluated["ma"]], marked=True)]
+    loss = [Curve("training", history.training), Curve("evaluation", evaluated["loss"])]
+    ma = [Curve("evaluation", [(epoch, 100 * value) for epoch, value in evaluated["ma"]])]
     return list(filter(None, (chart("Loss by epoch", loss), chart("mA in % by epoch", ma))))
 
 

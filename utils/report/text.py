@@ -7,13 +7,15 @@ from pathlib import Path
 from alm.prediction import GLOBAL
 from alm.run import BEST
 from utils.report.evaluation import Evaluation
+from utils.significance import FEWEST
 
+UNDEFINED = "n/a"
 TEST_LISTS = ("peta", "rap", "pa100k")  # whose evaluation list is the test list
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in points of 100, `n/a` where it is undefined."""
-    return "n/a" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
+    return UNDEFINED if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def interval(ends: list[float] | None) -> str:
@@ -34,8 +36,10 @@ def source(level: str) -> str:
 
 def how_sure(intervals: Mapping) -> str:
     """Return what the intervals are from."""
-    if intervals["ma"] is None:
-        return f"No intervals: {intervals['units']} {intervals['resampled']} are too few."
+    if intervals["units"] < FEWEST:
+        return (
+            f"No intervals: {intervals['units']} {intervals['resampled']} are too few, {FEWEST} are needed."
+        )
     return (
         f"95 % intervals from {intervals['draws']:,} draws of the list's {intervals['units']:,} "
         f"{intervals['resampled']} with replacement: what other pictures could have made of the figures. "
@@ -46,10 +50,16 @@ def how_sure(intervals: Mapping) -> str:
 def lead(evaluation: Evaluation) -> str:
     """Return what the page is about."""
     record, label = evaluation.record, Path(evaluation.pictures.label).name
-    pictures = f"{record['pictures']:,} pictures"
+    pictures = counted(record["listed"], "picture")
     if record["pictures"] < record["listed"]:
-        pictures = f"{record['pictures']:,} of {record['listed']:,} pictures"
-    return f"{evaluation.evaluated} evaluated on {label}: {pictures}, {len(record['attributes'])} attributes."
+        pictures = f"{record['pictures']:,} of {pictures}"
+    attributes = counted(len(record["attributes"]), "attribute")
+    return f"{evaluation.evaluated} evaluated on {label}: {pictures}, {attributes}."
+
+
+def counted(count: int, noun: str) -> str:
+    """Return so many things."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def which_epoch(evaluation: Evaluation) -> list[str]:
