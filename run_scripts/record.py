@@ -79,7 +79,7 @@ def evaluation_of(
         "Date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "Device": f"{begun.device.type}, {device_name(begun.device)}",
         "Precision": precision_name(begun.precision),
-        "Sampling": f"align_corners {begun.model.align_corners}",
+        "Sampling": f"align_corners {str(begun.model.align_corners).lower()}",
         "Versions": f"ALM {alm.__version__}, torch {torch.__version__}, NumPy {np.__version__}, "
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }

@@ -1,6 +1,8 @@
 """A run that was interrupted goes on: nothing is lost, and nothing is there twice."""
 
 import json
+import re
+import shutil
 import sys
 
 import pytest
@@ -69,6 +71,26 @@ def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkey
         _, errors = train("--epochs", 2, option, tmp_path / "figures", status=1)
     assert errors.endswith("figures: No space left on device; make room, or name another place\n")
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["epoch"] == 2
+
+
+def test_a_run_that_was_stopped_has_the_report_of_all_of_it(train, tmp_path):
+    report = tmp_path / "report.html"
+    train("--epochs", 1, "--report", report)
+    train("--epochs", 2, "--report", report, "--resume", "auto")
+    page = report.read_text(encoding="utf-8")
+    assert "<title>peta: bn_inception, epoch 2</title>" in page
+    assert re.findall(r'<th scope="row">(\d)</th>', page) == ["1", "2"]
+    training = re.search(r'<path class="curve c0" d="M([^"]+)"', page)[1]
+    assert len(training.split("L")) == 4  # steps, of both epochs
+
+
+def test_a_report_without_an_evaluation_list_is_refused(train, four_pictures, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(four_pictures, data, ignore=shutil.ignore_patterns("PETA_test_list.txt"))
+    with pytest.warns(UserWarning, match="no evaluation list"):
+        _, errors = train("--data_root", data, "--report", tmp_path / "report.html", status=1)
+    assert errors == "error: --report is of evaluations; name the list to evaluate with --val_list\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_the_log_ends_with_the_reason(train, tmp_path, monkeypatch):

@@ -323,8 +323,9 @@ def test_mistakes_are_known_labels_predicted_wrong():
 
 def test_the_surest_mistakes_come_first():
     logits, wrong = np.array([-3.0, 2.0, -5.0, 9.0, 4.0, -1.0]), np.array([1, 1, 1, 0, 1, 1], bool)
-    assert surest(logits, wrong, 2) == ([2, 0], [4, 1])
-    assert surest(logits, ~wrong, 2) == ([], [3])
+    assert surest(logits, wrong, "abcdef", 2) == ([2, 0], [4, 1])
+    assert surest(logits, ~wrong, "abcdef", 2) == ([], [3])
+    assert surest(logits, wrong, "abacdb", 2) == ([2, 5], [4, 1])  # one of each person
 
 
 def test_the_worst_attributes_have_a_figure_and_a_mistake():

@@ -33,14 +33,26 @@ def worst_attributes(attribute_ma: Sequence[float | None], wrong: np.ndarray, mo
     return sorted(candidates, key=lambda k: attribute_ma[k])[:most]
 
 
-def surest(logits: np.ndarray, wrong: np.ndarray, most: int) -> tuple[list[int], list[int]]:
+def surest(
+    logits: np.ndarray, wrong: np.ndarray, people: Sequence[str], most: int
+) -> tuple[list[int], list[int]]:
     """Return the pictures where one attribute (logits and wrong (N,)) was overlooked, and those where it was
-    seen and is not, the surest mistake first, `most` of each.
+    seen and is not, the surest mistake first, `most` of each, and one of each of the N `people`.
     """
     order = np.argsort(-np.abs(logits), kind="stable")
     rows = order[wrong[order]]
     overlooked = logits[rows] <= 0
-    return rows[overlooked][:most].tolist(), rows[~overlooked][:most].tolist()
+    return tuple(
+        first_of_each(kind.tolist(), people)[:most] for kind in (rows[overlooked], rows[~overlooked])
+    )
+
+
+def first_of_each(rows: Sequence[int], people: Sequence[str]) -> list[int]:
+    """Return the first row of each person's."""
+    firsts: dict[str, int] = {}
+    for row in rows:
+        firsts.setdefault(people[row], row)
+    return list(firsts.values())
 
 
 def wrong_together(wrong: np.ndarray, most: int) -> list[Together]:

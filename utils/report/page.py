@@ -38,6 +38,7 @@ def render(evaluation: Evaluation) -> str:
         script=Markup(script),
         policy=policy(style, script),
         percent=text.percent,
+        source=text.source,
         undefined=text.UNDEFINED,
         version=__version__,
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from utils.identity import identities
 from utils.report import text
 from utils.report.evaluation import Evaluation
 from utils.report.mistakes import surest, worst_attributes
@@ -15,11 +16,12 @@ OVERLOOKED, INVENTED = "Overlooked", "Seen where it is not"
 def worst(evaluation: Evaluation, wrong: np.ndarray) -> list[dict]:
     """Return the weakest attributes with pictures, of mistakes (N, K)."""
     rows = evaluation.record["attributes"]
-    logits = evaluation.logits
+    logits, names = evaluation.logits, evaluation.pictures.names
+    people = identities(names) or names
     chosen = worst_attributes([row["ma"] for row in rows], wrong, WORST)
     found = []
     for k in chosen:
-        overlooked, invented = surest(logits[:, k], wrong[:, k], OF_EACH)
+        overlooked, invented = surest(logits[:, k], wrong[:, k], people, OF_EACH)
         mistakes = [(OVERLOOKED, row) for row in overlooked] + [(INVENTED, row) for row in invented]
         shots = [shot(evaluation, what, row, k) for what, row in mistakes]
         found.append({"name": rows[k]["name"], "ma": rows[k]["ma"], "shots": shots})
@@ -37,7 +39,7 @@ def shot(evaluation: Evaluation, what: str, row: int, k: int) -> dict:
     return {
         "what": what,
         "probability": probability,
-        "source": text.source(level),
+        "level": level,
         "name": name,
         "image": image,
         "width": width,

@@ -87,7 +87,10 @@ def which_epoch(evaluation: Evaluation) -> list[str]:
 
 def shots_are(levels: Sequence[str]) -> str:
     """Return what the pictures of mistakes show."""
-    sentence = "Of each attribute the pictures where the network is surest and wrong, with its probability."
+    sentence = (
+        "Of each attribute the pictures where the network is surest and wrong, with its probability; only "
+        "one of each person, where the paths tell who it is."
+    )
     if len(levels) > 1:
         sentence += (
             " A box is where a level looked; the strong one is of the level whose probability it is, and a "
