@@ -86,6 +86,12 @@ def test_each_attribute_has_a_row_with_its_figures(evaluation, page):
     assert f"Rare n/a n/a {share} 0 40 {rare['predicted_positive']}" in page.words
 
 
+def test_large_numbers_are_grouped_for_readers_and_plain_for_sorting(tmp_path):
+    evaluation = evaluation_of(tmp_path)
+    evaluation.record["attributes"][0]["positive"] = 12345
+    assert '<td data-value="12345">12,345</td>' in render(evaluation)
+
+
 def test_the_surest_mistakes_are_shown_with_their_regions(evaluation, page):
     images = page.of("img")
     assert 6 < len(images) <= 10 * 6

@@ -19,6 +19,7 @@ pytestmark = [
 ]
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
+TAB, ENTER = "\ue004", "\ue007"  # as WebDriver calls them
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_it_sorts_up_and_down_and_says_so(show):
     assert numbers == sorted(numbers)
     assert header(browser, 1).get_attribute("aria-sort") == "ascending"
     assert status(browser) == "Sorted by mA, smallest first"
-    header(browser, 1).find_element("tag name", "button").send_keys("\ue007")  # Enter
+    header(browser, 1).find_element("tag name", "button").send_keys(ENTER)
     values = column(browser, 1)
     assert values[-1] == "n/a"
     assert [float(value) for value in values[:-1]] == numbers[::-1]
@@ -107,6 +108,30 @@ def test_it_finds_attributes(show):
     field.send_keys("nothing of the kind")
     assert column(browser, 0) == []
     assert status(browser) == "0 of 7 attributes"
+
+
+def test_the_keyboard_reaches_everything(show):
+    """The link past the header comes first, then what is pressed, typed into, opened or scrolled."""
+    browser = show(390)
+
+    def press(key):
+        browser.switch_to.active_element.send_keys(key)
+        return browser.switch_to.active_element
+
+    skip = press(TAB)
+    assert skip.text == "Skip to the figures"
+    assert skip.rect["x"] >= 0  # it is seen when it has the focus
+    skip.send_keys(ENTER)
+    assert browser.current_url.endswith("#content")
+    show(390)
+    reached = []
+    while (element := press(TAB)).tag_name != "body":
+        reached.append(element)
+    wanted = browser.find_elements("css selector", "a:not(.skip), button, input, summary, .scroll")
+    assert set(reached[1:]) == {element for element in wanted if element.is_displayed()}
+    summary = browser.find_element("tag name", "summary")
+    summary.send_keys(ENTER)
+    assert browser.find_element("tag name", "details").get_attribute("open")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
