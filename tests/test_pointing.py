@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alm.pointing import AVERAGE, BASELINES, CHANCE, MEASURES, PLACES, WHOLE, WINNING, measures, score
+from alm.prediction import boxes
 
 LEVELS = ("3b", "4d", "5b")
 NONE = [math.nan] * 4
@@ -85,6 +86,30 @@ def test_the_measures_by_hand():
     assert of(0.7, 0.7, 0.9, 0.9) == pytest.approx(
         {"pointing": 0, "coverage": 0, "inside": 0, "iou": 0, "area": 0.04}
     )
+
+
+def test_one_picture_by_hand():
+    """40 x 80 pixels, and the attribute between (10, 10) and (30, 30): a box of an eighth of the picture."""
+    true = np.array([[[10, 10, 30, 30]]]) / [40, 80, 40, 80]
+    regions = {  # half-size s_x, s_y and centre t_x, t_y, where the picture's edges are -1 and 1
+        "3b": [0.5, 0.25, 0, -0.5],  # the true box itself
+        "4d": [0.5, 0.5, 0.5, 0],  # from (20, 20) to (40, 60): shares 10 x 10 pixels with it
+        "5b": [1, 1, -0.5, 0.5],  # cut at the border, from (0, 20) to (30, 80): shares 20 x 10
+    }
+    regions = {level: boxes(np.array([[region]]), level, False) for level, region in regions.items()}
+    found = score(regions, np.array([[[-1.0]], [[2.0]], [[1.0]]]), true)
+    by_hand = {  # pointing, coverage, inside, IoU, area
+        "3b": [1, 1, 1, 1, 1 / 8],
+        "4d": [0, 100 / 400, 0, 100 / (400 + 800 - 100), 800 / 3200],
+        "5b": [0, 200 / 400, 0, 200 / (400 + 1800 - 200), 1800 / 3200],
+        WINNING: [0, 1 / 4, 0, 1 / 11, 1 / 4],  # 4d has the highest logit
+        WHOLE: [0, 1, 1, 1 / 8, 1],  # its centre (20, 40) is below
+        AVERAGE: [math.nan] * 5,  # there is no other picture
+    }
+    for name, values in by_hand.items():
+        np.testing.assert_allclose(found.figures[name][:, 0], values, err_msg=name)
+    # A box of 20 x 40 pixels anywhere shares 15 x 10 pixels with it, on average over x and over y.
+    np.testing.assert_allclose(found.figures[CHANCE][[0, 1, 2, 4], 0], [1 / 8, 15 * 10 / 400, 0, 1 / 4])
 
 
 @settings(max_examples=25, deadline=None)
