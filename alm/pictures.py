@@ -6,8 +6,8 @@ Imports torch only where tensors are asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,23 @@ def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
     Raises PictureError where the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or
     floating point, whose white no format defines.
     """
+    with opened_picture(path) as picture:
+        rgb = to_rgb(picture)
+        return turn(rgb) if turned else rgb
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Return a picture's width and height in pixels, as it is stored, without decoding it.
+
+    Raises PictureError where it is too large, or none of `FORMATS`.
+    """
+    with opened_picture(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def opened_picture(path: str | Path) -> Iterator[Image.Image]:
+    """Give a picture that is not decoded yet. Raises PictureError, also for what goes wrong with it."""
     try:
         if not os.path.isfile(path):
             raise ValueError("there is no such file")  # a pipe would be waited for
@@ -46,8 +63,7 @@ def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
             raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # of which some decoders read all
         with Image.open(path, formats=FORMATS) as picture:
             check_size(picture)
-            rgb = to_rgb(picture)
-            return turn(rgb) if turned else rgb
+            yield picture
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
         raise PictureError(
             f"cannot read picture {path} ({reason(error)}); replace it or leave it out"

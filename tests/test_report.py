@@ -86,6 +86,13 @@ def test_each_attribute_has_a_row_with_its_figures(evaluation, page):
     assert f"Rare n/a n/a {share} 0 40 {rare['predicted_positive']}" in page.words
 
 
+def test_unknown_labels_are_told_of(tmp_path):
+    evaluation = evaluation_of(tmp_path)
+    evaluation.pictures.labels[:3, 0] = 2
+    lead = "40 pictures, 7 attributes. Unknown labels (3) are left out of every figure."
+    assert lead in Page(render(evaluation)).words
+
+
 def test_large_numbers_are_grouped_for_readers_and_plain_for_sorting(tmp_path):
     evaluation = evaluation_of(tmp_path)
     evaluation.record["attributes"][0]["positive"] = 12345

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alm.pictures import PictureError
 from utils.dataset import MultiLabelDataset
 from utils.experiments import EXPERIMENTS
 from utils.list_file import DataError
@@ -76,6 +77,18 @@ def test_another_file_is_refused(folder, content):
 def test_no_text_is_refused(folder):
     with pytest.raises(DataError, match=r"regions\.json is not text"):
         boxes_of(folder, b"\xff\xfe\x00")
+
+
+def test_the_pictures_are_opened_and_not_decoded(folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", None)
+    monkeypatch.setattr(Image.Image, "load", None)
+    np.testing.assert_allclose(boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 25]}})[1, 0], [0.25, 0, 1, 0.5])
+
+
+def test_a_picture_with_boxes_that_cannot_be_opened_is_named(folder):
+    (folder / "b.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"b\.png"):
+        boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 25]}})
 
 
 def test_the_drawn_set_has_boxes_of_what_its_pictures_show(tmp_path):

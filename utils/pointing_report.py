@@ -13,7 +13,10 @@ POINTING, IOU = MEASURES.index("pointing"), MEASURES.index("iou")
 BESIDE = {  # what a baseline's centre is called, and the baseline
     CHANCE: ("any point of the picture", "chance"),
     WHOLE: ("the picture's centre", "the whole picture"),
-    AVERAGE: ("the centre of the attribute's average box", "the average box, which needs true boxes but no network"),
+    AVERAGE: (
+        "the centre of the attribute's average box",
+        "the average box, which needs true boxes but no network",
+    ),
 }
 RANKS = ("worse than", "by one of the two better than", "better than")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alm.pictures import read_picture
+from alm.pictures import picture_size
 from utils.dataset import MultiLabelDataset
 from utils.list_file import DataError, read_text
 
@@ -24,7 +24,7 @@ def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> n
     picture's width and height, NaN where there is none.
 
     None where no regions.json lies beside the list, or it has no box of these. Raises DataError where it is
-    no such file, or a box is not within its picture.
+    no such file, or a box is not within its picture, PictureError where that cannot be opened.
     """
     path = Path(pictures.label).parent / REGIONS
     if not path.is_file():
@@ -35,7 +35,7 @@ def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> n
         given = content.get(name, {})
         shown = [k for k, attribute in enumerate(attributes) if attribute in given]
         if shown:
-            size = read_picture(pictures.paths[row]).size
+            size = picture_size(pictures.paths[row])
             for k in shown:
                 boxes[row, k] = checked(given[attributes[k]], size, f"{path}: {name}: {attributes[k]}")
             boxes[row] /= (*size, *size)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alm.prediction import GLOBAL
 from alm.run import BEST
+from utils.list_file import UNKNOWN
 from utils.report.evaluation import Evaluation
 from utils.significance import FEWEST
 
@@ -54,7 +55,10 @@ def lead(evaluation: Evaluation) -> str:
     if record["pictures"] < record["listed"]:
         pictures = f"{record['pictures']:,} of {pictures}"
     attributes = counted(len(record["attributes"]), "attribute")
-    return f"{evaluation.evaluated} evaluated on {label}: {pictures}, {attributes}."
+    sentence = f"{evaluation.evaluated} evaluated on {label}: {pictures}, {attributes}."
+    if unknown := int((evaluation.labels == UNKNOWN).sum()):
+        sentence += f" Unknown labels ({unknown:,}) are left out of every figure."
+    return sentence
 
 
 def counted(count: int, noun: str) -> str:
