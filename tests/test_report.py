@@ -161,6 +161,13 @@ def test_few_pictures_have_no_intervals(evaluation):
     )
 
 
+def test_a_network_of_one_branch_has_no_branches_to_tell_apart(tmp_path):
+    page = Page(render(evaluation_of(tmp_path, localized=False)))
+    assert "branch" not in page.words
+    picture = Image.open(io.BytesIO(base64.b64decode(page.of("img")[0]["src"].partition(",")[2])))
+    assert len(picture.getcolors()) < 10  # the one that it was drawn in, but for what JPEG makes of it
+
+
 def test_a_perfect_evaluation_has_no_mistakes_to_show(tmp_path):
     perfect = evaluation_of(tmp_path)
     branches = np.broadcast_to(2.0 * perfect.labels - 1, perfect.branches.shape)
