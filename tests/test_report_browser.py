@@ -1,6 +1,6 @@
 """The report in a browser: sorting, finding, colours, widths, and that it asks for nothing and runs nothing.
 
-Needs selenium, Chromium and its driver; skipped where one of them is missing.
+Needs selenium, Chromium and its driver; skipped where one of them is missing or does not start.
 """
 
 import shutil
@@ -11,6 +11,7 @@ from reports import evaluation_of
 from utils.report.page import render
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+exceptions = pytest.importorskip("selenium.common.exceptions")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 pytestmark = [
@@ -29,7 +30,10 @@ def browser():
     for switch in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    except exceptions.WebDriverException as error:
+        pytest.skip(f"Chromium does not start: {error.msg}")
     yield driver
     driver.quit()
 
