@@ -59,7 +59,8 @@ def record_evaluation(
         log.line(calibrate(options.calibrate, logits, pictures, begun.experiment, options.resume))
     if options.report:
         evaluation = evaluation_of(begun, directory, record, branches.numpy(), regions, pointing)
-        log.page(options.report, render(evaluation))
+        if log.page(options.report, render(evaluation)):
+            log.line(f"Report: {options.report}")
 
 
 def evaluation_of(

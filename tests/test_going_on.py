@@ -68,7 +68,8 @@ def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkey
 
     monkeypatch.setattr("utils.logger.write_text", full)
     with pytest.warns(UserWarning, match=r"figures: No space left on device; .* kept, and tried again"):
-        _, errors = train("--epochs", 2, option, tmp_path / "figures", status=1)
+        output, errors = train("--epochs", 2, option, tmp_path / "figures", status=1)
+    assert "Report:" not in output
     assert errors.endswith("figures: No space left on device; make room, or name another place\n")
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["epoch"] == 2
 

@@ -69,7 +69,7 @@ def test_a_page_whose_place_is_gone_is_written_when_it_is_back(tmp_path):
         log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
         for attempt in range(2):
             with pytest.warns(UserWarning, match=r"page.html: No such file .*; .* kept, and tried again"):
-                log.page(place / "page.html", f"attempt {attempt}")
+                assert not log.page(place / "page.html", f"attempt {attempt}")
         place.mkdir()
     assert (place / "page.html").read_text(encoding="utf-8") == "attempt 1"
 

@@ -51,6 +51,7 @@ def test_an_evaluation_writes_its_report_and_scores_its_regions(run_here, data, 
     output, _ = evaluated(run_here, data, checkpoint(tmp_path), "--report", report, "--json", figures)
     pointing = json.loads(figures.read_text())["pointing"]
     assert f"Regions against {pointing['boxes']} true boxes" in output
+    assert output.endswith(f"Report: {report}\n")
     assert output.index("F1_Score:") < output.index("Regions against")
     sources = ["3b", "4d", "5b", "winning level", "whole picture", "average box", "chance"]
     assert list(pointing["mean"]) == sources

@@ -188,12 +188,15 @@ class TrainingLog:
                 self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
             self._metrics.write(json_text(record))
 
-    def page(self, path: str | Path, text: str) -> None:
-        """Write a whole file about the latest evaluation, in the place of the one before."""
+    def page(self, path: str | Path, text: str) -> bool:
+        """Write a whole file about the latest evaluation, in the place of the one before; return whether that
+        was possible.
+        """
         self._pages[path] = text
         with self._going_on():
             write_text(path, text)
             del self._pages[path]
+        return path not in self._pages
 
     def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
         """Log metrics as an event of `step` and as scalars at `count`."""
