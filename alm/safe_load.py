@@ -47,7 +47,9 @@ def safe_load(path: Path):
     except AlmError as error:
         raise AlmError(f"{path}: refused: {error}") from error
     except OSError as error:
-        raise AlmError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise AlmError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions, or copy it anew"
+        ) from error
     except Exception as error:  # a damaged file fails in every way that a pickle or a zip can
         raise AlmError(f"{path}: {reason(error)}") from error
     return content
