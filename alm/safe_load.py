@@ -33,9 +33,10 @@ def safe_load(path: Path):
     Raises AlmError where there is no such file, it is damaged, has more than MOST_BYTES, would unpack to more
     than it is, or wants anything else.
     """
+    if not path.exists():
+        raise AlmError(f"{path}: no such file; check the path")
     if not path.is_file():
-        kind = "it is a directory, a device or a pipe; name a file"
-        raise AlmError(f"{path}: {kind if path.exists() else 'no such file; check the path'}")
+        raise AlmError(f"{path}: it is a directory, a device or a pipe; name a file")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")

@@ -4,6 +4,8 @@ python acceptance.py install           install what is missing, never over a tor
 python acceptance.py device NAME       print the device that NAME means here
 python acceptance.py has-data NAME     exit 0 where the data set is in its default place
 python acceptance.py same-pictures     warn where the drawn pictures are not the baseline's
+
+What `install` may have to bring is imported within the other steps alone.
 """
 
 import sys
@@ -15,7 +17,7 @@ sys.path.insert(0, str(REPOSITORY))
 from run_scripts.beginning import guard
 
 if __name__ == "__main__":
-    guard()
+    guard()  # while the rest is imported
 
 import argparse
 import hashlib
@@ -27,7 +29,6 @@ import tempfile
 from run_scripts.command import clear_ending, new_parser, tell
 from utils.errors import InputError
 
-# What a step may have to install is imported by the others alone, where they need it.
 BASELINE = Path(__file__).parent / "baseline"
 MODULES = {"pillow": "PIL"}  # where a package is imported under another name
 
