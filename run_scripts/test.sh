@@ -19,6 +19,10 @@ for argument in "$@"; do
     esac
 done
 
+if ! command -v "$python" > /dev/null; then
+    echo "error: there is no $python here; name an interpreter, as in PYTHON=python bash test.sh" >&2
+    exit 1
+fi
 "$python" acceptance.py install
 device=$("$python" acceptance.py device "$device")
 

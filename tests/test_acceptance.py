@@ -150,6 +150,14 @@ def test_unknown_option_is_refused(checkout):
     assert "--data_path=DIR" in process.stderr
 
 
+def test_a_missing_interpreter_is_told(checkout):
+    process = test_sh(checkout, python="python0")
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
+        "error: there is no python0 here; name an interpreter, as in PYTHON=python bash test.sh\n"
+    )
+
+
 def test_baseline_is_100_iterations_of_that_command():
     log = acceptance.BASELINE / "synthetic.log"
     assert sorted(read_losses(log).losses) == [(0, iteration) for iteration in range(100)]
