@@ -6,7 +6,6 @@ The only file that knows what an accelerator is called.
 import contextlib
 import importlib
 import os
-import platform
 import re
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from alm.errors import AlmError
+from alm.processor import processor_name
 
 CPU = torch.device("cpu")
 DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
@@ -85,11 +85,7 @@ def device_name(device: torch.device) -> str:
     """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
     if is_accelerator(device):
         return getattr(torch, device.type).get_device_name()
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        if name := re.search(r"model name\s*: (.*)", text):
-            return name[1].strip()
-    return platform.machine()
+    return processor_name()
 
 
 # How it computes

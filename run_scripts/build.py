@@ -10,12 +10,12 @@ from torch import nn
 
 from alm import AlmError, build_model, checkpoint
 from alm.abilities import abilities
+from alm.processor import usable_cores
 from utils.cache import cache_directory
 from utils.dataset import MultiLabelDataset
 from utils.experiments import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
 from utils.list_file import DataError, positive_ratio, read_list
 from utils.loader import Loader
-from utils.reader import usable_cores
 from utils.synthetic import ensure_dataset
 
 ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"

@@ -69,14 +69,6 @@ def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, wor
     assert [str(warning.message) for warning in recwarn] == (expected if workers == 3 else [])
 
 
-def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr(reader_module.os, "sched_getaffinity", lambda process: {3}, raising=False)
-    assert reader_module.usable_cores() == 1
-    monkeypatch.delattr(reader_module.os, "sched_getaffinity")
-    monkeypatch.setattr(reader_module.os, "cpu_count", lambda: 6)
-    assert reader_module.usable_cores() == 6
-
-
 def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(reader_module, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr(reader_module, "usable_cores", lambda: 4)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from alm.abilities import pinning
 from alm.pictures import HEIGHT, WIDTH, PictureError
+from alm.processor import usable_cores
 from utils.dataset import MultiLabelDataset
 from utils.errors import InputError
 
@@ -180,10 +181,3 @@ def workers_with_room(workers: int, batch_size: int) -> int:
             stacklevel=3,
         )
     return workers
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # a container or a scheduler may give it some of the machine's
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,31 @@
+"""What the CPU is, and how much of it may be used. Imports no torch."""
+
+import os
+import platform
+import re
+from contextlib import suppress
+from pathlib import Path
+
+
+def processor_name() -> str:
+    """Return what the CPU is sold as, or, where the system does not tell, its architecture."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if name := re.search(r"model name\s*: (.*)", text):
+            return name[1].strip()
+    return platform.machine()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a container or a scheduler may give it some of the machine's
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Return how many threads are to compute a network: OMP_NUM_THREADS, which torch heeds too, or as many as
+    there are usable cores.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(wanted)) if re.fullmatch("[0-9]{1,4}", wanted) else usable_cores()
