@@ -37,6 +37,7 @@ class ConvNorm(nn.Module):
 
     Without `relu` the caller applies it behind a max pool or a concatenation: the same numbers, as it
     commutes with both, on fewer elements and with fewer of them kept for the gradients.
+    `BNInception.apply_relu_early` puts it back.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True):
@@ -99,11 +100,12 @@ class AverageProjection(nn.Sequential):
         super().__init__(POOLS["avg"](), ConvNorm(in_channels, out_channels, 1, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H, W), before the ReLU."""
+        """(B, in, H, W) -> (B, out, H, W), before the ReLU where that is late."""
         pool, projection = self
         averaged = pool(projection.without_bias(x))
         bias = projection.conv.bias.to(averaged.dtype)  # in float32 it would widen the block under autocast
-        return projection.bn(averaged + bias[:, None, None])
+        x = projection.bn(averaged + bias[:, None, None])
+        return x.relu_() if projection.relu else x
 
 
 class Inception(nn.Module):
@@ -132,6 +134,7 @@ class Inception(nn.Module):
             self.branches["pool"] = nn.Sequential(POOLS[kind](), projected)
         else:
             self.branches["pool"] = nn.Sequential(POOLS[kind]())
+        self.late_relu = True
         self.out_channels = (one or 0) + three[-1] + double[-1] + (projection or in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,7 +143,8 @@ class Inception(nn.Module):
         for output in outputs:
             if output.requires_grad and not torch.compiler.is_compiling():  # which lays gradients out itself
                 output.register_hook(torch.clone)  # batch normalization's gradient is slow on a slice
-        return torch.cat(outputs, dim=1).relu_()
+        x = torch.cat(outputs, dim=1)
+        return x.relu_() if self.late_relu else x
 
 
 class BNInception(nn.Module):
@@ -151,6 +155,7 @@ class BNInception(nn.Module):
         self.conv1 = ConvNorm(3, 64, 7, stride=2, relu=False)
         self.conv2_reduce = ConvNorm(64, 64, 1)
         self.conv2 = ConvNorm(64, 192, 3, relu=False)
+        self.late_relu = True
         self.stem_batch: int | None = None  # pictures that pass the stem at once; None: all
         self.inception = nn.ModuleDict()
         channels = 192
@@ -175,8 +180,13 @@ class BNInception(nn.Module):
 
     def _stem(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 192, H/8, W/8)."""
-        x = StemPool.apply(self.conv1(images)).relu_()
-        return StemPool.apply(self.conv2(self.conv2_reduce(x))).relu_()
+        x = self._pooled(self.conv1(images))
+        return self._pooled(self.conv2(self.conv2_reduce(x)))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H/2, W/2)."""
+        x = StemPool.apply(x)
+        return x.relu_() if self.late_relu else x
 
     def fold(self) -> None:
         """Fold every batch normalization into its convolution (evaluation only, for good)."""
@@ -185,3 +195,13 @@ class BNInception(nn.Module):
                 module.fold()
         if not is_accelerator(self.conv1.conv.weight.device):
             self.stem_batch = CACHED_PICTURES
+
+    def apply_relu_early(self) -> None:
+        """Let each branch apply its ReLU itself, for good: for who takes it in the convolution's own pass, as
+        onnxruntime does, in integers above all.
+        """
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.relu = True
+            elif isinstance(module, (Inception, BNInception)):
+                module.late_relu = False

@@ -26,6 +26,7 @@ class Deployed(nn.Module):
         """`model` is copied."""
         super().__init__()
         self.network = model.folded()
+        self.network.backbone.apply_relu_early()
         self.outputs = (
             ("probabilities", "regions", "levels") if hasattr(model, "localization") else ("probabilities",)
         )
@@ -55,12 +56,7 @@ def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> N
 
     Raises AlmError where the package onnx is missing.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise AlmError(
-            f"--to onnx: onnx does not work here ({error}); pip install onnx onnxruntime"
-        ) from error
+    onnx_package()  # which the exporter needs, and says so in its own words
     # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its remarks about itself
@@ -74,9 +70,24 @@ def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> N
             output_names=list(deployed.outputs),
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *deployed.outputs)},
         )
+    describe_onnx(path, about)
+
+
+def describe_onnx(path: str | Path, about: dict[str, str]) -> None:
+    """Make texts the metadata of an .onnx file. Raises AlmError where the package onnx is missing."""
+    onnx = onnx_package()
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, about)
     onnx.save(model, str(path))
+
+
+def onnx_package():
+    """Return the package onnx, which few need. Raises AlmError where it is missing."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise AlmError(f"onnx does not work here ({error}); pip install onnx onnxruntime") from error
+    return onnx
 
 
 def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:

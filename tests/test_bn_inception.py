@@ -57,3 +57,16 @@ def test_half_precision_stays_half(training, folded):
         taps = backbone(torch.randn(2, 3, 64, 32))
     assert outputs.pop() is taps
     assert {output.dtype for output in (*outputs, *taps.values())} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_an_early_relu_changes_no_number(folded):
+    torch.manual_seed(0)
+    backbone = BNInception().double().eval()
+    images = torch.randn(2, 3, 64, 32).double()
+    if folded:
+        backbone.fold()
+    expected = backbone(images)
+    backbone.apply_relu_early()
+    for level, tap in backbone(images).items():
+        assert torch.equal(tap, expected[level])
