@@ -2,10 +2,12 @@
 
 python export.py --to reference 60.pth.tar published.pth.tar
 python export.py --to onnx 60.pth.tar model.onnx              one file, uint8 pictures in
+python export.py --to onnx --int8 --calibrate val.txt 60.pth.tar model.onnx
 python export.py --to torch_export 60.pth.tar model.pt2
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,15 +21,19 @@ import argparse
 
 from alm import AlmError
 from alm.checkpoint import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
-from alm.deployed import Deployed, write_onnx, write_torch_export
-from run_scripts.command import clear_ending, new_parser, number
+from alm.deployed import Deployed, describe_onnx, write_onnx, write_torch_export
+from run_scripts.command import clear_ending, new_parser, not_negative, tell
+from run_scripts.export_int8 import Chosen, choose_pictures, write_int8
 from run_scripts.load_predictor import assumed_attributes, named_attributes
+from run_scripts.predict_options import share_or_file
 from utils.deployment_check import LIMIT, compare_onnx, compare_torch_export
 from utils.experiments import EXPERIMENTS
 from utils.files import temporary_name, unwritable
-from utils.onnx_metadata import Metadata
+from utils.onnx_metadata import Int8, Metadata
+from utils.thresholds import HALF, read_thresholds
 
 DEPLOYED = ("onnx", "torch_export")
+MAX_LOSS = 0.5
 
 
 def main() -> None:
@@ -52,15 +58,33 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         help="reference: the published program's layout; onnx, torch_export: the network to deploy",
     )
-    add("--threshold", type=share, metavar="X", help="above which an attribute is there; default 0.5")
+    add("--threshold", type=share_or_file, metavar="X|FILE",
+        help="above which probability an attribute is found, told in the file; default 0.5. Or a file with "
+        "one for each, which run_ALM.py -e --calibrate writes")  # fmt: skip
     add("--experiment", choices=tuple(EXPERIMENTS), help="whose attributes a published checkpoint has")
     add("--names", metavar="FILE", help="the attributes' names, one a line, of a published checkpoint")
+    add_int8(parser.add_argument_group("8-bit integers, of --to onnx"))
     return parser
 
 
-def share(text: str) -> float:
-    """Parse a number between 0 and 1; a type for argparse."""
-    return number(text, "between 0 and 1", lambda value: 0 < value < 1)
+def add_int8(group) -> None:
+    """Add what --int8 needs."""
+    add = group.add_argument
+    add("--int8", action="store_true", help="compute the backbone in 8-bit integers; needs --calibrate")
+    add("--calibrate", metavar="LIST", help="whose pictures, 256 at most, tell the ranges of the activations")
+    add("--val_list", metavar="LIST",
+        help="on which mA is measured before and after; default: the other pictures of "
+        "--calibrate")  # fmt: skip
+    add("--max_loss", metavar="X", type=not_negative,
+        help="percentage points of mA that may be lost; where it is more, nothing is written; default "
+        f"{MAX_LOSS}")  # fmt: skip
+    add(
+        "--data_root", metavar="DIR", help="what the lists' paths are relative to; default: the list's folder"
+    )
+    add("--allow_missing", action="store_true", help="go on without pictures of the lists that are missing")
+    add(
+        "--follow_links", action="store_true", help="open pictures to which links lead outside of --data_root"
+    )
 
 
 def parse_options() -> argparse.Namespace:
@@ -70,6 +94,13 @@ def parse_options() -> argparse.Namespace:
     for name in ("threshold", "experiment", "names"):
         if options.to == "reference" and getattr(options, name) is not None:
             parser.error(f"--{name} has no meaning for --to reference; leave it out")
+    if options.int8 and (options.to != "onnx" or not options.calibrate):
+        parser.error("--int8 is for --to onnx, and needs --calibrate LIST")
+    for name in ("calibrate", "val_list", "max_loss", "data_root", "allow_missing", "follow_links"):
+        if not options.int8 and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name} is for --int8; give both, or neither")
+    if options.max_loss is None:
+        options.max_loss = MAX_LOSS
     if options.experiment and options.names:
         parser.error("--experiment and --names both name the attributes; give one of them")
     if options.to == "onnx" and options.output.suffix.lower() != ".onnx":
@@ -92,23 +123,40 @@ def export_published(options: argparse.Namespace) -> None:
 def export_deployed(options: argparse.Namespace) -> None:
     """Write the network to deploy; it gets its name when it computes what PyTorch does."""
     about = describe(options)
+    chosen = choose_pictures(options, len(about.attributes)) if options.int8 else None
     deployed = Deployed(load_model(options.checkpoint)).eval()
     temporary = temporary_name(options.output)
     try:
         if options.to == "onnx":
             write_onnx(deployed, temporary, about.texts())
-            difference = compare_onnx(deployed, temporary)
+            check = difference_told(compare_onnx(deployed, temporary))
+            if chosen:
+                check = str(replace_by_int8(temporary, about, chosen, options.max_loss))
         else:
             write_torch_export(deployed, temporary, about.texts())
-            difference = compare_torch_export(deployed, temporary)
+            check = difference_told(compare_torch_export(deployed, temporary))
         temporary.rename(options.output)
     finally:
         temporary.unlink(missing_ok=True)
     size = options.output.stat().st_size / 1e6
-    print(
-        f"{options.output}: {len(about.attributes)} attributes, {size:.1f} MB; "
-        f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
-    )
+    tell(f"{options.output}: {len(about.attributes)} attributes, {size:.1f} MB; {check}")
+
+
+def difference_told(difference: float) -> str:
+    """Return how far a file is from PyTorch, in words."""
+    return f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
+
+
+def replace_by_int8(path: Path, about: Metadata, chosen: tuple[Chosen, Chosen], max_loss: float) -> Int8:
+    """Put integers in the place of an exported network. Raises DataError where that loses too much mA."""
+    quantized = temporary_name(path)
+    try:
+        int8 = write_int8(path, quantized, *chosen, max_loss)
+        describe_onnx(quantized, {**about.texts(), **int8.texts()})
+        quantized.rename(path)
+    finally:
+        quantized.unlink(missing_ok=True)
+    return int8
 
 
 def describe(options: argparse.Namespace) -> Metadata:
@@ -119,12 +167,20 @@ def describe(options: argparse.Namespace) -> Metadata:
     attributes = model.attributes or named
     if attributes is None:
         attributes, note = assumed_attributes(str(options.checkpoint), count)
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}", to=sys.stderr)
     if len(attributes) != count or (named and tuple(named) != tuple(attributes)):
         raise AlmError(f"{options.checkpoint}: its {count} attributes are not those that are named")
     dataset = checkpoint["experiment"] if is_own(checkpoint) else options.experiment or ""
-    threshold = 0.5 if options.threshold is None else options.threshold
-    return Metadata(tuple(attributes), str(dataset), (threshold,) * count, model.align_corners)
+    return Metadata(
+        tuple(attributes), str(dataset), chosen_thresholds(options, attributes), model.align_corners
+    )
+
+
+def chosen_thresholds(options: argparse.Namespace, attributes: Sequence[str]) -> tuple[float, ...]:
+    """Return each attribute's threshold. Raises InputError where a file of them is for other attributes."""
+    if isinstance(options.threshold, str):
+        return tuple(read_thresholds(options.threshold, attributes).tolist())
+    return (HALF if options.threshold is None else options.threshold,) * len(attributes)
 
 
 if __name__ == "__main__":

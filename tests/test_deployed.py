@@ -141,7 +141,7 @@ def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys
     [
         (["--to", "onnx", "a.pth.tar", "m.bin"], 2, "name it .onnx"),
         (["--to", "reference", "--threshold", "0.5", "a", "b"], 2, "--threshold has no meaning"),
-        (["--to", "onnx", "--threshold", "1", "a", "m.onnx"], 2, "not a number between 0 and 1"),
+        (["--to", "onnx", "--threshold", "1.5", "a", "m.onnx"], 2, "not a number from 0 to 1"),
         (["--to", "onnx", "absent.pth.tar", "m.onnx"], 1, "absent.pth.tar: no such file"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from utils.experiments import MAX_ATTRIBUTES
 from utils.list_file import DataError
@@ -36,6 +36,37 @@ class Metadata:
             "align_corners": json.dumps(self.align_corners),
             "regions": REGIONS,
         }
+
+
+@dataclass(frozen=True)
+class Int8:
+    """What a network in 8-bit integers was calibrated on, and its mA beside that of float32, both at the
+    file's thresholds, on pictures on which it was not calibrated. Lists are told by their names.
+    """
+
+    calibrated_on: str
+    calibrated_pictures: int
+    measured_on: str
+    measured_pictures: int
+    ma_float32: float
+    ma_int8: float
+
+    def texts(self) -> dict[str, str]:
+        """Return what a file carries beside the rest."""
+        return {"int8": json.dumps(asdict(self))}
+
+    def __str__(self) -> str:
+        calibrated = counted(self.calibrated_pictures)
+        measured = counted(self.measured_pictures, self.measured_on == self.calibrated_on)
+        return (
+            f"int8, calibrated on {calibrated} of {self.calibrated_on}: mA {self.ma_int8:.4f}, in float32 "
+            f"{self.ma_float32:.4f}, on {measured} of {self.measured_on}"
+        )
+
+
+def counted(count: int, other: bool = False) -> str:
+    """Return a number of pictures in words."""
+    return f"{count:,} {'other ' if other else ''}picture{'' if count == 1 else 's'}"
 
 
 def read_metadata(texts: Mapping[str, str]) -> Metadata:

@@ -1,7 +1,6 @@
 """Predictions from an exported .onnx file, by onnxruntime: torch is not imported."""
 
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,11 @@ import numpy as np
 from alm.picture_predictor import PicturePredictor
 from alm.pictures import HEIGHT, WIDTH
 from alm.prediction import Prediction, predictions_of
+from alm.processor import default_threads
 from utils.errors import InputError
 from utils.list_file import DataError
 from utils.onnx_metadata import read_metadata
+from utils.regular_file import open_regular
 
 MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
 LEVELS = ("3b", "4d", "5b")
@@ -25,13 +26,15 @@ class OnnxPredictor(PicturePredictor):
     `thresholds` are the file's, one for each attribute.
     """
 
-    def __init__(self, path: str | Path):
-        """Raises DataError where onnxruntime is missing, or the file is damaged, is not export.py's, or wants
+    def __init__(self, path: str | Path, threads: int | None = None):
+        """`threads` of the CPU compute it, by default as many as alm.processor says.
+
+        Raises DataError where onnxruntime is missing, or the file is damaged, is not export.py's, or wants
         anything from outside.
         """
         content = read_model(path)
         try:
-            self._session = open_session(content)
+            self._session = open_session(content, threads)
             about = read_metadata(self._session.get_modelmeta().custom_metadata_map)
             self._outputs = checked_outputs(self._session, len(about.attributes))
         except InputError as error:
@@ -61,25 +64,22 @@ class OnnxPredictor(PicturePredictor):
 def read_model(path: str | Path) -> bytes:
     """Return the bytes of a regular file of a size that an .onnx file can have. Raises DataError."""
     try:
-        about = os.stat(path)
-        if not stat.S_ISREG(about.st_mode):
-            raise DataError(f"{path} is not a file; name an .onnx file")
-        if about.st_size >= MOST_BYTES:
-            raise DataError(f"{path} has {about.st_size} bytes, more than an .onnx file can have")
-        return Path(path).read_bytes()
+        with open_regular(path, MOST_BYTES) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
 
 
-def open_session(content: bytes):
-    """Return onnxruntime's session, on the CPU. No library of operators is loaded, so operators of others are
-    refused, and so are weights outside of the file.
+def open_session(content: bytes, threads: int | None = None):
+    """Return onnxruntime's session, on `threads` of the CPU. No library of operators is loaded, so operators
+    of others are refused, and so are weights outside of the file.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise DataError(f"onnxruntime does not work here ({error}); pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or default_threads()
     options.log_severity_level = 4  # what goes wrong is raised
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     try:
