@@ -1,5 +1,6 @@
 """A checkpoint -> the attributes of pictures, and where each level looked for them."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,15 +24,23 @@ class Predictor(PicturePredictor):
     Nothing of it changes after it is made, so threads may share it.
     """
 
-    def __init__(self, model: nn.Module, attributes: Sequence[str] | None = None, device: str = "auto"):
+    def __init__(
+        self,
+        model: nn.Module,
+        attributes: Sequence[str] | None = None,
+        device: str = "auto",
+        folded: bool = True,
+    ):
         """`model` is copied. `attributes` are the names of its outputs, by default `model.attributes`, and
-        needed where it has none. Raises AlmError where they are not as many, or others than the model's.
+        needed where it has none. Not `folded`, it computes the same in more time. Raises AlmError where the
+        attributes are not as many, or others than the model's.
         """
         self.attributes = named(model, attributes)
         self.levels = LEVELS if isinstance(model, ALM) else ()
         self.device = choose_device(device)
         self.align_corners = model.align_corners
-        self._network = model.folded().to(self.device, memory_format=layout(self.device))
+        network = model.folded() if folded else copy.deepcopy(model).eval().requires_grad_(False)
+        self._network = network.to(self.device, memory_format=layout(self.device))
 
     @classmethod
     def from_checkpoint(

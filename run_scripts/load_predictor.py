@@ -2,6 +2,7 @@
 
 from alm.errors import AlmError
 from alm.picture_predictor import PicturePredictor
+from alm.processor import default_threads
 from utils.experiments import EXPERIMENTS, custom_experiment, get_experiment
 from utils.onnx_predictor import OnnxPredictor
 
@@ -13,15 +14,20 @@ def load_predictor(
     experiment: str | None = None,
     names: str | None = None,
     align_corners: bool | None = None,
+    threads: int | None = None,
 ) -> tuple[PicturePredictor, list[str]]:
     """Return the predictor of a checkpoint, and lines that say what was assumed.
 
     The attributes are those of the `experiment` or of the file `names`, else the checkpoint's own, else, of a
     published checkpoint, those of the one data set that has as many. Of an .onnx file all is in the file, and
-    torch is not imported. Raises AlmError or InputError.
+    torch is not imported. `threads` of the CPU compute, by default as many as alm.processor says. Raises
+    AlmError or InputError.
     """
-    if checkpoint.lower().endswith(".onnx"):
-        return load_onnx(checkpoint, device, named_attributes(experiment, names), align_corners), []
+    threads = threads or default_threads()
+    if is_onnx(checkpoint):
+        return load_onnx(checkpoint, device, named_attributes(experiment, names), align_corners, threads), []
+    import torch
+
     from alm.checkpoint import load_model  # torch, for those whose checkpoint needs it
     from alm.device import choose_device
     from alm.precision import set_arithmetic
@@ -35,17 +41,23 @@ def load_predictor(
     if align_corners is not None:
         model.align_corners = align_corners
     set_arithmetic(choose_device(device), None)
+    torch.set_num_threads(threads)
     try:
         return Predictor(model, attributes, device), notes
     except AlmError as error:
         raise AlmError(f"{checkpoint}: {error}") from error
 
 
+def is_onnx(checkpoint: str) -> bool:
+    """Whether a file is named as an exported one."""
+    return checkpoint.lower().endswith(".onnx")
+
+
 def load_onnx(
-    path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None
+    path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None, threads: int
 ) -> OnnxPredictor:
     """Return the predictor of an .onnx file. Raises AlmError where what is named is not what is in it."""
-    predictor = OnnxPredictor(path)
+    predictor = OnnxPredictor(path, threads)
     if device != "auto":
         raise AlmError(
             f"--device {device}: an .onnx file is always computed on the CPU; leave the option out"

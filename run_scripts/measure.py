@@ -14,11 +14,10 @@ from alm.abilities import abilities
 from alm.device import has_bfloat16, is_accelerator, peak_memory, synchronize
 from alm.precision import autocast, choose_precision, gradient_scaler
 from alm.trainer import Trainer
+from run_scripts.timing import Step, in_turn
 from utils.dataset import MultiLabelDataset
 from utils.loader import Loader
 from utils.synthetic import LISTS
-
-Step = Callable[[], None]
 
 
 def localization_and_format(options: Namespace) -> list[np.ndarray]:
@@ -98,18 +97,10 @@ def warm_to_decoding(options: Namespace) -> list[np.ndarray]:
 def ratios(options: Namespace, *pairs: tuple[Step, Step]) -> list[np.ndarray]:
     """Return, for each pair, the seconds of its first step over those of its second in each round.
 
-    All steps are timed in turn, so that drift hits all; one that is in several pairs once a round.
+    All steps are timed in turn, one that is in several pairs once a round.
     """
-    steps = list(dict.fromkeys(step for pair in pairs for step in pair))
-    for step in steps:
-        step()  # the first call builds what later ones reuse
-    seconds = {step: [] for step in steps}
-    for _ in range(options.rounds):
-        steps.reverse()  # no step always runs on what the same one left in caches and heap
-        for step in steps:
-            start = clock(options)
-            step()
-            seconds[step].append(clock(options) - start)
+    steps = [step for pair in pairs for step in pair]
+    seconds = in_turn(steps, options.rounds, lambda: clock(options))
     return [np.divide(seconds[one], seconds[other]) for one, other in pairs]
 
 

@@ -61,6 +61,11 @@ class Table:
 def main() -> None:
     """Find what is asked for, then predict picture by picture."""
     options = parse_options()
+    if options.benchmark:
+        from run_scripts.predict_benchmark import benchmark  # which few ask for
+
+        benchmark(options)
+        return
     places = options.paths, options.data_root, options.follow_links
     total = count(*places)  # whatever is not there is told before the checkpoint is read
     predictor, notes = load_predictor(
@@ -69,6 +74,7 @@ def main() -> None:
         experiment=options.experiment,
         names=options.names,
         align_corners=options.align_corners,
+        threads=options.threads,
     )
     check_regions(options, predictor)
     thresholds = chosen_thresholds(options.threshold, predictor)

@@ -3,6 +3,7 @@
 import argparse
 
 from alm.picture_predictor import BATCH_SIZE
+from alm.processor import default_threads
 from run_scripts.command import new_parser, number, refuse_inputs_as_outputs, whole_number
 from utils.experiments import EXPERIMENTS
 from utils.files import unwritable
@@ -10,6 +11,7 @@ from utils.picture_sources import is_picture
 from utils.prediction_files import STANDARD_OUTPUT
 
 WORKERS = 2
+MOST_THREADS = 1024
 CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 
@@ -17,6 +19,11 @@ def parse_options() -> argparse.Namespace:
     """Return the options. Exits with status 2 on a wrong one."""
     parser = build_parser()
     options = parser.parse_args()
+    if not options.paths and not options.benchmark:
+        parser.error("name pictures, folders or lists to predict")
+    for name in ("threshold", "csv", "json", "regions", "attributes"):
+        if options.benchmark and getattr(options, name) is not None:
+            parser.error(f"--benchmark predicts nothing, so --{name} has no meaning; leave one of them out")
     options.align_corners = CONVENTIONS[options.align_corners]
     if options.experiment and options.names:
         parser.error("--experiment and --names both name the attributes: give one of them")
@@ -44,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Without --csv and --json, the attributes found are printed, by the part of the body.",
     )
     add = parser.add_argument
-    add("paths", metavar="PATH", nargs="+",
+    add("paths", metavar="PATH", nargs="*",
         help="pictures, folders with all that is in them, patterns such as '*.jpg', lists, with labels or "
         "without, or - for paths on standard input, one a line")  # fmt: skip
     add(
@@ -53,6 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         help="what predicts: ours, a published one, or an .onnx file of export.py",
     )
+    add("--benchmark", action="store_true",
+        help="instead of predicting, time what can be made of the checkpoint (PyTorch, ONNX, 8-bit integers) "
+        "side by side, on these pictures or on drawn ones")  # fmt: skip
     add_reading(parser.add_argument_group("what is read"))
     add_output(parser.add_argument_group("what is written"))
     return parser
@@ -85,6 +95,9 @@ def add_reading(group) -> None:
         help="pictures at once; default %(default)s")  # fmt: skip
     add("--workers", metavar="N", type=whole_number(1), default=WORKERS,
         help="threads that read pictures; default %(default)s")  # fmt: skip
+    add("--threads", metavar="N", type=whole_number(1, MOST_THREADS), default=default_threads(),
+        help="threads that compute on the CPU, in torch or onnxruntime; default: OMP_NUM_THREADS, or the "
+        "cores that may be used, here %(default)s")  # fmt: skip
 
 
 def add_output(group) -> None:

@@ -246,3 +246,8 @@ def test_threads_share_a_predictor(predictor, people):
         assert result.size == alone.size
         assert np.array_equal(result.probabilities, alone.probabilities)
         assert all(np.array_equal(result.regions[level], alone.regions[level]) for level in LEVELS)
+
+
+def test_not_folded_it_predicts_the_same(predictor, people):
+    plain = alm.Predictor(model_of(), ATTRIBUTES, "cpu", folded=False)
+    assert all(map(same, plain(people), predictor(people)))
