@@ -21,9 +21,9 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.paths and not options.benchmark:
         parser.error("name pictures, folders or lists to predict")
-    for name in ("threshold", "csv", "json", "regions", "attributes"):
-        if options.benchmark and getattr(options, name) is not None:
-            parser.error(f"--benchmark predicts nothing, so --{name} has no meaning; leave one of them out")
+    for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes"):
+        if options.benchmark and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name} has no meaning for --benchmark; leave one of them out")
     options.align_corners = CONVENTIONS[options.align_corners]
     if options.experiment and options.names:
         parser.error("--experiment and --names both name the attributes: give one of them")

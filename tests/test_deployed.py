@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from models import ATTRIBUTES, model_of, own_checkpoint
+from PIL import Image
 
 import alm
 from alm.deployed import Deployed
@@ -44,7 +45,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model_file(checkpoint):
     path = checkpoint.with_name("model.onnx")
-    options = ["export.py", "--to", "onnx", "--threshold", "0.4", str(checkpoint), str(path)]
+    options = ["export.py", "--to", "onnx", "--threshold", "0.9", str(checkpoint), str(path)]
     with pytest.MonkeyPatch.context() as patch, clear_ending():
         patch.setattr(sys, "argv", options)
         export.main()
@@ -75,7 +76,7 @@ def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
     }
     texts = session.get_modelmeta().custom_metadata_map
     assert json.loads(texts["attributes"]) == list(ATTRIBUTES)
-    assert json.loads(texts["thresholds"]) == [0.4] * 3
+    assert json.loads(texts["thresholds"]) == [0.9] * 3
     assert texts["dataset"] == "synthetic"
     assert "centre (t_x, t_y)" in texts["regions"]
     assert sorted(path.name for path in model_file.parent.iterdir()) == ["7.pth.tar", "model.onnx"]
@@ -103,6 +104,25 @@ def test_torch_is_not_imported(model_file):
     np.testing.assert_allclose(probabilities, expected.probabilities)
     np.testing.assert_allclose(boxes, expected.regions["4d"])
     assert (tuple(level), notes) == (expected.level, [])
+
+
+@pytest.mark.slow
+def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
+    Image.new("RGB", (40, 90), (60, 90, 200)).save(tmp_path / "a.png")
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
+        "from run_scripts import predict\n"
+        "predict.main()"
+    )
+    command = [sys.executable, "-c", code, str(REPOSITORY), "--checkpoint", str(model_file), "--json", "-"]
+    for threshold, positive in (((), False), (("--threshold", "0.1"), True)):
+        process = subprocess.run(
+            [*command, *threshold, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=120
+        )
+        assert process.returncode == 0, process.stderr
+        for found in json.loads(process.stdout)["attributes"].values():
+            assert 0.1 < found["probability"] < 0.9
+            assert found["positive"] is positive
 
 
 @pytest.mark.slow

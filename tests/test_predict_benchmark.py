@@ -82,6 +82,7 @@ def test_without_onnx_its_rows_say_so(table, monkeypatch):
         (["--checkpoint", "7.pth.tar", "absent"], 1, "absent: there is no such file"),
         (["--checkpoint", "absent.pth.tar", "people"], 1, "absent.pth.tar: no such file"),
         (["--checkpoint", "7.pth.tar", "people", "--json", "a.json"], 2, "--json has no meaning"),
+        (["--checkpoint", "7.pth.tar", "people", "--workers", "1"], 2, "--workers has no meaning"),
         (["--checkpoint", "7.pth.tar", "people", "--threads", "0"], 2, "not a whole number from 1"),
     ],
 )
