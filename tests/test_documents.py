@@ -15,7 +15,7 @@ from PIL import Image
 
 import alm
 from alm.checkpoint import save_checkpoint
-from run_scripts import argument, benchmark, compare, locate, predict_options
+from run_scripts import argument, benchmark, compare, export, locate, predict_options
 from run_scripts.argument import PUBLISHED, SYNTHETIC
 from run_scripts.benchmark import GOALS
 
@@ -89,6 +89,7 @@ def test_the_options_that_all_commands_have_are_in_the_introduction():
         (compare, "compare.py"),
         (locate, "locate.py"),
         (predict_options, "predict.py"),
+        (export, "export.py"),
     ],
 )
 def test_every_option_is_in_the_table(command, name):
