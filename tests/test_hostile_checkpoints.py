@@ -78,6 +78,7 @@ def refused(tmp_path, content, match):
         load_checkpoint(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize(
     "steps",

@@ -22,6 +22,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from utils.onnx_predictor import OnnxPredictor
 
+pytestmark = pytest.mark.slow
+
 
 def exported(monkeypatch, capsys, *options, status=0):
     monkeypatch.setattr(sys, "argv", ["export.py", "--to", "onnx", *map(str, options)])
@@ -146,7 +148,6 @@ def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path
     assert "has no threshold for 'Bag'" in errors
 
 
-@pytest.mark.slow
 def test_int8_loses_little(tmp_path, monkeypatch, capsys):
     """After a short training, so that activations and answers are those of a network at work."""
     root = tmp_path / "drawn"
