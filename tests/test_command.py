@@ -220,16 +220,3 @@ def test_help_of_every_command_is_shown_by_a_terminal_that_knows_ascii_alone(com
     )  # fmt: skip
     assert (end.returncode, end.stderr) == (0, "")
     assert "--debug" in end.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_wrong_option_of_every_command_is_one_line(command):
-    end = subprocess.run(
-        [sys.executable, str(REPOSITORY / "run_scripts" / f"{command}.py"), "--no-such-option"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (end.returncode, end.stdout) == (2, "")
-    assert end.stderr.startswith("error: ")
-    assert end.stderr.endswith(f" ({command}.py --help shows the options)\n")
-    assert end.stderr.count("\n") == 1
