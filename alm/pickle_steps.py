@@ -26,7 +26,7 @@ def check_steps(file: BinaryIO) -> None:
     aside: dict[int, int] = {}  # and in what it has put aside, under a number
     for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if step == MOST_STEPS:
-            raise AlmError(f"it takes more than {MOST_STEPS // 10**6} million steps to read")
+            raise AlmError(f"it takes more than {MOST_STEPS:,} steps to read")
         if isinstance(argument, int) and argument.bit_length() > MOST_BITS and argument != MAGIC_NUMBER:
             raise AlmError(f"it holds a whole number of more than {MOST_BITS} bits")
         if opcode.name in PUTS_ASIDE:
