@@ -116,6 +116,12 @@ def test_why_a_file_cannot_be_written(tmp_path):
     assert unwritable(tmp_path / "absent" / "a.json") == "there is no such directory"
 
 
+@pytest.mark.parametrize("name", ["é" * 127, "人" * 85, "x" * 255], ids=["accents", "Chinese", "ASCII"])
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path, name):
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_no_device_is_replaced_by_a_file(tmp_path, link):
     """`--json /dev/null`, given by root, would take it from every program of the machine."""

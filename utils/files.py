@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+KEPT = 50  # characters of a name in a temporary one, which may have 255 bytes like every name
 SPECIAL = "that is a device or a pipe; name a file"
 
 
@@ -88,7 +89,7 @@ def try_directory(path: str | Path) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Return a new name beside `path`, hidden, for what is not whole yet."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.tmp")
 
 
 def write_text(path: str | Path, text: str) -> None:
