@@ -21,7 +21,7 @@ import argparse
 
 from alm import AlmError
 from alm.checkpoint import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
-from alm.deployed import Deployed, describe_onnx, write_onnx, write_torch_export
+from alm.export import Deployed, describe_onnx, write_onnx, write_torch_export
 from run_scripts.command import clear_ending, new_parser, not_negative, tell
 from run_scripts.export_int8 import Chosen, choose_pictures, write_int8
 from run_scripts.load_predictor import assumed_attributes, named_attributes

@@ -81,7 +81,7 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
         yield "onnxruntime", predictor
         return
     from alm.checkpoint import load_model
-    from alm.deployed import Deployed, write_onnx
+    from alm.export import Deployed, write_onnx
     from alm.predictor import Predictor
 
     model = load_model(options.checkpoint)

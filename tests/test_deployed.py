@@ -12,7 +12,7 @@ from models import ATTRIBUTES, model_of, own_checkpoint
 from PIL import Image
 
 import alm
-from alm.deployed import Deployed
+from alm.export import Deployed
 from run_scripts import export
 from run_scripts.command import clear_ending
 from utils.deployment_check import DeploymentError, compare, samples

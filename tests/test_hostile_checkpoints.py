@@ -78,7 +78,6 @@ def refused(tmp_path, content, match):
         load_checkpoint(path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize(("first", "then"), [(b"]", b"a"), (b"(", b"t"), (b"N", b"N")])
 def test_a_pickle_of_more_steps_than_any_checkpoint_is_refused(tmp_path, monkeypatch, first, then, old):
@@ -88,6 +87,7 @@ def test_a_pickle_of_more_steps_than_any_checkpoint_is_refused(tmp_path, monkeyp
     refused(tmp_path, with_pickle(PROTOCOL + steps + STOP, old), "more than 9,000 steps to read")
 
 
+@pytest.mark.slow
 def test_so_many_steps_take_seconds(tmp_path):
     steps = b"]" * pickle_steps.MOST_STEPS + b"a" * (pickle_steps.MOST_STEPS - 1)
     refused(tmp_path, with_pickle(PROTOCOL + steps + STOP, old=False), "more than 2,000,000 steps to read")

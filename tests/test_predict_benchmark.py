@@ -95,7 +95,7 @@ def test_bad_input_is_one_line(table, options, status, words):
 def test_an_exported_file_is_timed_without_torch(folder, tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    from alm.deployed import Deployed, write_onnx
+    from alm.export import Deployed, write_onnx
     from utils.onnx_metadata import Metadata
 
     about = Metadata(("Hat", "Bag", "Skirt"), "", (0.5,) * 3, False)

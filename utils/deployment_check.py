@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alm.deployed import Deployed
+from alm.export import Deployed
 from alm.pictures import HEIGHT, WIDTH
 from utils.errors import InputError
 from utils.onnx_predictor import open_session, read_model
