@@ -1,16 +1,13 @@
 """The options of run_ALM.py and their defaults: the published program's under their names, and ours."""
 
 import argparse
-import os
-import re
-from collections.abc import Callable
-from pathlib import Path
 
 from alm import APPROACHES
 from alm.device import DEVICES
 from alm.loss import WEIGHTINGS
 from alm.precision import PRECISIONS
 from run_scripts.command import new_parser, not_negative, positive, whole_number
+from run_scripts.option_types import checkpoint_file, epochs, file_name_part, or_word
 from utils.experiments import EXPERIMENTS
 
 # In the order in which the log lists them.
@@ -77,7 +74,6 @@ CHOICES = {
 }
 AUTO = "auto"  # of --resume
 LARGEST_SEED = 2**63 - 1
-LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
 # Defaults that depend on the experiment: the published program's, and those of the embedded data set.
 PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
 SYNTHETIC = {"epochs": 2, "batch_size": 16, "lr": 3e-4, "decay_epoch": ()}
@@ -202,9 +198,8 @@ def add_output_options(group) -> None:
     add("--calibrate", metavar="FILE",
         help="with -e and a --val_list: write each attribute's threshold of best balanced accuracy on it, "
         "for predict.py")  # fmt: skip
-    add(
-        "--report", metavar="FILE", help="write each evaluation's report as one HTML file, the last one stays"
-    )
+    add("--report", metavar="FILE",
+        help="write each evaluation's report as one HTML file; the last one stays")  # fmt: skip
     add("--fingerprint", metavar="FILE",
         help="write what each layer and gradient is in the first iterations, for locate.py")  # fmt: skip
     add("--fingerprint_iters", type=whole_number(1), metavar="N", help="how many iterations; default 2")
@@ -216,46 +211,3 @@ def depends(name: str, text: str) -> str:
     """Return a help line with both defaults of an option."""
     published, synthetic = (str(values[name]).replace(" ", "") for values in (PUBLISHED, SYNTHETIC))
     return f"{text}; default {published}, synthetic {synthetic}"
-
-
-def or_word(word: str, parse: Callable) -> Callable:
-    """Return a parser that takes a word too."""
-    return lambda text: text if text == word else parse(text)
-
-
-def epochs(text: str) -> tuple[int, ...]:
-    """Parse `(20,40)`, `[20,40]`, `20,40`, `20` or `()`. Never evaluated as code."""
-    numbers = r"\s*(\d{1,9}\s*(,\s*\d{1,9}\s*)*,?)?\s*"
-    if not re.fullmatch(rf"\({numbers}\)|\[{numbers}\]|{numbers}", text.strip()):
-        raise argparse.ArgumentTypeError(
-            f'{text[:40]!r} is no list of epochs; give whole numbers, as in "(20,40)", or "()" for none'
-        )
-    return tuple(sorted(int(number) for number in re.findall(r"\d+", text)))
-
-
-def checkpoint_file(text: str) -> str:
-    """Parse the path of a checkpoint; of a directory, say which of its files may be meant."""
-    directory = Path(text)
-    if not directory.is_dir():
-        return text
-    checkpoints = sorted(directory.glob("*.pth.tar"), key=lambda path: path.stat().st_mtime)
-    if not checkpoints:
-        raise argparse.ArgumentTypeError(f"{text} is a directory, and holds no checkpoint; name a file")
-    raise argparse.ArgumentTypeError(
-        f"{text} is a directory; name one of its checkpoints, such as {checkpoints[-1]}, its newest"
-    )
-
-
-def file_name_part(text: str) -> str:
-    """Parse a text that may stand in a file's name."""
-    if not is_file_name_part(text):
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no part of a file name; leave the separators out, and take at most "
-            f"{LONGEST_PREFIX} bytes"
-        )
-    return text
-
-
-def is_file_name_part(text: str) -> bool:
-    """Whether a text may stand in a file's name, with an epoch behind it, on every usual file system."""
-    return re.search(r"[/\\\0]", text) is None and len(os.fsencode(text)) <= LONGEST_PREFIX

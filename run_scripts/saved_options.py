@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from alm import AlmError
 from alm.checkpoint_parts import shown
-from run_scripts.argument import CHOICES, DEFAULTS, LARGEST_SEED, is_file_name_part
+from run_scripts.argument import CHOICES, DEFAULTS, LARGEST_SEED
 from run_scripts.command import LARGEST
+from run_scripts.option_types import is_file_name_part
 from utils.errors import InputError
 
 OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing", "ratios")  # of no other experiment
