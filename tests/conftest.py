@@ -1,5 +1,6 @@
 """Shared by all tests: the repository on the path, the reference data where it lies beside the checkout."""
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -70,3 +71,52 @@ def train(four_pictures, run_here, tmp_path):
         return run_here(*common, "--output_dir", tmp_path / "run", *options, status=status)
 
     return train
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Return a small data set in PETA's format, drawn."""
+    from utils.synthetic import ensure_dataset
+
+    root = tmp_path_factory.mktemp("data") / "peta"
+    ensure_dataset(root, train=10, test=6)
+    return root
+
+
+@pytest.fixture
+def data(pictures, tmp_path):
+    """Return a copy of the small data set that a test may damage."""
+    return shutil.copytree(pictures, tmp_path / "peta")
+
+
+@pytest.fixture(scope="session")
+def trained(pictures, tmp_path_factory):
+    """Train for two epochs with options of all kinds; return the run's directory and what it printed."""
+    from commands import run
+
+    directory = tmp_path_factory.mktemp("run") / "trained"
+    return directory, run(
+        "--approach", "inception_iccv", "--experiment", "peta", "--data_root", pictures, "--epochs", 2,
+        "--batch_size", 4, "--lr", 0.0002, "--weight_decay", 0.01, "--loss", "paper", "--decay_epoch", "(1,)",
+        "--save_freq", 1, "--output_dir", directory, "--workers", 0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Return a published checkpoint of epoch 40."""
+    import torch
+
+    import alm
+    from alm.checkpoint import reference_state
+
+    torch.manual_seed(5)
+    state = reference_state(alm.build_model("inception_iccv", 35))
+    content = {
+        "epoch": 40,
+        "state_dict": {f"module.{name}": tensor for name, tensor in state.items()},
+        "best_accu": torch.tensor(0.5).double().numpy()[()],
+    }
+    path = tmp_path_factory.mktemp("published") / "40.pth.tar"
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path
