@@ -15,12 +15,13 @@ from run_scripts import export, export_int8
 from run_scripts.command import clear_ending
 from utils.dataset import MultiLabelDataset
 from utils.experiments import EXPERIMENTS
+from utils.list_file import DataError
+from utils.onnx_predictor import OnnxPredictor
+from utils.quantization import quantize
 from utils.synthetic import LISTS, ensure_dataset
 
-pytest.importorskip("onnx", reason="onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-
-from utils.onnx_predictor import OnnxPredictor
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +149,18 @@ def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path
     assert "has no threshold for 'Bag'" in errors
 
 
+def test_without_a_backbone_nothing_is_quantized(tmp_path):
+    cast = onnx.helper.make_node("Cast", ["images"], ["floats"], "/head/Cast", to=onnx.TensorProto.FLOAT)
+    ends = zip(("images", "floats"), (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT), strict=True)
+    images, floats = (onnx.helper.make_tensor_value_info(name, kind, [1, 3]) for name, kind in ends)
+    graph = onnx.helper.make_graph([cast], "graph", [images], [floats])
+    onnx.save(onnx.helper.make_model(graph, ir_version=8), str(tmp_path / "a.onnx"))
+    with pytest.raises(DataError, match="names no operator of the backbone"):
+        quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", iter(()))
+    assert not (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.slow
 def test_int8_loses_little(tmp_path, monkeypatch, capsys):
     """After a short training, so that activations and answers are those of a network at work."""
     root = tmp_path / "drawn"

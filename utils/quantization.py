@@ -30,7 +30,7 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
     on `batches` of pictures, uint8 (B, 3, 256, 128), and int8 weights with a scale for each channel.
 
     Weights use 7 of their 8 bits: where a processor has no VNNI, its sums of 16 bits would overflow. Raises
-    DataError where onnxruntime's tools are missing.
+    DataError where onnxruntime's tools are missing, or the backbone is not found.
     """
     try:
         import onnx
@@ -44,12 +44,15 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
         path = Path(directory, "prepared.onnx")
         quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
+        backbone = [node.name for node in prepared.graph.node if node.name.startswith(BACKBONE)]
+        if not backbone:  # and the tools would take none for all
+            raise DataError("this torch's exporter names no operator of the backbone; use another version")
         quantize_static(
             prepared,
             str(target),
             CalibrationPictures(batches),
             quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=[node.name for node in prepared.graph.node if node.name.startswith(BACKBONE)],
+            nodes_to_quantize=backbone,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
