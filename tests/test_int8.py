@@ -160,7 +160,6 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     assert not (tmp_path / "b.onnx").exists()
 
 
-@pytest.mark.slow
 def test_int8_loses_little(tmp_path, monkeypatch, capsys):
     """After a short training, so that activations and answers are those of a network at work."""
     root = tmp_path / "drawn"
