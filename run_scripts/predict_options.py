@@ -20,7 +20,7 @@ def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
     if not options.paths and not options.benchmark:
-        parser.error("name pictures, folders or lists to predict")
+        parser.error("name at least one PATH: a picture, a folder or a list")
     for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes"):
         if options.benchmark and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --benchmark; leave one of them out")
