@@ -89,7 +89,7 @@ def test_bad_input(refused, monkeypatch, command, words):
     ("command", "words"),
     [
         ("in", "--checkpoint"),
-        ("--checkpoint alm.pth.tar", "name pictures, folders or lists to predict"),
+        ("--checkpoint alm.pth.tar", "name at least one PATH"),
         ("--checkpoint alm.pth.tar in --csv absent/a.csv", "--csv absent/a.csv: there is no such directory"),
         ("--checkpoint alm.pth.tar in --json full", "--json full: that is a directory; name a file"),
         ("--checkpoint alm.pth.tar in --csv alm.pth.tar", "the command reads it, and it would be written"),
