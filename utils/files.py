@@ -105,12 +105,7 @@ def write_json(path: str | Path, content) -> None:
 
 def indented_json(content) -> str:
     """Return JSON for people and machines, the whole text of a file."""
-    return json_text(content, indent=1) + "\n"
-
-
-def json_text(content, indent: int | None = None) -> str:
-    """Return JSON that may be shown, in ASCII. What a terminal obeys is escaped, of which json leaves DEL."""
-    return json.dumps(content, indent=indent).replace("\x7f", "\\u007f")
+    return json.dumps(content, indent=1) + "\n"
 
 
 def is_special(path: str | Path) -> bool:

@@ -1,5 +1,6 @@
 """The log of a run: what the trainer tells, as lines on a stream and in files."""
 
+import json
 import sys
 import time
 import warnings
@@ -11,7 +12,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from utils import log_text
-from utils.files import json_text, write_text
+from utils.files import write_text
 from utils.log_sinks import EventStream, LineFile, Scalars
 from utils.printable import printable_block
 from utils.streams import send_to_null
@@ -186,7 +187,7 @@ class TrainingLog:
         with self._going_on():
             if self._metrics is None:
                 self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
-            self._metrics.write(json_text(record))
+            self._metrics.write(json.dumps(record))
 
     def page(self, path: str | Path, text: str) -> bool:
         """Write a whole file about the latest evaluation, in the place of the one before; return whether that

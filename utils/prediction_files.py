@@ -1,6 +1,7 @@
 """Predictions for programs: CSV and JSON, with every attribute and every region, a line a picture."""
 
 import csv
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from alm.prediction import Prediction
-from utils.files import json_text, whole_file
+from utils.files import whole_file
 from utils.picture_sources import Source
 
 STANDARD_OUTPUT = "-"
@@ -48,7 +49,7 @@ class JsonLines:
         }
         width, height = prediction.size
         line = {"path": source.name, "width": width, "height": height, "attributes": attributes}
-        self.file.write(json_text(line) + "\n")
+        self.file.write(json.dumps(line) + "\n")
 
 
 class Csv:
