@@ -44,6 +44,8 @@ def give_second_name(path: Path, other: Path) -> None:
             os.link(path, temporary)
         except OSError:
             shutil.copyfile(path, temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
 
 
 @contextmanager

@@ -191,13 +191,12 @@ class Run:
         is_best = figures["ma"] > former  # a NaN is not larger
         if is_best:
             self.best_ma = figures["ma"]
-        self._save(is_best)
-        if self.unsaved:
+        if BEST not in self._save(is_best):
             self.best_ma = former  # best.pth.tar is of this one still
 
-    def _save(self, is_best: bool = False) -> None:
-        """Save the run, as the last when all else is done. Raises AlmError, and saves nothing, where a weight
-        is not finite; a disk that does not take it is told of.
+    def _save(self, is_best: bool = False) -> list[str]:
+        """Save the run, as the last when all else is done; return the names that the file got. Raises
+        AlmError, and saves nothing, where a weight is not finite; a disk that does not take it is told of.
         """
         name = self._number_due()
         names = [*filter(None, [name]), *([BEST] if is_best else []), LAST]
@@ -210,15 +209,22 @@ class Run:
                 f"the weights are not finite after epoch {self.epoch}, so they are not saved; start again "
                 f"with a lower --lr, or with --amp off{self._way_back}"
             )
+        given: list[str] = []
+        self.unsaved = None
         try:
-            save_under(self.directory, names, state)
+            for each in save_under(self.directory, names, state):
+                given.append(each)
             if self.keep:
                 self.saved = drop_surplus(self.directory, self.saved, self.keep, self.directory / names[0])
-            self.unsaved = None
-        except (OSError, AlmError) as error:
-            place = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-            self.saved, self.unsaved = saved, str(place)
+        except OSError as error:
+            self.unsaved = f"{error.filename}: {error.strerror}"
+        except AlmError as error:  # what was written is damaged
+            self.unsaved = str(error)
+            given.clear()
+        if self.unsaved:
+            self.saved = self.saved if name in given else saved
             self.trainer.log.not_saved(self.unsaved)
+        return given
 
     def _number_due(self) -> str | None:
         """Return the numbered name that what is saved now gets; None where it is the last alone."""

@@ -1,6 +1,6 @@
 """A run's checkpoints in its directory: their names, which of them stay, and the newest good one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,20 +40,24 @@ def position(checkpoint: Mapping) -> Position:
     return Position(checkpoint["epoch"], checkpoint.get("iteration", 0), evaluated)
 
 
-def save_under(directory: Path, names: Sequence[str], state: dict) -> None:
-    """Write a checkpoint once and give it all these names, one after the other. Raises OSError."""
+def save_under(directory: Path, names: Sequence[str], state: dict) -> Iterator[str]:
+    """Write a checkpoint once and give it all these names, one after the other; yield each as soon as the
+    file has it. Raises OSError.
+    """
     first = directory / names[0]
     save_checkpoint(first, state)
+    yield names[0]
     for name in names[1:]:
         give_second_name(first, directory / name)
+        yield name
 
 
 def drop_surplus(directory: Path, names: Sequence[str], keep: int, verified: Path) -> list[str]:
     """Remove all but the newest `keep` of the checkpoints of whole epochs, and of those within epochs; return
-    the names that are left. `names` are in the order in which they were saved.
+    the names that are left: with those that cannot be removed now, to be tried again. `names` are in the
+    order in which they were saved.
 
-    Nothing is removed before the file `verified` was read back. Raises AlmError where it is damaged, OSError
-    where a file cannot be removed.
+    Nothing is removed before the file `verified` was read back. Raises AlmError where it is damaged.
     """
     within = [name for name in names if numbered_position(name).iteration]
     whole = [name for name in names if name not in within]
@@ -63,9 +67,16 @@ def drop_surplus(directory: Path, names: Sequence[str], keep: int, verified: Pat
             check_sums(verified)
         except AlmError as error:
             raise AlmError(f"{verified}: {error}, right after it was written") from error
-    for name in surplus:
-        (directory / name).unlink(missing_ok=True)
-    return [name for name in names if name not in surplus]
+    return [name for name in names if name not in surplus or not was_removed(directory / name)]
+
+
+def was_removed(path: Path) -> bool:
+    """Remove a file, if it is there; return whether that was possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 class Newest(NamedTuple):

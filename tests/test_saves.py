@@ -75,7 +75,7 @@ def calls(monkeypatch):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="it is Linux that tells what a handle is of")
 def test_each_step_is_on_the_disk_before_the_next(tmp_path, calls):
-    saves.save_under(tmp_path, ["2.pth.tar", "best.pth.tar", "last.pth.tar"], {"a": 1})
+    list(saves.save_under(tmp_path, ["2.pth.tar", "best.pth.tar", "last.pth.tar"], {"a": 1}))
     assert calls == [
         "write", "fsync file", "replace 2.pth.tar", "fsync directory",
         "link 2.pth.tar", "replace best.pth.tar", "fsync directory",
@@ -186,6 +186,43 @@ def test_a_best_that_was_not_saved_is_none(tmp_path, monkeypatch):
     run.fit(Batches(), Batches())
     best = load(tmp_path / "best.pth.tar")
     assert (best["epoch"], best["best_ma"], run.best_ma, run.unsaved) == (3, 0.7, 0.7, None)
+
+
+def test_a_best_that_was_saved_stays_whatever_fails_behind_it(tmp_path, monkeypatch):
+    figures_of(monkeypatch, 0.5, 0.9, 0.7)
+    give = saves.give_second_name
+
+    def second_name(path, other):
+        if other.name == "last.pth.tar" and load(path)["best_ma"] == 0.9:
+            raise OSError(28, "No space left on device", str(other))
+        give(path, other)
+
+    monkeypatch.setattr(saves, "give_second_name", second_name)
+    run = run_of(tmp_path, 3, save_freq=1)
+    run.fit(Batches(), Batches())
+    assert len(run.trainer.log.of("not_saved")) == 3  # with the second epoch's figures, and the third twice
+    best = load(tmp_path / "best.pth.tar")
+    assert (best["epoch"], best["best_ma"], run.best_ma) == (2, 0.9, 0.9)
+    assert run.saved == ["1.pth.tar", "2.pth.tar", "3.pth.tar"]
+
+
+def test_what_cannot_be_removed_is_tried_again(tmp_path, monkeypatch):
+    stuck = [True]
+    unlink = Path.unlink
+
+    def remove(path, **options):
+        if path.name == "1.pth.tar" and stuck[0]:
+            raise OSError(16, "Device or resource busy", str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", remove)
+    run = run_of(tmp_path, 2, save_freq=1, keep=1)
+    run.fit(Batches())
+    assert (run.unsaved, run.saved) == (None, ["1.pth.tar", "2.pth.tar"])
+    stuck[0] = False
+    run.epochs = 3
+    run.fit(Batches())
+    assert names(tmp_path) == ["3.pth.tar", "last.pth.tar"]
 
 
 @pytest.fixture

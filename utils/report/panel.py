@@ -19,6 +19,7 @@ CASING = "white"  # around each line, so that it is seen on every colour
 LINE, STRONG = 2, 5  # widths in pixels
 SMALLEST = 6  # pixels a box is drawn with, however small it is
 SIZE = (216, 360)  # the most that a picture takes
+LEAST = SMALLEST + 2 * STRONG + 2  # and the least, on either side: a strong box has room in it
 
 
 def draw_region(
@@ -41,9 +42,11 @@ def draw_region(
 
 
 def fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a copy of a picture in RGB, as large as fits into `size` in its own shape."""
+    """Return a copy of a picture in RGB, as large as fits into `size` in its own shape, but for one so thin
+    that it would have no room for a box.
+    """
     scale = min(most / given for most, given in zip(size, picture.size, strict=True))
-    scaled = [max(round(given * scale), 1) for given in picture.size]
+    scaled = [max(round(given * scale), LEAST) for given in picture.size]
     return picture.convert("RGB").resize(scaled, Image.Resampling.LANCZOS)
 
 
