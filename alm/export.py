@@ -92,11 +92,12 @@ def onnx_package():
 
 def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
     """Write a network as `torch.export` does, for a batch of any size, with texts beside it in the file."""
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    with warnings.catch_warnings():
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings(), torch.no_grad():  # or torch 2.4 keeps the change of mode, unreadably
         warnings.simplefilter("ignore")
         program = torch.export.export(deployed, (example(),), dynamic_shapes=({0: batch},))
-        torch.export.save(program, str(path), extra_files=about)
+        with open(path, "wb") as file:  # whose name may end in anything
+            torch.export.save(program, file, extra_files=about)
 
 
 def example() -> Tensor:

@@ -43,3 +43,24 @@ def interrupts_raised() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def ends_raised() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that closes, end the process as an exception does, until the end:
+    what is half written is removed. The status is the one by which a shell names the signal.
+    """
+
+    def end(number: int, _frame) -> None:
+        sys.exit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows lacks the second
+    numbers = [getattr(signal, name) for name in names]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

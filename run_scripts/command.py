@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from run_scripts.beginning import interrupts_raised
+from run_scripts.beginning import ends_raised, interrupts_raised
 from utils.errors import InputError
 from utils.printable import printable, printable_block
 from utils.streams import open_streams, send_to_null
@@ -24,7 +24,8 @@ from utils.streams import open_streams, send_to_null
 BAD_INPUT = 1
 WRONG_OPTION = 2
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
-TERMINATED = 143  # and one that SIGTERM ended
+TERMINATED = 143  # one that SIGTERM ended
+HUNG_UP = 129  # and one whose terminal was closed
 READER_GONE = 141  # and one whose output nobody reads any more
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
 
@@ -139,7 +140,7 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     threading.excepthook = tell_of_thread
     open_streams()
     try:
-        with interrupts_raised(), warnings.catch_warnings():
+        with interrupts_raised(), ends_raised(), warnings.catch_warnings():
             # Pillow's remarks do not say which picture they are about; what matters in them is our error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield

@@ -4,10 +4,10 @@ import os
 import signal
 from contextlib import suppress
 
-from run_scripts.command import INTERRUPTED, TERMINATED
+from run_scripts.command import HUNG_UP, INTERRUPTED, TERMINATED
 
 # What the exit status is. Batch schedulers send SIGUSR1 ahead of a job's end, and nothing went wrong then.
-STATUS = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGUSR1": 0}
+STATUS = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP, "SIGUSR1": 0}
 
 
 class Interruption:
@@ -29,8 +29,10 @@ class Interruption:
         return self.name is not None
 
     def __enter__(self):
-        for name in filter(lambda name: hasattr(signal, name), STATUS):  # Windows has no SIGUSR1
+        for name in filter(lambda name: hasattr(signal, name), STATUS):  # Windows has half of them
             number = getattr(signal, name)
+            if name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup asks for that
             self._handlers[number] = signal.signal(number, self._take)
         return self
 

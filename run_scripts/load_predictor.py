@@ -26,6 +26,8 @@ def load_predictor(
     threads = threads or default_threads()
     if is_onnx(checkpoint):
         return load_onnx(checkpoint, device, named_attributes(experiment, names), align_corners, threads), []
+    if checkpoint.lower().endswith(".pt2"):
+        raise AlmError(f"{checkpoint} is for torch.export.load; name the checkpoint that it was made of")
     import torch
 
     from alm.checkpoint import load_model  # torch, for those whose checkpoint needs it

@@ -11,7 +11,9 @@ from alm.precision import fast_amp
 from run_scripts.argument import DEFAULTS, PUBLISHED, SYNTHETIC, build_parser
 from run_scripts.command import refuse_inputs_as_outputs
 from run_scripts.saved_options import given_back, origin_told
+from utils.errors import InputError
 from utils.files import unwritable
+from utils.thresholds import named_thresholds
 
 PLACES = {
     "data_root", "train_list", "val_list", "cache", "json", "predictions", "calibrate", "report",
@@ -96,6 +98,19 @@ def problems(options: Namespace) -> Iterator[str]:
         path = getattr(options, name)
         if path is not None and (reason := unwritable(path)):
             yield f"--{name} {path}: {reason}"
+    if options.calibrate and is_other_file(options.calibrate):
+        yield (
+            f"--calibrate {options.calibrate} is where thresholds are written, and that file holds something "
+            "else; name another (the list to choose them on is --val_list)"
+        )
+
+
+def is_other_file(path: str) -> bool:
+    """Whether a file is there that holds no thresholds, such as the list to choose them on."""
+    try:
+        return os.path.isfile(path) and named_thresholds(path) is None
+    except InputError:
+        return True
 
 
 def problems_of_the_data(options: Namespace) -> Iterator[str]:

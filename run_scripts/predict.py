@@ -138,21 +138,31 @@ def write(
 ) -> tuple[int, list[str]]:
     """Write each prediction; return how many pictures were given, and which could not be read.
 
-    Raises DataError where none was given.
+    Raises DataError, and no file takes another's place, where none was given or none could be read.
     """
     given, unread = 0, []
     for source, result in found:
         given += 1
-        if isinstance(result, PictureError):
-            unread.append(source.name)
-            with tqdm.external_write_mode(sys.stderr):
-                tell(f"warning: {result}", to=sys.stderr)
-        else:
+        try:
+            if isinstance(result, PictureError):
+                raise result
             for output in outputs:
                 output.write(source, result, result.positive(thresholds))
+        except PictureError as error:  # as of a picture that has gone before its sheet was drawn
+            unread.append(source.name)
+            with tqdm.external_write_mode(sys.stderr):
+                tell(f"warning: {error}", to=sys.stderr)
     if not given:
         raise DataError("no paths came on standard input")
+    if len(unread) == given:
+        raise unreadable(given, unread)
     return given, unread
+
+
+def unreadable(given: int, unread: Sequence[str]) -> DataError:
+    """Return the error that some of the pictures could not be read."""
+    first = ", ".join(unread[:NAMED]) + (", ..." if len(unread) > NAMED else "")
+    return DataError(f"{len(unread)} of {given} pictures could not be read: {first}")
 
 
 def conclude(options: Namespace, given: int, unread: Sequence[str]) -> None:
@@ -163,8 +173,7 @@ def conclude(options: Namespace, given: int, unread: Sequence[str]) -> None:
         if path and path != STANDARD_OUTPUT:
             tell(f"{path}: {good} picture{'s' if good != 1 else ''}", to=told_on)
     if unread:
-        first = ", ".join(unread[:NAMED]) + (", ..." if len(unread) > NAMED else "")
-        raise DataError(f"{len(unread)} of {given} pictures could not be read: {first}")
+        raise unreadable(given, unread)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from statistics import median
 import numpy as np
 
 from alm.errors import AlmError
-from alm.picture_predictor import PicturePredictor, read_input
+from alm.picture_predictor import PicturePredictor
+from alm.pictures import PictureError
 from alm.processor import processor_name
 from run_scripts.command import tell
 from run_scripts.load_predictor import is_onnx, load_predictor
@@ -21,6 +22,7 @@ from utils.list_file import DataError
 from utils.onnx_metadata import Metadata
 from utils.onnx_predictor import OnnxPredictor
 from utils.picture_sources import sources
+from utils.predicting import read
 from utils.quantization import quantize
 from utils.synthetic import ensure_dataset
 from utils.thresholds import HALF
@@ -38,10 +40,12 @@ Form = PicturePredictor | str  # what predicts, or why nothing can
 def benchmark(options: Namespace) -> None:
     """Time all forms on the pictures named, else on drawn ones; print a table."""
     with tempfile.TemporaryDirectory() as directory:
-        files = list(chosen_pictures(options, Path(directory)))
+        chosen = list(chosen_pictures(options, Path(directory)))
+        pictures = {file: read(file, options.as_trained) for file in chosen}
+        files = [file for file, found in pictures.items() if not isinstance(found, PictureError)]
         if not files:
-            raise DataError("no paths came on standard input")
-        inputs = [read_input(file, options.as_trained) for file in files]
+            raise DataError("there are no pictures that can be read; name others")
+        inputs = [pictures[file] for file in files]
         forms = dict(forms_of(options, np.stack([pixels for pixels, _ in inputs]), Path(directory)))
         tell(machine(options, len(files)), "", header())
         alone = {name: steps_alone(form, inputs) for name, form in forms.items()}

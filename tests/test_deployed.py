@@ -12,9 +12,11 @@ from models import ATTRIBUTES, model_of, own_checkpoint
 from PIL import Image
 
 import alm
+from alm.errors import AlmError
 from alm.export import Deployed
 from run_scripts import export
 from run_scripts.command import clear_ending
+from run_scripts.load_predictor import load_predictor
 from utils.deployment_check import DeploymentError, compare, samples
 from utils.list_file import DataError
 
@@ -130,9 +132,13 @@ def test_torch_export_is_loaded_back(checkpoint, tmp_path, monkeypatch, capsys):
     output, _ = exported(monkeypatch, capsys, "--to", "torch_export", checkpoint, tmp_path / "m.pt2")
     assert "3 attributes" in output
     extra = {"attributes": ""}
-    network = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra).module()
+    program = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra)
+    assert "set_grad_enabled" not in str(program.graph)  # which torch 2.4 does not read back by itself
+    network = program.module()
     assert json.loads(extra["attributes"]) == list(ATTRIBUTES)
     assert [tuple(found.shape) for found in network(samples()[2])] == [(3, 3), (3, 3, 3, 4), (3, 3)]
+    with pytest.raises(AlmError, match=r"m\.pt2 is for torch\.export\.load; name the checkpoint"):
+        load_predictor(str(tmp_path / "m.pt2"))
 
 
 def test_what_differs_is_refused():

@@ -55,9 +55,10 @@ def rows(lines):
 
 
 @pytest.mark.slow
-def test_all_forms_are_timed_on_the_pictures_named(table):
+def test_all_forms_are_timed_on_the_pictures_named(table, folder):
     pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    (folder / "people" / "bad.png").write_bytes(b"no picture")
     lines = table("--checkpoint", "7.pth.tar", "--threads", "2", "people")
     assert "2 threads, torch" in lines[0]
     assert lines[0].endswith("the first 2 pictures")

@@ -190,6 +190,33 @@ def test_thresholds_that_an_evaluation_chose(run_here, start_here, four_pictures
         f"Thresholds: {chosen}, of best balanced accuracy on {held_out}: mA {np.mean(accuracies):.4f} there"
     )
     assert told in calibrated
+    other = tmp_path / "list.txt"
+    other.write_text("something else")
+    again = (
+        "-e",
+        "--resume",
+        path,
+        "--val_list",
+        held_out,
+        "--calibrate",
+        other,
+        "--data_root",
+        four_pictures,
+    )
+    _, errors = run_here(*again, status=2)
+    assert (
+        f"--calibrate {other} is where thresholds are written, and that file holds something else" in errors
+    )
+    assert other.read_text() == "something else"
+
+
+def test_where_no_picture_can_be_read_no_file_is_replaced(start_here, checkpoint, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "kept.csv").write_text("something\n")
+    options = ("--checkpoint", checkpoint, "--csv", tmp_path / "kept.csv", tmp_path / "bad.png")
+    _, errors = start_here(predict, *options, status=1)
+    assert errors.splitlines()[-1] == f"error: 1 of 1 pictures could not be read: {tmp_path / 'bad.png'}"
+    assert (tmp_path / "kept.csv").read_text() == "something\n"
 
 
 def test_sheets_in_the_folder_that_is_read(start_here, checkpoint, people):
@@ -239,7 +266,11 @@ def test_a_thousand_pictures_take_no_more_memory_than_a_hundred(tmp_path):
     assert peaks[-1] < peaks[0] + 40  # all that were read would be 1,080 MB more
 
 
-def test_ctrl_c_leaves_no_half_file(checkpoint, people, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [("SIGINT", 130, "interrupted\n"), ("SIGTERM", 143, ""), ("SIGHUP", 129, "")],
+)
+def test_a_signal_leaves_no_half_file(checkpoint, people, tmp_path, number, status, said):
     (tmp_path / "out").mkdir()
     with started("--checkpoint", checkpoint, "--csv", tmp_path / "out" / "a.csv", "-") as process:
         process.stdin.write(f"{people / '0.png'}\n")
@@ -248,9 +279,9 @@ def test_ctrl_c_leaves_no_half_file(checkpoint, people, tmp_path):
             if any((tmp_path / "out").iterdir()):  # under another name as yet
                 break
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-        assert process.stderr.read() == "interrupted\n"
+        process.send_signal(getattr(signal, number))
+        assert process.wait(60) == status
+        assert process.stderr.read() == said
     assert list((tmp_path / "out").iterdir()) == []
 
 

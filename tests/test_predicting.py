@@ -11,6 +11,7 @@ from PIL import Image
 
 from alm.pictures import PictureError
 from alm.prediction import Prediction
+from run_scripts import predict
 from utils.attributes import BODY_PARTS, PETA, RAP
 from utils.list_file import DataError
 from utils.picture_sources import Source, count, outside, sources
@@ -168,7 +169,7 @@ def test_csv_and_json_say_what_was_predicted():
             assert sides == found["regions"][level]
 
 
-@pytest.mark.parametrize("size", [(40, 120), (1000, 3000), (600, 40), (1, 1)])
+@pytest.mark.parametrize("size", [(40, 120), (1000, 3000), (600, 40), (1, 1), (9000, 3), (3, 3000)])
 @pytest.mark.parametrize("winner", ["3b", "4d", "5b", "main"])
 def test_a_panel_fits_and_shows_its_winner(size, winner):
     boxes = {level: np.array(box) * size[0] / 40 for level, box in BOXES.items()}
@@ -176,6 +177,7 @@ def test_a_panel_fits_and_shows_its_winner(size, winner):
     assert panel.width <= 216
     assert panel.height <= 360
     assert panel.width == 216 or panel.height == 360
+    assert min(panel.size) >= 18
     colour = tuple(bytes.fromhex(COLOURS[winner][1:]))
     assert (np.asarray(panel) == colour).all(axis=2).any()
 
@@ -189,6 +191,34 @@ def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
     assert shown == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
     with pytest.raises(SheetError, match="is not empty; name a new directory with --regions"):
         Sheets(tmp_path / "out", None, 0.5)
+
+
+def test_sheets_of_the_longest_names_lie_beside_each_other(tmp_path):
+    sheets = Sheets(tmp_path, None, 0.5)
+    picture = Image.new("RGB", (40, 120))
+    for suffix in (".jpg", ".png", ""):
+        assert sheets.draw("a", "n" * (255 - len(suffix)) + suffix, picture, prediction_of()).is_file()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+class Broken:
+    """Cannot write of the second picture."""
+
+    def __init__(self):
+        self.given = []
+
+    def write(self, source, _prediction, _positive):
+        self.given.append(source.name)
+        if len(self.given) == 2:
+            raise PictureError("cannot read picture b")
+
+
+def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
+    found = [(Source(name, name, name), prediction_of()) for name in "abc"]
+    broken = Broken()
+    assert predict.write(found, [broken], 0.5) == (3, ["b"])
+    assert broken.given == ["a", "b", "c"]
+    assert capsys.readouterr().err == "warning: cannot read picture b\n"
 
 
 def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):

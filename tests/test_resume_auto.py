@@ -93,7 +93,9 @@ def test_the_pictures_of_a_step_that_is_not_finite_are_named(train, four_picture
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals are POSIX")
-@pytest.mark.parametrize(("number", "status"), [("SIGUSR1", 0), ("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [("SIGUSR1", 0), ("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)]
+)
 def test_a_first_signal_is_taken_note_of_and_a_second_one_ends_the_process(number, status, capfd):
     number = getattr(signal, number)
     before = signal.getsignal(number)

@@ -150,9 +150,14 @@ def stand_apart(_worker: int) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with suppress(AttributeError):  # no such groups on Windows
         os.setpgrp()
-    for name in ("SIGINT", "SIGUSR1"):  # where there are no groups, it came earlier, or to each process
+    for name in (
+        "SIGINT",
+        "SIGUSR1",
+        "SIGHUP",
+    ):  # where there are no groups, it came earlier, or to each process
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which the main process ends this one
     # The thread that hands tensors over reports here, and only here, that the main process has hung up.
     sys.excepthook = lambda *_: None
 

@@ -94,13 +94,8 @@ def read_thresholds(path: str | Path, attributes: Sequence[str]) -> np.ndarray:
     Raises ThresholdsError where it is no such file, lacks an attribute or has another one, or where a
     threshold is not in [0, 1]; DataError where it cannot be read or is not text.
     """
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    thresholds = content.get("thresholds") if isinstance(content, dict) else None
-    if not isinstance(thresholds, dict) or content.get("format") != FORMAT:
+    thresholds = named_thresholds(path)
+    if thresholds is None:
         raise ThresholdsError(
             f"{path} is no file of thresholds; run_ALM.py -e --calibrate writes one, or name one number"
         )
@@ -114,6 +109,20 @@ def read_thresholds(path: str | Path, attributes: Sequence[str]) -> np.ndarray:
             f"{path} is for other attributes too, such as {others[0]!r}; calibrate this checkpoint"
         )
     return np.array([thresholds[name] for name in attributes], dtype=np.float64)
+
+
+def named_thresholds(path: str | Path) -> dict | None:
+    """Return what a file of thresholds says, not checked yet, or None where it is none. Raises DataError
+    where it cannot be read or is not text.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    return content["thresholds"] if isinstance(content.get("thresholds"), dict) else None
 
 
 def is_share(value) -> bool:
