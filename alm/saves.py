@@ -93,7 +93,7 @@ def newest_checkpoint(directory: Path) -> Newest | None:
     Raises AlmError where there are some and all are damaged.
     """
     newest, faults = None, []
-    for path in sorted(named_as_ours(directory), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in sorted(named_as_ours(directory), key=age):
         if newest and is_no_later(path, newest):
             continue
         try:
@@ -111,6 +111,11 @@ def newest_checkpoint(directory: Path) -> Newest | None:
             f"start anew ({faults[0]})"
         )
     return None
+
+
+def age(path: Path) -> tuple[int, bool]:
+    """Return what orders files from the newest on; of one file's names, `last.pth.tar` is the first."""
+    return -path.stat().st_mtime_ns, path.name != LAST
 
 
 def named_as_ours(directory: Path) -> list[Path]:
