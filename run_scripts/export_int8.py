@@ -19,6 +19,7 @@ from utils.onnx_predictor import OnnxPredictor
 from utils.quantization import quantize
 
 MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly change
+LEAST_MEASURED = 30  # as for intervals: of fewer one picture's mistakes are points of mA
 BATCH_SIZE = 16
 
 
@@ -39,7 +40,7 @@ def choose_pictures(options: Namespace, num_attributes: int) -> tuple[Chosen, Ch
     """Return the pictures to calibrate on, evenly spread over a list, and those to measure mA on: all of
     `--val_list`, or of the same list, on which it is not calibrated.
 
-    Raises DataError where a list is wrong, pictures are missing, or none are left to measure on.
+    Raises DataError where a list is wrong, pictures are missing, or too few are left to measure on.
     """
     calibration = open_pictures("--calibrate", options.calibrate, num_attributes, options)
     measured = calibration
@@ -50,10 +51,10 @@ def choose_pictures(options: Namespace, num_attributes: int) -> tuple[Chosen, Ch
     places = [place * count // wanted for place in range(wanted)]
     seen = {os.path.realpath(calibration.paths[place]) for place in places}
     others = [place for place, path in enumerate(measured.paths) if os.path.realpath(path) not in seen]
-    if not places or not others:
+    if len(others) < LEAST_MEASURED:
         raise DataError(
-            f"{measured.label} has no pictures to measure mA on, beside those to calibrate on; name another "
-            "list with --val_list"
+            f"{measured.label} leaves {len(others)} of its pictures to measure mA on, and "
+            f"{LEAST_MEASURED} are needed; name another list with --val_list"
         )
     return Chosen(calibration, places), Chosen(measured, others)
 

@@ -61,6 +61,11 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
+def few_will_do(monkeypatch):
+    monkeypatch.setattr(export_int8, "LEAST_MEASURED", 1)
+
+
+@pytest.fixture
 def same_as_float32(monkeypatch):
     """Let the network be its own quantized form, which takes no time."""
 
@@ -73,7 +78,7 @@ def same_as_float32(monkeypatch):
 
 
 def test_the_file_says_what_it_was_calibrated_and_measured_on(
-    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32
+    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
 ):
     path = tmp_path / "m.onnx"
     options = ("--int8", "--calibrate", pictures / "list.txt")
@@ -89,7 +94,7 @@ def test_the_file_says_what_it_was_calibrated_and_measured_on(
 
 
 def test_no_picture_is_measured_that_it_was_calibrated_on(
-    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32
+    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
 ):
     options = ("--int8", "--calibrate", "short.txt", "--val_list", "list.txt", "--data_root", pictures)
     output, _ = exported(monkeypatch, capsys, *options, checkpoint, tmp_path / "m.onnx")
@@ -99,7 +104,7 @@ def test_no_picture_is_measured_that_it_was_calibrated_on(
 
 @pytest.mark.parametrize(("loss", "status"), [(0.0049, 0), (0.0051, 1), (float("nan"), 1)])
 def test_what_loses_too_much_is_not_written(
-    loss, status, checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32
+    loss, status, checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
 ):
     monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (0.9, 0.9 - loss))
     options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
@@ -122,7 +127,11 @@ def test_what_loses_too_much_is_not_written(
         (["--int8", "--calibrate", "list.txt", "--max_loss", "-1"], 2, "not a number from 0 on"),
         (["--int8", "--calibrate", "absent.txt"], 1, "list absent.txt found neither"),
         (["--int8", "--calibrate", "list.txt", "--val_list", "absent.txt"], 1, "check --val_list"),
-        (["--int8", "--calibrate", "short.txt"], 1, "name another list with --val_list"),
+        (
+            ["--int8", "--calibrate", "short.txt"],
+            1,
+            "short.txt leaves 1 of its pictures to measure mA on, and 30 are needed",
+        ),
         (["--int8", "--calibrate", "two.txt"], 1, "two.txt:1: "),
         (["--int8", "--calibrate", "list.txt", "--data_root", "absent"], 1, "not found in absent"),
         (["--threshold", "absent.json"], 1, "cannot read absent.json"),
