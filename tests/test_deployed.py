@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -54,17 +55,10 @@ def model_file(checkpoint):
     return path
 
 
-def exported(monkeypatch, capsys, *options, status=0):
-    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, options)])
-    code = 0
-    try:
-        with clear_ending():
-            export.main()
-    except SystemExit as ending:
-        code = ending.code
-    output, errors = capsys.readouterr()
-    assert code == status, output + errors
-    return output, errors
+@pytest.fixture
+def exported(start_here):
+    """Return a function that starts export.py."""
+    return partial(start_here, export)
 
 
 def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
@@ -128,8 +122,8 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
 
 
 @pytest.mark.slow
-def test_torch_export_is_loaded_back(checkpoint, tmp_path, monkeypatch, capsys):
-    output, _ = exported(monkeypatch, capsys, "--to", "torch_export", checkpoint, tmp_path / "m.pt2")
+def test_torch_export_is_loaded_back(checkpoint, tmp_path, exported):
+    output, _ = exported("--to", "torch_export", checkpoint, tmp_path / "m.pt2")
     assert "3 attributes" in output
     extra = {"attributes": ""}
     program = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra)
@@ -152,12 +146,12 @@ def test_what_differs_is_refused():
         compare(deployed, off)
 
 
-def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, exported):
     def fail(*_):
         raise DeploymentError("differs")
 
     monkeypatch.setattr(export, "compare_onnx", fail)
-    _, errors = exported(monkeypatch, capsys, "--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)
+    _, errors = exported("--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)
     assert errors == "error: differs\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -171,9 +165,9 @@ def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys
         (["--to", "onnx", "absent.pth.tar", "m.onnx"], 1, "absent.pth.tar: no such file"),
     ],
 )
-def test_wrong_options_are_one_line(options, status, message, monkeypatch, capsys):
+def test_wrong_options_are_one_line(options, status, message, exported):
     try:
-        _, errors = exported(monkeypatch, capsys, *options, status=status)
+        _, errors = exported(*options, status=status)
     finally:
         assert not (REPOSITORY / "m.onnx").exists()
     assert message in errors

@@ -1,7 +1,7 @@
 """export.py --int8: what it loses, what it says of that, what it refuses; thresholds in the file."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from PIL import Image
 import alm
 from alm.checkpoint import save_checkpoint
 from run_scripts import export, export_int8
-from run_scripts.command import clear_ending
 from utils.dataset import MultiLabelDataset
 from utils.experiments import EXPERIMENTS
 from utils.list_file import DataError
@@ -26,17 +25,10 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytestmark = pytest.mark.slow
 
 
-def exported(monkeypatch, capsys, *options, status=0):
-    monkeypatch.setattr(sys, "argv", ["export.py", "--to", "onnx", *map(str, options)])
-    code = 0
-    try:
-        with clear_ending():
-            export.main()
-    except SystemExit as ending:
-        code = ending.code
-    output, errors = capsys.readouterr()
-    assert code == status, output + errors
-    return output, errors
+@pytest.fixture
+def exported(start_here):
+    """Return a function that starts export.py."""
+    return partial(start_here, export, "--to", "onnx")
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +70,11 @@ def same_as_float32(monkeypatch):
 
 
 def test_the_file_says_what_it_was_calibrated_and_measured_on(
-    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
+    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
 ):
     path = tmp_path / "m.onnx"
     options = ("--int8", "--calibrate", pictures / "list.txt")
-    output, _ = exported(monkeypatch, capsys, *options, checkpoint, path)
+    output, _ = exported(*options, checkpoint, path)
     assert same_as_float32.pictures == 4
     assert "int8, calibrated on 4 pictures of list.txt: mA 0." in output
     assert "on 4 other pictures of list.txt" in output
@@ -94,28 +86,28 @@ def test_the_file_says_what_it_was_calibrated_and_measured_on(
 
 
 def test_no_picture_is_measured_that_it_was_calibrated_on(
-    checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
+    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
 ):
     options = ("--int8", "--calibrate", "short.txt", "--val_list", "list.txt", "--data_root", pictures)
-    output, _ = exported(monkeypatch, capsys, *options, checkpoint, tmp_path / "m.onnx")
+    output, _ = exported(*options, checkpoint, tmp_path / "m.onnx")
     assert "calibrated on 1 picture of short.txt" in output
     assert "on 7 pictures of list.txt" in output
 
 
 @pytest.mark.parametrize(("loss", "status"), [(0.0049, 0), (0.0051, 1), (float("nan"), 1)])
 def test_what_loses_too_much_is_not_written(
-    loss, status, checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32, few_will_do
+    loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32, few_will_do
 ):
     monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (0.9, 0.9 - loss))
     options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
-    _, errors = exported(monkeypatch, capsys, *options, status=status)
+    _, errors = exported(*options, status=status)
     assert (tmp_path / "m.onnx").exists() == (status == 0)
     if status:
         assert "a loss of more than 0.5 points, so nothing was written" in errors
         assert errors.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
     else:
-        exported(monkeypatch, capsys, *options[:-1], tmp_path / "strict.onnx", "--max_loss", "0.1", status=1)
+        exported(*options[:-1], tmp_path / "strict.onnx", "--max_loss", "0.1", status=1)
 
 
 @pytest.mark.parametrize(
@@ -138,23 +130,23 @@ def test_what_loses_too_much_is_not_written(
     ],
 )
 def test_bad_input_is_one_line(
-    options, status, words, checkpoint, pictures, tmp_path, monkeypatch, capsys, same_as_float32
+    options, status, words, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32
 ):
     monkeypatch.chdir(pictures)
-    _, errors = exported(monkeypatch, capsys, *options, checkpoint, tmp_path / "m.onnx", status=status)
+    _, errors = exported(*options, checkpoint, tmp_path / "m.onnx", status=status)
     assert words in errors
     assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path, monkeypatch, capsys):
+def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path, exported):
     thresholds = dict(zip(ATTRIBUTES, (0.25, 0.5, 0.75), strict=True))
     file = tmp_path / "t.json"
     file.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": thresholds}))
-    exported(monkeypatch, capsys, "--threshold", file, checkpoint, tmp_path / "m.onnx")
+    exported("--threshold", file, checkpoint, tmp_path / "m.onnx")
     assert OnnxPredictor(tmp_path / "m.onnx").thresholds == (0.25, 0.5, 0.75)
     file.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": {"Hat": 0.5}}))
-    _, errors = exported(monkeypatch, capsys, "--threshold", file, checkpoint, tmp_path / "n.onnx", status=1)
+    _, errors = exported("--threshold", file, checkpoint, tmp_path / "n.onnx", status=1)
     assert "has no threshold for 'Bag'" in errors
 
 
@@ -169,7 +161,7 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_int8_loses_little(tmp_path, monkeypatch, capsys):
+def test_int8_loses_little(tmp_path, exported):
     """After a short training, so that activations and answers are those of a network at work."""
     root = tmp_path / "drawn"
     ensure_dataset(root, train=48, test=30)
@@ -178,9 +170,9 @@ def test_int8_loses_little(tmp_path, monkeypatch, capsys):
     save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model, attributes=attributes))
     lists = ("--calibrate", root / LISTS["train"], "--val_list", root / LISTS["test"])
     files = (tmp_path / "7.pth.tar", tmp_path / "int8.onnx")
-    output, _ = exported(monkeypatch, capsys, "--int8", *lists, "--max_loss", 5, *files)
+    output, _ = exported("--int8", *lists, "--max_loss", 5, *files)
     assert "calibrated on 48 pictures of PETA_train_list.txt" in output
-    exported(monkeypatch, capsys, tmp_path / "7.pth.tar", tmp_path / "float32.onnx")
+    exported(tmp_path / "7.pth.tar", tmp_path / "float32.onnx")
     images = MultiLabelDataset(root, root / LISTS["test"]).images(list(range(30)))
     int8, float32 = (
         OnnxPredictor(tmp_path / f"{name}.onnx").outputs(images.permute(0, 2, 3, 1).numpy())

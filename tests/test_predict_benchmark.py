@@ -11,7 +11,6 @@ from PIL import Image
 
 from alm.checkpoint import save_checkpoint
 from run_scripts import predict, predict_benchmark
-from run_scripts.command import clear_ending
 
 NAMES = ("PyTorch, cpu", "PyTorch folded, cpu", "onnxruntime", "onnxruntime, int8")
 CELL = re.compile(r"(\d+\.\d) ms +(\d+)/s")
@@ -28,22 +27,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def table(folder, monkeypatch, capsys):
-    """Return a function that runs it on few pictures and returns the lines of its table."""
+def table(folder, monkeypatch, start_here):
+    """Return a function that runs it on few pictures and returns the lines of its table, or of its error."""
 
     def table(*options, status=0):
         for name, value in (("BATCH_SIZES", (1, 2)), ("LEAST", 2), ("ROUNDS", 1)):
             monkeypatch.setattr(predict_benchmark, name, value)
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["predict.py", "--device", "cpu", "--benchmark", *options])
-        code = 0
-        try:
-            with clear_ending():
-                predict.main()
-        except SystemExit as ending:
-            code = ending.code
-        output, errors = capsys.readouterr()
-        assert code == status, output + errors
+        output, errors = start_here(predict, "--device", "cpu", "--benchmark", *options, status=status)
         return (output if status == 0 else errors).splitlines()
 
     return table
