@@ -98,7 +98,7 @@ def test_what_is_killed_comes_to_the_same_end(lives, pictures, undisturbed, tmp_
         while True:
             process = start(lives, chance.random(), pictures, directory)
             if kills < KILLS[number]:
-                process.join(chance.uniform(0.5, 5))
+                process.join(chance.uniform(0.3, 3))
             else:
                 process.join()
             if not process.is_alive():
