@@ -5,7 +5,6 @@ written or kept, and --follow_links. So nobody's checkpoint names a file to writ
 believe, or lets a list reach out of the data set's directory.
 """
 
-import math
 import re
 from argparse import Namespace
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from run_scripts.argument import CHOICES, DEFAULTS, LARGEST_SEED
 from run_scripts.command import LARGEST
 from run_scripts.option_types import is_file_name_part
 from utils.errors import InputError
+from utils.json_values import is_number
 
 OF_THE_DATA = ("data_root", "train_list", "val_list", "allow_missing", "ratios")  # of no other experiment
 OF_THE_MACHINE = ("device", "amp", "data_root", "train_list", "val_list")  # another machine may lack these
@@ -36,11 +36,6 @@ def is_whole(value, least: int, most: int = LARGEST) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def is_finite(value) -> bool:
-    """Whether this is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def one_of(choices: Sequence[str]) -> Kind:
     """Return the kind of one of some words."""
     return Kind(lambda value: isinstance(value, str) and value in choices, f"one of {', '.join(choices)}")
@@ -49,8 +44,8 @@ def one_of(choices: Sequence[str]) -> Kind:
 COUNT = Kind(lambda value: is_whole(value, 1), "a whole number from 1 on")
 SWITCH = Kind(lambda value: isinstance(value, bool), "True or False")
 PLACE = Kind(lambda value: isinstance(value, str) and value != "" and "\0" not in value, "a path")
-ABOVE_ZERO = Kind(lambda value: is_finite(value) and value > 0, "a number above 0")
-NOT_NEGATIVE = Kind(lambda value: is_finite(value) and value >= 0, "a number from 0 on")
+ABOVE_ZERO = Kind(lambda value: is_number(value) and value > 0, "a number above 0")
+NOT_NEGATIVE = Kind(lambda value: is_number(value) and value >= 0, "a number from 0 on")
 EPOCHS = Kind(lambda value: isinstance(value, tuple) and all(is_whole(epoch, 0) for epoch in value), "epochs")
 WORKERS = Kind(lambda value: value == "auto" or is_whole(value, 0), "a whole number from 0 on, or auto")
 SEED = Kind(lambda value: is_whole(value, 0, LARGEST_SEED), "a whole number from 0 on")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from utils.experiments import MAX_ATTRIBUTES
+from utils.json_values import is_share, parsed
 from utils.list_file import DataError
 
 FORMAT = "alm-deployed-1"
@@ -74,7 +75,7 @@ def read_metadata(texts: Mapping[str, str]) -> Metadata:
     if texts.get("format") != FORMAT:
         raise DataError("it does not say that export.py wrote it; export it with export.py --to onnx")
     attributes, thresholds, align_corners = (
-        parsed(texts, name) for name in ("attributes", "thresholds", "align_corners")
+        parsed(texts.get(name, "")) for name in ("attributes", "thresholds", "align_corners")
     )
     if not is_names(attributes):
         raise DataError(f"its `attributes` are not 1 to {MAX_ATTRIBUTES} names, each once; export it anew")
@@ -83,14 +84,6 @@ def read_metadata(texts: Mapping[str, str]) -> Metadata:
     if not isinstance(align_corners, bool):
         raise DataError("its `align_corners` is neither true nor false; export it anew")
     return Metadata(tuple(attributes), texts.get("dataset", ""), tuple(thresholds), align_corners)
-
-
-def parsed(texts: Mapping[str, str], name: str):
-    """Return one of the texts as JSON, None where it is none."""
-    try:
-        return json.loads(texts.get(name, ""))
-    except (ValueError, RecursionError):
-        return None
 
 
 def is_names(value) -> bool:
@@ -105,8 +98,4 @@ def is_names(value) -> bool:
 
 def is_shares(value, count: int) -> bool:
     """Whether these are `count` numbers from 0 to 1."""
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(type(share) in (int, float) and 0 <= share <= 1 for share in value)
-    )
+    return isinstance(value, list) and len(value) == count and all(map(is_share, value))

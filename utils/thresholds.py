@@ -1,6 +1,5 @@
 """Above which probability each attribute is said to be there: chosen on a list, kept in a file, read back."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from utils.errors import InputError
 from utils.files import write_json
+from utils.json_values import is_share, parsed
 from utils.list_file import UNKNOWN, read_text
 
 FORMAT = "alm-thresholds-1"
@@ -115,16 +115,7 @@ def named_thresholds(path: str | Path) -> dict | None:
     """Return what a file of thresholds says, not checked yet, or None where it is none. Raises DataError
     where it cannot be read or is not text.
     """
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    content = parsed(read_text(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None
     return content["thresholds"] if isinstance(content.get("thresholds"), dict) else None
-
-
-def is_share(value) -> bool:
-    """Whether this is a number in [0, 1]."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1

@@ -4,7 +4,6 @@ The boxes are in pixels, from edge to edge: x1 - x0 is the width. The synthetic 
 (utils/synthetic), of the attributes that a picture shows and that have a place in it.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from alm.pictures import picture_size
 from utils.dataset import MultiLabelDataset
+from utils.json_values import is_number, parsed
 from utils.list_file import DataError, read_text
 
 REGIONS = "regions.json"
@@ -44,11 +44,7 @@ def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> n
 
 def read_regions(path: Path) -> dict[str, dict]:
     """Return what a regions.json holds, the boxes unchecked. Raises DataError where it is no such file."""
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
+    content = parsed(read_text(path))
     if not isinstance(content, dict) or not all(isinstance(of, dict) for of in content.values()):
         raise DataError(f"{path} is no JSON of the form {{path: {{attribute: [x0, y0, x1, y1]}}}}; {REMEDY}")
     return content
@@ -63,8 +59,3 @@ def checked(box, size: tuple[int, int], what: str) -> list:
             f"pixels; {REMEDY}"
         )
     return box
-
-
-def is_number(value) -> bool:
-    """Whether a value of JSON is a number; true and false are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

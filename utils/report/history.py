@@ -1,6 +1,5 @@
 """How a run went, epoch by epoch, as its directory tells it."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import LogError
+from utils.json_values import is_number, parsed
 from utils.list_file import DataError, read_text
 from utils.log_reader import read_losses
 from utils.run_directory import LOG, METRICS
@@ -53,10 +53,7 @@ def read_evaluations(path: Path) -> dict[int, dict[str, float | None]]:
         lines = []
     evaluations = {}
     for line in lines:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
+        record = parsed(line)
         if isinstance(record, dict) and is_epoch(record.get("epoch")):
             evaluations[record["epoch"]] = {name: figure_of(record.get(name)) for name in ("ma", "loss")}
     return dict(sorted(evaluations.items()))
@@ -69,5 +66,4 @@ def is_epoch(value) -> bool:
 
 def figure_of(value) -> float | None:
     """Return a figure, or None for whatever is no finite number."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return float(value) if is_number else None
+    return float(value) if is_number(value) else None
