@@ -1,10 +1,24 @@
 """A checkpoint of any kind -> what predicts with it, and the names of its attributes."""
 
+from argparse import Namespace
+
 from alm.errors import AlmError
 from alm.picture_predictor import PicturePredictor
 from alm.processor import default_threads
 from utils.experiments import EXPERIMENTS, custom_experiment, get_experiment
 from utils.onnx_predictor import OnnxPredictor
+
+
+def chosen_predictor(options: Namespace) -> tuple[PicturePredictor, list[str]]:
+    """Return what `load_predictor` does with the options of predict.py."""
+    return load_predictor(
+        options.checkpoint,
+        device=options.device,
+        experiment=options.experiment,
+        names=options.names,
+        align_corners=options.align_corners,
+        threads=options.threads,
+    )
 
 
 def load_predictor(

@@ -28,7 +28,7 @@ from alm.picture_predictor import PicturePredictor
 from alm.pictures import PictureError
 from alm.prediction import Prediction
 from run_scripts.command import clear_ending, tell
-from run_scripts.load_predictor import load_predictor
+from run_scripts.load_predictor import chosen_predictor
 from run_scripts.predict_options import parse_options
 from utils.list_file import DataError
 from utils.picture_sources import Source, count, outside, sources
@@ -68,14 +68,7 @@ def main() -> None:
         return
     places = options.paths, options.data_root, options.follow_links
     total = count(*places)  # whatever is not there is told before the checkpoint is read
-    predictor, notes = load_predictor(
-        options.checkpoint,
-        device=options.device,
-        experiment=options.experiment,
-        names=options.names,
-        align_corners=options.align_corners,
-        threads=options.threads,
-    )
+    predictor, notes = chosen_predictor(options)
     check_regions(options, predictor)
     thresholds = chosen_thresholds(options.threshold, predictor)
     for note in notes:

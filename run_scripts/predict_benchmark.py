@@ -15,7 +15,7 @@ from alm.picture_predictor import PicturePredictor
 from alm.pictures import PictureError
 from alm.processor import processor_name
 from run_scripts.command import tell
-from run_scripts.load_predictor import is_onnx, load_predictor
+from run_scripts.load_predictor import chosen_predictor, is_onnx
 from run_scripts.timing import Step, in_turn
 from utils.errors import InputError
 from utils.list_file import DataError
@@ -73,14 +73,7 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
     """Yield the name of each form and what predicts, or why nothing can. `pixels` (N, 256, 128, 3) are to
     calibrate integers on.
     """
-    predictor, _ = load_predictor(
-        options.checkpoint,
-        device=options.device,
-        experiment=options.experiment,
-        names=options.names,
-        align_corners=options.align_corners,
-        threads=options.threads,
-    )
+    predictor, _ = chosen_predictor(options)
     if is_onnx(options.checkpoint):
         yield "onnxruntime", predictor
         return

@@ -120,3 +120,23 @@ def untrained(tmp_path_factory):
     path = tmp_path_factory.mktemp("published") / "40.pth.tar"
     torch.save(content, path, _use_new_zipfile_serialization=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Return a checkpoint of ours, of three attributes."""
+    from models import model_of, own_checkpoint
+
+    from alm.checkpoint import save_checkpoint
+
+    path = tmp_path_factory.mktemp("checkpoint") / "7.pth.tar"
+    save_checkpoint(path, own_checkpoint(model_of()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def predictor(checkpoint):
+    """Return what predicts with it."""
+    import alm
+
+    return alm.Predictor.from_checkpoint(checkpoint, "cpu")

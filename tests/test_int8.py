@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from models import ATTRIBUTES, model_of, own_checkpoint
+from models import ATTRIBUTES, own_checkpoint
 from PIL import Image
 
 import alm
@@ -29,13 +29,6 @@ pytestmark = pytest.mark.slow
 def exported(start_here):
     """Return a function that starts export.py."""
     return partial(start_here, export, "--to", "onnx")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("int8") / "7.pth.tar"
-    save_checkpoint(path, own_checkpoint(model_of()))
-    return path
 
 
 @pytest.fixture(scope="module")

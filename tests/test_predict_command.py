@@ -11,13 +11,10 @@ import time
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from models import ATTRIBUTES, model_of, own_checkpoint, published_file
+from models import ATTRIBUTES, model_of, published_file
 from PIL import Image
 
-import alm
-from alm.checkpoint import save_checkpoint
 from run_scripts import predict
-from utils.experiments import EXPERIMENTS
 
 COMMAND = REPOSITORY / "run_scripts" / "predict.py"
 SIDES = ("left", "top", "right", "bottom")
@@ -29,18 +26,6 @@ def started(*options, **streams):
     command = [sys.executable, str(COMMAND), "--device", "cpu", *map(str, options)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.Popen(command, text=True, **pipes)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "7.pth.tar"
-    save_checkpoint(path, own_checkpoint(model_of()))
-    return path
-
-
-@pytest.fixture(scope="module")
-def predictor(checkpoint):
-    return alm.Predictor.from_checkpoint(checkpoint, "cpu")
 
 
 @pytest.fixture
@@ -161,55 +146,6 @@ def test_a_picture_is_turned_or_left_as_training_sees_it(found, predictor, tmp_p
     assert predictor(shown)[0].probabilities == pytest.approx(predictor(tmp_path / "a.png")[0].probabilities)
 
 
-def test_thresholds_that_an_evaluation_chose(run_here, start_here, four_pictures, tmp_path):
-    attributes = EXPERIMENTS["peta"].attributes
-    path = tmp_path / "7.pth.tar"
-    content = own_checkpoint(model_of(35), attributes=attributes, experiment="peta")
-    save_checkpoint(path, content | {"options": {"experiment": "peta", "approach": "inception_iccv"}})
-    options = ("--data_root", four_pictures, "--device", "cpu")
-    chosen, held_out = tmp_path / "t.json", four_pictures / "PETA_train_list.txt"
-    calibrated, _ = run_here(
-        "-e", "--resume", path, "--val_list", held_out, "--calibrate", chosen, "--workers", 0, *options
-    )
-    assert "is the test list" not in calibrated
-    thresholds = json.loads(chosen.read_text())["thresholds"]
-    assert set(thresholds.values()) != {0.5}
-    options = ("--checkpoint", path, "--threshold", chosen, "--as_trained", "--json", "-", *options)
-    output, _ = start_here(predict, *options, held_out)
-    lines = [json.loads(line) for line in output.splitlines()]
-    assert len(lines) == 4
-    labels = np.array([line.split()[-35:] for line in held_out.read_text().splitlines()], dtype=int)
-    accuracies = []
-    for k, name in enumerate(attributes):
-        about = [line["attributes"][name] for line in lines]
-        assert all(a["positive"] == (a["probability"] > thresholds[name]) for a in about)
-        positive, there = np.array([a["positive"] for a in about]), labels[:, k] == 1
-        if there.any() and not there.all():
-            accuracies.append((positive[there].mean() + (~positive[~there]).mean()) / 2)
-    told = (
-        f"Thresholds: {chosen}, of best balanced accuracy on {held_out}: mA {np.mean(accuracies):.4f} there"
-    )
-    assert told in calibrated
-    other = tmp_path / "list.txt"
-    other.write_text("something else")
-    again = (
-        "-e",
-        "--resume",
-        path,
-        "--val_list",
-        held_out,
-        "--calibrate",
-        other,
-        "--data_root",
-        four_pictures,
-    )
-    _, errors = run_here(*again, status=2)
-    assert (
-        f"--calibrate {other} is where thresholds are written, and that file holds something else" in errors
-    )
-    assert other.read_text() == "something else"
-
-
 def test_where_no_picture_can_be_read_no_file_is_replaced(start_here, checkpoint, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "kept.csv").write_text("something\n")
@@ -242,7 +178,7 @@ class Watched(predict.Table):
         if self.number % 100 == 0:
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 
-predict.Table, predict.load_predictor = Watched, lambda *_, **__: (Known(), [])
+predict.Table, predict.chosen_predictor = Watched, lambda _: (Known(), [])
 with clear_ending():
     predict.main()
 """

@@ -28,18 +28,6 @@ def noise(width, height, seed=0):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "7.pth.tar"
-    save_checkpoint(path, own_checkpoint(model_of()))
-    return path
-
-
-@pytest.fixture(scope="module")
-def predictor(checkpoint):
-    return alm.Predictor.from_checkpoint(checkpoint, device="cpu")
-
-
-@pytest.fixture(scope="module")
 def people(tmp_path_factory):
     """Return five pictures of different shapes."""
     folder = tmp_path_factory.mktemp("people")
