@@ -5,17 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import Batches, figures_of, load, names, run_of
+from tiny import IDENTITY, Batches, figures_of, load, names, run_of, spoil
 
 import alm
 from alm import checkpoint_file, saves
 from alm.checkpoint_file import check_sums, save_checkpoint
 from alm.saves import Position, drop_surplus, newest_checkpoint, numbered_name, numbered_position
-
-IDENTITY = {
-    "approach": "inception_iccv", "attributes": ["a", "b"], "positive_ratio": [0.5, 0.5],
-    "align_corners": False, "options": {},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -127,14 +122,6 @@ def test_nothing_is_removed_for_a_checkpoint_that_does_not_read_back(tmp_path, m
     assert newest_checkpoint(tmp_path).path.name == "2.pth.tar"
 
 
-def spoil(path):
-    """Change one byte of a tensor in a checkpoint."""
-    content = bytearray(path.read_bytes())
-    weight = load(path)["state_dict"]["first.weight"].numpy().tobytes()
-    content[content.index(weight) + 2] ^= 1
-    path.write_bytes(content)
-
-
 def test_a_damaged_checkpoint_is_never_loaded(tmp_path):
     run_of(tmp_path, 1).fit(Batches())
     path = tmp_path / "1.pth.tar"
@@ -223,42 +210,6 @@ def test_what_cannot_be_removed_is_tried_again(tmp_path, monkeypatch):
     run.epochs = 3
     run.fit(Batches())
     assert names(tmp_path) == ["3.pth.tar", "last.pth.tar"]
-
-
-@pytest.fixture
-def directory(tmp_path, monkeypatch):
-    """A directory with the checkpoints of a whole run."""
-    figures_of(monkeypatch, 0.5, 0.9, 0.6)
-    run_of(tmp_path, 3, save_freq=1, save_every_iters=3, identity=IDENTITY).fit(Batches(), Batches())
-    return tmp_path
-
-
-def test_the_newest_good_one_is_found_whatever_its_name_and_date(directory):
-    os.utime(directory / "1.pth.tar", (2e9, 2e9))
-    assert newest_checkpoint(directory).path.name == "last.pth.tar"  # of the names of one file
-    (directory / "3.pth.tar").unlink()
-    found = newest_checkpoint(directory)
-    assert (found.path.name, found.checkpoint["epoch"], found.passed_over) == ("last.pth.tar", 3, [])
-    spoil(found.path)
-    found = newest_checkpoint(directory)
-    assert found.path.name == "2+1.pth.tar"
-    assert [fault.partition(":")[0] for fault in found.passed_over] == [str(directory / "last.pth.tar")]
-    for name in names(directory):
-        if name not in ("last.pth.tar", "1.pth.tar"):
-            (directory / name).write_bytes(b"")
-    found = newest_checkpoint(directory)
-    assert found.path.name == "1.pth.tar"
-    assert {Path(fault.partition(":")[0]).name for fault in found.passed_over} == {
-        "1+2.pth.tar", "2.pth.tar", "2+1.pth.tar", "best.pth.tar", "last.pth.tar",
-    }  # fmt: skip
-
-
-def test_where_all_are_damaged_none_is_written_over(directory, tmp_path_factory):
-    for name in names(directory):
-        (directory / name).write_bytes(b"PK")
-    with pytest.raises(alm.AlmError, match=r"no checkpoint in .* can be gone on from, and none is"):
-        newest_checkpoint(directory)
-    assert newest_checkpoint(tmp_path_factory.mktemp("empty")) is None
 
 
 def test_surplus_is_of_either_kind(tmp_path):

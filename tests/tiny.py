@@ -13,6 +13,11 @@ from alm.trainer import Trainer
 
 CPU = torch.device("cpu")
 
+IDENTITY = {
+    "approach": "inception_iccv", "attributes": ["a", "b"], "positive_ratio": [0.5, 0.5],
+    "align_corners": False, "options": {},
+}  # fmt: skip
+
 
 class Tiny(nn.Module):
     """Two branches on the picture's mean colour."""
@@ -119,3 +124,11 @@ def figures_of(monkeypatch, *mas, accu=0.25):
     """Let evaluations give these mA."""
     figures = iter(mas)
     monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": accu})
+
+
+def spoil(path):
+    """Change one byte of a tensor in a checkpoint."""
+    content = bytearray(path.read_bytes())
+    weight = load(path)["state_dict"]["first.weight"].numpy().tobytes()
+    content[content.index(weight) + 2] ^= 1
+    path.write_bytes(content)
