@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "alm" / "__init__.py").read_text("utf-8"), re.MULTILINE)
@@ -18,7 +18,7 @@ setup(
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["alm"],
+    packages=find_packages(include=["alm", "alm.*"]),
     package_data={"alm": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=["torch>=2.4.0a0", "numpy", "pillow>=10.1"],

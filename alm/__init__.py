@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from alm import checkpoint
-    from alm.checkpoint import load_model
+    from alm.checkpoint.restore import load_model
     from alm.errors import AlmError
-    from alm.loss import WeightedBCELoss
-    from alm.metrics import AttributeMetrics
-    from alm.network import APPROACHES, build_model, vote
-    from alm.normalization import preprocess
-    from alm.pictures import read_pictures
-    from alm.prediction import Prediction
-    from alm.predictor import Predictor
+    from alm.inference.image_io import read_pictures
+    from alm.inference.prediction import Prediction
+    from alm.inference.predictor import Predictor
+    from alm.models.loss import WeightedBCELoss
+    from alm.models.metrics import AttributeMetrics
+    from alm.models.network import APPROACHES, build_model, vote
+    from alm.models.preprocessing import preprocess
 
 __version__ = "1.1.0"
 
@@ -39,17 +39,17 @@ __all__ = [
 # The module of each name. None of these modules may be called as a name is: whoever imported it first would
 # put the module in the name's place.
 _HOMES = {
-    "APPROACHES": "network",
+    "APPROACHES": "models.network",
     "AlmError": "errors",
-    "AttributeMetrics": "metrics",
-    "Prediction": "prediction",
-    "Predictor": "predictor",
-    "WeightedBCELoss": "loss",
-    "build_model": "network",
-    "load_model": "checkpoint",
-    "preprocess": "normalization",
-    "read_pictures": "pictures",
-    "vote": "network",
+    "AttributeMetrics": "models.metrics",
+    "Prediction": "inference.prediction",
+    "Predictor": "inference.predictor",
+    "WeightedBCELoss": "models.loss",
+    "build_model": "models.network",
+    "load_model": "checkpoint.restore",
+    "preprocess": "models.preprocessing",
+    "read_pictures": "inference.image_io",
+    "vote": "models.network",
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -26,7 +26,7 @@ import re
 import subprocess
 import tempfile
 
-from run_scripts.command import clear_ending, new_parser, tell
+from run_scripts.cli.main import clear_ending, new_parser, tell
 from utils.errors import InputError
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -93,7 +93,7 @@ def imports(package: str) -> bool:
 
 def device(name: str) -> int:
     """Print `sdaa`, `cuda` or `cpu`."""
-    from alm.device import choose_device
+    from alm.devices.device import choose_device
 
     tell(choose_device(name).type)
     return 0
@@ -101,7 +101,7 @@ def device(name: str) -> int:
 
 def has_data(name: str) -> int:
     """Return 0 where the data set's root exists, else 1."""
-    from utils.experiments import find_root, get_experiment
+    from utils.data.catalog import find_root, get_experiment
 
     return 0 if find_root(get_experiment(name)).is_dir() else 1
 
@@ -121,8 +121,8 @@ def same_pictures() -> int:
 
 def synthetic_digest() -> str:
     """Return the SHA-256 of the synthetic training pictures as the network gets them, in the list's order."""
-    from utils.dataset import MultiLabelDataset
-    from utils.experiments import EXPERIMENTS, resolve_paths
+    from utils.data.catalog import EXPERIMENTS, resolve_paths
+    from utils.data.dataset import MultiLabelDataset
 
     root, train_list, _ = resolve_paths(EXPERIMENTS["synthetic"])
     digest = hashlib.sha256()

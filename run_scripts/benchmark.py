@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -29,12 +29,12 @@ import numpy as np
 import torch
 
 from alm import AlmError
-from alm.device import CPU, DEVICES, choose_device, device_name
-from alm.precision import PRECISIONS
+from alm.devices.device import CPU, DEVICES, choose_device, device_name
+from alm.devices.precision import PRECISIONS
 from run_scripts import measure
-from run_scripts.command import clear_ending, new_parser, tell, whole_number
-from utils.files import unwritable, write_json
-from utils.processes import beyond_interrupts
+from run_scripts.cli.main import clear_ending, new_parser, tell, whole_number
+from utils.io.atomic import unwritable, write_json
+from utils.io.process import beyond_interrupts
 from utils.synthetic import ensure_dataset
 
 

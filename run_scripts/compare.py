@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard(status=2)  # while the rest is imported
@@ -23,15 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell
-from utils.attributes import PA100K, PETA, RAP
-from utils.difference_plot import plot_differences
-from utils.experiments import custom_experiment
-from utils.files import write_json
-from utils.identity import identities
-from utils.list_file import read_list
-from utils.log_text import FIGURES, none_for_nan
-from utils.predictions import (
+from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell
+from utils.data.attributes import PA100K, PETA, RAP
+from utils.data.catalog import custom_experiment
+from utils.data.identity import identities
+from utils.data.list_file import read_list
+from utils.evaluation.difference_plot import plot_differences
+from utils.evaluation.prediction_table import (
     SCALES,
     PredictionsError,
     PredictionsFile,
@@ -40,7 +38,9 @@ from utils.predictions import (
     predicted,
     read_predictions,
 )
-from utils.significance import DRAWS, LEVEL, Difference, Paired, compare, tally
+from utils.evaluation.significance import DRAWS, LEVEL, Difference, Paired, compare, tally
+from utils.io.atomic import write_json
+from utils.runs.log_text import FIGURES, none_for_nan
 
 NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
 DATA_SETS = {"PETA": PETA, "RAP": RAP, "PA-100K": PA100K}

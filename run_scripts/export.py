@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -20,17 +20,17 @@ if __name__ == "__main__":
 import argparse
 
 from alm import AlmError
-from alm.checkpoint import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
-from alm.export import Deployed, describe_onnx, write_onnx, write_torch_export
-from run_scripts.command import clear_ending, new_parser, not_negative, tell
-from run_scripts.export_int8 import Chosen, choose_pictures, write_int8
-from run_scripts.load_predictor import assumed_attributes, named_attributes
+from alm.checkpoint.restore import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
+from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
+from run_scripts.cli.main import clear_ending, new_parser, not_negative, tell
 from run_scripts.predict_options import share_or_file
-from utils.deployment_check import LIMIT, compare_onnx, compare_torch_export
-from utils.experiments import EXPERIMENTS
-from utils.files import temporary_name, unwritable
-from utils.onnx_metadata import Int8, Metadata
-from utils.thresholds import HALF, read_thresholds
+from utils.data.catalog import EXPERIMENTS
+from utils.deployment.export_int8 import Chosen, choose_pictures, write_int8
+from utils.deployment.onnx_metadata import Int8, Metadata
+from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
+from utils.evaluation.thresholds import HALF, read_thresholds
+from utils.io.atomic import temporary_name, unwritable
+from utils.prediction.load import assumed_attributes, named_attributes
 
 DEPLOYED = ("onnx", "torch_export")
 MAX_LOSS = 0.5
@@ -115,7 +115,7 @@ def export_published(options: argparse.Namespace) -> None:
         published = published_checkpoint(checkpoint)
     except AlmError as error:
         raise AlmError(f"{options.checkpoint}: {error}") from error
-    # The serialization says which sampling convention the weights are for: see alm/published.py.
+    # The serialization says which sampling convention the weights are for: see alm/checkpoint/published.py.
     save_checkpoint(options.output, published, old_serialization=checkpoint["align_corners"])
     print(f"{options.output}: {len(published['state_dict'])} tensors, epoch {published['epoch']}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard(status=2)  # while the rest is imported
@@ -22,17 +22,17 @@ import tempfile
 import time
 from itertools import islice
 
-from alm.operator_check import OperatorCheck
-from alm.whereabouts import Whereabouts
-from run_scripts.argument import DEFAULTS, parse_arguments
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
+from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.run_ALM import build_loader, build_trainer
-from run_scripts.start import start
-from utils import fingerprint_report, operator_report
-from utils.files import unwritable, write_json
-from utils.fingerprint_comparison import compare, read_fingerprint, starts_apart
-from utils.fingerprint_plot import plot_fingerprints
-from utils.logger import TrainingLog
+from run_scripts.training.options import DEFAULTS, parse_arguments
+from run_scripts.training.setup import start
+from utils.diagnostics import fingerprint_report, operator_report
+from utils.diagnostics.fingerprint_comparison import compare, read_fingerprint, starts_apart
+from utils.diagnostics.fingerprint_plot import plot_fingerprints
+from utils.diagnostics.operator_check import OperatorCheck
+from utils.diagnostics.operator_origin import Whereabouts
+from utils.io.atomic import unwritable, write_json
+from utils.runs.training_log import TrainingLog
 from utils.synthetic import ensure_dataset
 
 WITHIN, BEYOND, UNUSABLE = 0, 1, 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard(status=2)  # while the rest is imported
@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from run_scripts.command import (
+from run_scripts.cli.main import (
     clear_ending,
     new_parser,
     not_negative,
@@ -29,7 +29,9 @@ from run_scripts.command import (
     tell,
     whole_number,
 )
-from utils.comparison import (
+from utils.io.atomic import write_json
+from utils.runs.log_reader import read_losses
+from utils.runs.loss_comparison import (
     ABSOLUTE_LIMIT,
     DIVERGENCE,
     MEAN_LIMIT,
@@ -38,9 +40,7 @@ from utils.comparison import (
     Comparison,
     compare,
 )
-from utils.files import write_json
-from utils.log_reader import read_losses
-from utils.plots import plot_losses
+from utils.runs.loss_plot import plot_losses
 
 PASS, FAIL, UNUSABLE = 0, 1, 2
 

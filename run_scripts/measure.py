@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from alm import WeightedBCELoss, build_model
-from alm.abilities import abilities
-from alm.device import has_bfloat16, is_accelerator, peak_memory, synchronize
-from alm.precision import autocast, choose_precision, gradient_scaler
-from alm.trainer import Trainer
-from run_scripts.timing import Step, in_turn
-from utils.dataset import MultiLabelDataset
-from utils.loader import Loader
+from alm.devices.capabilities import abilities
+from alm.devices.device import has_bfloat16, is_accelerator, peak_memory, synchronize
+from alm.devices.precision import autocast, choose_precision, gradient_scaler
+from alm.training.trainer import Trainer
+from utils.data.dataset import MultiLabelDataset
+from utils.data.loader import Loader
+from utils.deployment.timing import Step, in_turn
 from utils.synthetic import LISTS
 
 

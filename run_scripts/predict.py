@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -24,19 +24,19 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from alm.picture_predictor import PicturePredictor
-from alm.pictures import PictureError
-from alm.prediction import Prediction
-from run_scripts.command import clear_ending, tell
-from run_scripts.load_predictor import chosen_predictor
+from alm.inference.image_io import PictureError
+from alm.inference.picture_predictor import PicturePredictor
+from alm.inference.prediction import Prediction
+from run_scripts.cli.main import clear_ending, tell
 from run_scripts.predict_options import parse_options
-from utils.list_file import DataError
-from utils.picture_sources import Source, count, outside, sources
-from utils.predicting import predictions
-from utils.prediction_files import STANDARD_OUTPUT, Csv, JsonLines, opened
-from utils.prediction_text import block
-from utils.report.sheets import Sheets
-from utils.thresholds import read_thresholds
+from utils.data.list_file import DataError
+from utils.evaluation.thresholds import read_thresholds
+from utils.prediction.batched import predictions
+from utils.prediction.load import chosen_predictor
+from utils.prediction.prediction_text import block
+from utils.prediction.sheets import Sheets
+from utils.prediction.sources import Source, count, outside, sources
+from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, opened
 
 NAMED = 3  # of many pictures that cannot be read
 
@@ -62,7 +62,7 @@ def main() -> None:
     """Find what is asked for, then predict picture by picture."""
     options = parse_options()
     if options.benchmark:
-        from run_scripts.predict_benchmark import benchmark  # which few ask for
+        from utils.deployment.benchmark import benchmark  # which few ask for
 
         benchmark(options)
         return

@@ -2,13 +2,13 @@
 
 import argparse
 
-from alm.picture_predictor import BATCH_SIZE
-from alm.processor import default_threads
-from run_scripts.command import new_parser, number, refuse_inputs_as_outputs, whole_number
-from utils.experiments import EXPERIMENTS
-from utils.files import unwritable
-from utils.picture_sources import is_picture
-from utils.prediction_files import STANDARD_OUTPUT
+from alm.devices.host import default_threads
+from alm.inference.picture_predictor import BATCH_SIZE
+from run_scripts.cli.main import new_parser, number, refuse_inputs_as_outputs, whole_number
+from utils.data.catalog import EXPERIMENTS
+from utils.io.atomic import unwritable
+from utils.prediction.sources import is_picture
+from utils.prediction.writers import STANDARD_OUTPUT
 
 WORKERS = 2
 MOST_THREADS = 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -22,11 +22,11 @@ if __name__ == "__main__":
 import argparse
 import shlex
 
-from run_scripts.command import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
+from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.prepare_options import add_csv, add_official
-from utils.experiments import EXPERIMENTS, custom_experiment
-from utils.files import unwritable, write_json
-from utils.list_file import DataError
+from utils.data.catalog import EXPERIMENTS, custom_experiment
+from utils.data.list_file import DataError
+from utils.io.atomic import unwritable, write_json
 from utils.synthetic import draw_list, ensure_dataset
 
 

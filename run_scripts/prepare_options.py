@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from run_scripts.command import number, whole_number
-from run_scripts.prepare_lists import (
+from run_scripts.cli.main import number, whole_number
+from utils.prepare.commands import (
     PARTITION,
     SEED,
     TEST_SHARE,

@@ -3,7 +3,7 @@
 python run_ALM.py --approach inception_iccv --experiment peta
 python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth.tar
 
-A step, from here: train -> Run.fit (alm/run.py) -> Trainer.train (alm/trainer.py).
+A step, from here: train -> Run.fit (alm/training/run.py) -> Trainer.train (alm/training/trainer.py).
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from run_scripts.beginning import guard
+from run_scripts.cli.beginning import guard
 
 if __name__ == "__main__":
     guard()  # while the rest is imported
@@ -25,25 +25,26 @@ from functools import partial
 import torch
 
 from alm import AlmError, WeightedBCELoss
-from alm.checkpoint import is_own
-from alm.device import device_name
-from alm.fingerprint import Fingerprint
-from alm.nonfinite import NonFinite
-from alm.precision import gradient_scaler, precision_name
-from alm.run import Run
-from alm.saves import LAST
-from alm.trainer import Trainer
-from run_scripts import build
-from run_scripts.argument import parse_arguments
-from run_scripts.command import clear_ending, explain, refuse_several_processes
-from run_scripts.interruption import Interruption
-from run_scripts.options import chosen
-from run_scripts.record import record_evaluation
-from run_scripts.resume import restore
-from run_scripts.start import Start, start
-from utils import log_text, run_directory
-from utils.logger import TrainingLog
-from utils.printable import printable
+from alm.checkpoint.restore import is_own
+from alm.checkpoint.retention import LAST
+from alm.devices.device import device_name
+from alm.devices.precision import gradient_scaler, precision_name
+from alm.training.nonfinite import NonFinite
+from alm.training.run import Run
+from alm.training.trainer import Trainer
+from run_scripts.cli.interruption import Interruption
+from run_scripts.cli.main import clear_ending, explain, refuse_several_processes
+from run_scripts.training import build
+from run_scripts.training.evaluation import record_evaluation
+from run_scripts.training.options import parse_arguments
+from run_scripts.training.resolve import chosen
+from run_scripts.training.resume import restore
+from run_scripts.training.setup import Start, start
+from utils.diagnostics.fingerprint import Fingerprint
+from utils.io.printable import printable
+from utils.runs import directory as run_directory
+from utils.runs import log_text
+from utils.runs.training_log import TrainingLog
 
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 

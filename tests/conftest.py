@@ -1,4 +1,4 @@
-"""Shared by all tests: the repository on the path, the reference data where it lies beside the checkout."""
+"""Shared by all tests: the reference data where it lies beside the checkout."""
 
 import shutil
 import sys
@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
 
 
@@ -26,7 +25,7 @@ def start_here(monkeypatch, capsys):
     """Return a function that starts a command in this process, which has imported torch already; it returns
     (standard output, standard error).
     """
-    from run_scripts.command import clear_ending
+    from run_scripts.cli.main import clear_ending
 
     def start_here(command, *options, status=0):
         monkeypatch.setattr(sys, "argv", [Path(command.__file__).name, *map(str, options)])
@@ -92,7 +91,7 @@ def data(pictures, tmp_path):
 @pytest.fixture(scope="session")
 def trained(pictures, tmp_path_factory):
     """Train for two epochs with options of all kinds; return the run's directory and what it printed."""
-    from commands import run
+    from support.commands import run
 
     directory = tmp_path_factory.mktemp("run") / "trained"
     return directory, run(
@@ -108,7 +107,7 @@ def untrained(tmp_path_factory):
     import torch
 
     import alm
-    from alm.checkpoint import reference_state
+    from alm.checkpoint.restore import reference_state
 
     torch.manual_seed(5)
     state = reference_state(alm.build_model("inception_iccv", 35))
@@ -125,9 +124,9 @@ def untrained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """Return a checkpoint of ours, of three attributes."""
-    from models import model_of, own_checkpoint
+    from support.models import model_of, own_checkpoint
 
-    from alm.checkpoint import save_checkpoint
+    from alm.checkpoint.restore import save_checkpoint
 
     path = tmp_path_factory.mktemp("checkpoint") / "7.pth.tar"
     save_checkpoint(path, own_checkpoint(model_of()))

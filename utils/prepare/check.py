@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from alm.pictures import FORMATS, PictureError, read_picture
-from utils.dataset import find_picture, refuse_links_out
-from utils.experiments import Experiment
-from utils.identity import identities
-from utils.list_file import UNKNOWN, positive_ratio, read_list
+from alm.inference.image_io import FORMATS, PictureError, read_picture
+from utils.data.catalog import Experiment
+from utils.data.dataset import find_picture, refuse_links_out
+from utils.data.identity import identities
+from utils.data.list_file import UNKNOWN, positive_ratio, read_list
 
 TRAIN, TEST = "train", "test"
 

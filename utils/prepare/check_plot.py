@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from utils.figure import drawable, drawn_figure
+from utils.io.figure import drawable, drawn_figure
 from utils.prepare.check import Check
 from utils.prepare.check_notes import published_ratio
 

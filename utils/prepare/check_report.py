@@ -6,9 +6,9 @@ from textwrap import wrap
 
 import numpy as np
 
+from utils.io.printable import printable
 from utils.prepare.check import Check, Picture
 from utils.prepare.check_notes import notes, problems, published_ratio
-from utils.printable import printable
 
 TITLE, CELL = 24, 14  # columns of a table
 WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.experiments import EXPERIMENTS, Experiment, find_list
-from utils.list_file import DataError
+from utils.data.catalog import EXPERIMENTS, Experiment, find_list
+from utils.data.list_file import DataError
 from utils.prepare.check import TEST, TRAIN
 
 PUBLISHED = tuple(EXPERIMENTS[name] for name in ("peta", "rap", "pa100k"))

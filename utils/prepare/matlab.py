@@ -10,9 +10,9 @@ import struct
 import zlib
 from pathlib import Path
 
-from utils.list_file import DataError
+from utils.data.list_file import DataError
+from utils.io.untrusted import open_regular
 from utils.prepare.matlab_array import MATRIX, TAG, DamageError, Reader
-from utils.regular_file import open_regular
 
 MOST_BYTES = 2**29  # unpacked; RAPv2's annotation, the largest of those known, has 0.1 GB
 MOST_RATIO = 1040  # of zlib: it packs nothing tighter than 1032 to 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.prepare.annotation import PARTS, Annotation, get, matrix, recognize, texts
+from utils.prepare.official import PARTS, Annotation, get, matrix, recognize, texts
 
 
 def read_pa100k(path: str | Path) -> Annotation:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.attributes import PETA
-from utils.list_file import DataError
-from utils.prepare.annotation import Annotation, get, indices, matrix, partitions, recognize, texts
-from utils.prepare.data_set import ALL, DataSet, Rows, check_choice, name_experiment, named
+from utils.data.attributes import PETA
+from utils.data.list_file import DataError
+from utils.prepare.lists import ALL, DataSet, Rows, check_choice, name_experiment, named
+from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
 from utils.prepare.peta_archive import LABELS, LINE_END, SUBSETS, Archive
 from utils.prepare.peta_names import OFFICIAL, ONLY_IN_LABELS
 

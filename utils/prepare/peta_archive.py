@@ -9,10 +9,10 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from utils.list_file import DataError, read_text
+from utils.data.list_file import DataError, read_text
+from utils.io.phrases import counted, nearest, some
 from utils.prepare.peta_names import ALIASES, NEVER, OFFICIAL, ONLY_IN_LABELS
 from utils.prepare.pictures import SUFFIXES
-from utils.prepare.wording import counted, nearest, some
 
 # In the order in which PETA.mat has them.
 SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")

@@ -1,6 +1,6 @@
 """The names of PETA's attributes in its archive and in PETA.mat."""
 
-from utils.attributes import PETA
+from utils.data.attributes import PETA
 
 COLOURS = ("Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow")
 # The 105 attributes in the order of PETA.mat: the published 35, the colours, the rest.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.list_file import DataError
-from utils.prepare.wording import counted, some
+from utils.data.list_file import DataError
+from utils.io.phrases import counted, some
 
 SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
             ".webp")  # fmt: skip
@@ -71,7 +71,7 @@ def pixel_digests(paths: Sequence[Path]) -> list[bytes]:
 
 def pixel_digest(path: Path) -> bytes:
     """Return a digest of a picture's size and RGB pixels."""
-    from alm.pictures import read_picture  # with torch, which takes seconds
+    from alm.inference.image_io import read_picture  # with torch, which takes seconds
 
     picture = read_picture(path)
     return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from utils.prepare.annotation import Annotation, get, indices, matrix, partitions, recognize, texts
+from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
 
 RAP = "RAP_annotation"
 VERSIONS = ("RAPv1", "RAPv2")

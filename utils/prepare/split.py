@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.list_file import DataError, read_text
+from utils.data.list_file import DataError, read_text
+from utils.io.phrases import counted, some
 from utils.prepare.pictures import SUFFIXES
-from utils.prepare.wording import counted, some
 
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
 # The first words of a line up to a picture's suffix: a folder may have blanks, `PETA dataset/...`.

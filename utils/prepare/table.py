@@ -8,11 +8,11 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from utils.experiments import custom_experiment
-from utils.list_file import UNKNOWN, DataError, read_text
-from utils.prepare.data_set import DataSet, Rows, check_attributes, check_choice
+from utils.data.catalog import custom_experiment
+from utils.data.list_file import UNKNOWN, DataError, read_text
+from utils.io.phrases import counted, nearest
+from utils.prepare.lists import DataSet, Rows, check_attributes, check_choice
 from utils.prepare.pictures import SUFFIXES
-from utils.prepare.wording import counted, nearest
 
 LABELS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1, "2": UNKNOWN}
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alm.pointing import Pointing
-from alm.prediction import GLOBAL
-from utils.dataset import MultiLabelDataset
-from utils.report.history import History
+from alm.inference.prediction import GLOBAL
+from utils.data.dataset import MultiLabelDataset
+from utils.evaluation.pointing import Pointing
+from utils.runs.history import History
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.list_file import UNKNOWN
+from utils.data.list_file import UNKNOWN
 
 
 class Together(NamedTuple):

@@ -12,11 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from alm import __version__
-from utils.printable import printable
+from utils.io.printable import printable
+from utils.prediction.drawing import COLOURS
 from utils.report import sections, shots, text
 from utils.report.evaluation import Evaluation
 from utils.report.mistakes import mistaken
-from utils.report.panel import COLOURS
 
 HERE = Path(__file__).parent
 

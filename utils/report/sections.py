@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 
-from alm.pointing import AVERAGE, WINNING
-from utils.log_text import FIGURES
-from utils.pointing_report import IOU, POINTING, TITLES, verdicts
+from utils.evaluation.pointing import AVERAGE, WINNING
+from utils.evaluation.pointing_report import IOU, POINTING, TITLES, verdicts
+from utils.prediction.drawing import COLOURS
 from utils.report import text
-from utils.report.chart import Chart, Curve, chart
+from utils.report.charts import Chart, Curve, chart
 from utils.report.evaluation import Evaluation
-from utils.report.history import History
 from utils.report.mistakes import winning_shares, wrong_together
-from utils.report.panel import COLOURS
+from utils.runs.history import History
+from utils.runs.log_text import FIGURES
 
 PAIRS = 15  # of attributes that are mistaken together
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.identity import identities
+from utils.data.identity import identities
 from utils.report import text
 from utils.report.evaluation import Evaluation
 from utils.report.mistakes import surest, worst_attributes

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alm.prediction import GLOBAL
-from alm.run import BEST
-from utils.list_file import UNKNOWN
+from alm.inference.prediction import GLOBAL
+from alm.training.run import BEST
+from utils.data.list_file import UNKNOWN
+from utils.evaluation.significance import FEWEST
 from utils.report.evaluation import Evaluation
-from utils.significance import FEWEST
 
 UNDEFINED = "n/a"
 TEST_LISTS = ("peta", "rap", "pa100k")  # whose evaluation list is the test list

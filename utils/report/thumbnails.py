@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alm.pictures import PictureError, read_picture
-from utils.report.panel import draw_region, fitted
+from alm.inference.image_io import PictureError, read_picture
+from utils.prediction.drawing import draw_region, fitted
 
 SIZE = (160, 240)  # the most width and height, in pixels
 QUALITY = 80  # of the JPEG: 5 to 8 kB a picture

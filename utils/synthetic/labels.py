@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.attributes import PETA
+from utils.data.attributes import PETA
 
 RARE = 0.12
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from utils.list_file import read_list
+from utils.data.list_file import read_list
 from utils.synthetic import ATTRIBUTES, LISTS
 
 HEIGHT, COLUMN, MARGIN, LINE = 288, 150, 10, 16  # pixels

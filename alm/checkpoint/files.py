@@ -1,0 +1,134 @@
+"""A checkpoint's file: written whole or not at all, as utils/io/atomic.py does it, which alm does not import,
+and with a checksum of each part, the zip format's own.
+"""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from alm.devices.device import CPU
+from alm.errors import AlmError
+
+
+def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
+    """Write the file whole or not at all: beside its place first, then moved there, and each on the disk
+    before the next. Tensors are written as the CPU's, so that it opens on every machine.
+
+    `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
+    """
+    with placed(Path(path)) as temporary, open(temporary, "wb") as file:
+        writer = Writer(file)
+        try:
+            torch.save(on_cpu(checkpoint), writer, _use_new_zipfile_serialization=not old_serialization)
+        except RuntimeError as error:
+            raise (writer.failure or error) from error
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def give_second_name(path: Path, other: Path) -> None:
+    """Let `other` be the same checkpoint as `path`: a link, which takes no room, or where the disk knows none
+    a copy. No checkpoint is ever written in place, so the one stays what it is when the other is replaced.
+
+    Raises OSError, naming `other`.
+    """
+    with placed(other) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` for a file that becomes `path` at the end, or vanishes on any error.
+
+    Raises OSError, naming `path`.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+        flush_directory(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush_directory(directory: Path) -> None:
+    """Let the names in a directory be on the disk, as far as the system and its file system can."""
+    with suppress(OSError):  # Windows opens no directory, and some network file systems flush none
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is in the zip format, by the rule that PyTorch goes by: how it begins."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def check_sums(path: Path) -> None:
+    """Raise AlmError where a part of a file in the zip format is not what was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise AlmError(f"it is damaged: {error}; copy it anew") from error
+    if damaged:
+        raise AlmError(f"it is damaged: the checksum of {damaged} in it is wrong; copy it anew")
+
+
+def temporary_name(path: Path) -> Path:
+    """Return the hidden name beside `path` of what is not whole yet. A killed process leaves it there; the
+    next start in that directory removes it (utils/runs/directory.py).
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def on_cpu(content):
+    """Return nested dicts and lists with every tensor in them on the CPU."""
+    if isinstance(content, Tensor):
+        return content.detach().to(CPU)
+    if isinstance(content, Mapping):
+        return {name: on_cpu(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(map(on_cpu, content))
+    return content
+
+
+class Writer:
+    """A file for torch.save, which remembers why a write failed: the errors that torch raises do not tell."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.failure = file, None
+
+    def write(self, data) -> int:
+        """Write, as a file does."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        """Flush, as a file does."""
+        self.file.flush()
+
+
+def all_finite(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether no tensor has a NaN or an infinity."""
+    return all(tensor.isfinite().all() for tensor in state_dict.values())

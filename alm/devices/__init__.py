@@ -1,0 +1,1 @@
+"""A name comes in, a device and what it can do go out; no other room calls an accelerator by name."""

@@ -1,0 +1,142 @@
+"""SDAA, CUDA or CPU: which one is here, and all that depends on its name.
+
+The only file that knows what an accelerator is called.
+"""
+
+import contextlib
+import importlib
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from alm.devices.host import processor_name
+from alm.errors import AlmError
+
+CPU = torch.device("cpu")
+DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
+EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
+MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
+CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
+
+
+# Which device
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the named device, or the first there is. Raises AlmError where the named one is not there."""
+    if name == "auto":
+        name = next(kind for kind in DEVICES if absence(kind) is None)
+    if reason := absence(name):
+        here = ", ".join(kind for kind in DEVICES if absence(kind) is None)
+        raise AlmError(f"--device {name}: {reason}; here: {here}")
+    return torch.device("sdaa" if name == "cuda" and migrates() else name)
+
+
+def explain_choice(name: str, device: torch.device) -> str:
+    """Return the line that says which device was chosen, and why."""
+    line = f"Device: {device.type}, {device_name(device)}"
+    if name == "auto":
+        passed = DEVICES[: DEVICES.index(device.type)]
+        return line + "".join(f"; {kind}: {absence(kind)}" for kind in passed)
+    if name != device.type:
+        line += f"; torch.{name}'s calls land on it ({'='.join(MIGRATION)})"
+    return line
+
+
+@cache
+def absence(kind: str) -> str | None:
+    """Return why no device of this kind can be used here, or None where one can."""
+    if kind == "cpu":
+        return None
+    try:
+        if kind in EXTENSIONS:
+            importlib.import_module(EXTENSIONS[kind])
+        backend = getattr(torch, kind, None)
+        return None if backend is not None and backend.is_available() else "torch finds no such device"
+    except ModuleNotFoundError as error:
+        if error.name == EXTENSIONS.get(kind):
+            return f"{error.name} is not installed"
+        return f"{EXTENSIONS.get(kind, kind)} does not work here ({error})"
+    except Exception as error:  # whatever a broken installation may raise
+        reason = " ".join(str(error).split())
+        return f"{EXTENSIONS.get(kind, kind)} does not work here ({type(error).__name__}: {reason})"
+
+
+def migrates() -> bool:
+    """Whether torch.cuda's calls land on sdaa here."""
+    variable, value = MIGRATION
+    return os.environ.get(variable) == value and absence("sdaa") is None
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Whether a device works beside the CPU, which then waits wherever it asks for a value."""
+    return device.type != "cpu"
+
+
+def is_alike(first: torch.device, second: torch.device) -> bool:
+    """Whether two devices are of one kind, whatever their numbers."""
+    return first.type == second.type
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
+    if is_accelerator(device):
+        return getattr(torch, device.type).get_device_name()
+    return processor_name()
+
+
+# How it computes
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 by itself; emulated, it is slower than float32."""
+    if is_accelerator(device):
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    with contextlib.suppress(OSError):
+        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        return any(flag in words for flag in CPU_BFLOAT16_FLAGS)
+    return False
+
+
+def compute_exactly(device: torch.device) -> str:
+    """Make float32 mean float32 and convolutions repeat themselves, as the published program does; return
+    what is set, in words.
+    """
+    if device.type != "cuda":
+        return ""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return "; TF32 off, convolutions deterministic"
+
+
+def is_pinned_for(device: torch.device) -> bool:
+    """Whether torch pins for this device unless told another: before torch.accelerator it meant CUDA."""
+    return hasattr(torch, "accelerator") or device.type == "cuda"
+
+
+# What it has done
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if is_accelerator(device):
+        getattr(torch, device.type).synchronize()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes held so far: on an accelerator by tensors, on the CPU by the process.
+
+    Raises OSError where the system does not tell: for the CPU on others than Linux.
+    """
+    if is_accelerator(device):
+        return getattr(torch, device.type).max_memory_allocated()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would count the parent too
+    peak = re.search(r"VmHWM:\s*(\d+) kB", status)
+    if not peak:
+        raise OSError("the system does not tell a process's peak memory")
+    return int(peak[1]) * 1024

@@ -1,0 +1,105 @@
+"""The network as it is deployed: uint8 pictures in; probabilities, regions and winning levels out."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from alm.errors import AlmError
+from alm.inference.image_io import HEIGHT, WIDTH
+from alm.models.network import LEVELS
+from alm.models.preprocessing import MEAN, STD
+
+OPSET = 17  # the newest that every supported torch writes
+INPUT = "images"
+
+
+class Deployed(nn.Module):
+    """A network, folded, with the normalization of its pictures.
+
+    `outputs` are the names of what it returns: `probabilities`, `regions` and `levels`; of a network without
+    regions, the first alone.
+    """
+
+    def __init__(self, model: nn.Module):
+        """`model` is copied."""
+        super().__init__()
+        self.network = model.folded()
+        self.network.backbone.apply_relu_early()
+        self.outputs = (
+            ("probabilities", "regions", "levels") if hasattr(model, "localization") else ("probabilities",)
+        )
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return, of images uint8 (N, 3, 256, 128), probabilities (N, K), which are the largest of the
+        branches'; regions (N, 3, K, 4), one for each of the levels 3b, 4d and 5b, as `model.localize` has
+        them; and levels (N, K), whose each probability is, 0 to 2, or 3 for the global branch.
+        """
+        logits, regions = self.logits(images)
+        logits = torch.stack(logits)
+        probabilities = logits.amax(dim=0).sigmoid()
+        if not regions:
+            return (probabilities,)
+        stacked = torch.stack([regions[level] for level in LEVELS], dim=1)
+        return probabilities, stacked, logits.argmax(dim=0)
+
+    def logits(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what the network's `predict` does of images uint8 (N, 3, 256, 128)."""
+        return self.network.predict((images.float() / 255 - self.mean) / self.std)
+
+
+def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
+    """Write a network as ONNX, one file, for a batch of any size, with texts as its metadata.
+
+    Raises AlmError where the package onnx is missing.
+    """
+    onnx_package()  # which the exporter needs, and says so in its own words
+    # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its remarks about itself
+        torch.onnx.export(
+            deployed,
+            (example(),),
+            str(path),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=list(deployed.outputs),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *deployed.outputs)},
+        )
+    describe_onnx(path, about)
+
+
+def describe_onnx(path: str | Path, about: dict[str, str]) -> None:
+    """Make texts the metadata of an .onnx file. Raises AlmError where the package onnx is missing."""
+    onnx = onnx_package()
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, about)
+    onnx.save(model, str(path))
+
+
+def onnx_package():
+    """Return the package onnx, which few need. Raises AlmError where it is missing."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise AlmError(f"onnx does not work here ({error}); pip install onnx onnxruntime") from error
+    return onnx
+
+
+def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
+    """Write a network as `torch.export` does, for a batch of any size, with texts beside it in the file."""
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings(), torch.no_grad():  # or torch 2.4 keeps the change of mode, unreadably
+        warnings.simplefilter("ignore")
+        program = torch.export.export(deployed, (example(),), dynamic_shapes=({0: batch},))
+        with open(path, "wb") as file:  # whose name may end in anything
+            torch.export.save(program, file, extra_files=about)
+
+
+def example() -> Tensor:
+    """Return a batch to trace with; of one, the exporters would take its size for a constant."""
+    return torch.zeros(2, 3, HEIGHT, WIDTH, dtype=torch.uint8)

@@ -1,0 +1,101 @@
+"""The measures of pedestrian attribute recognition (Li et al., arXiv 1603.07054, equations 4 to 8)."""
+
+import torch
+from torch import Tensor
+
+from alm.devices.device import CPU
+from alm.errors import AlmError
+from alm.models.loss import UNKNOWN, check_answers, is_no_label
+
+
+class AttributeMetrics:
+    """Counts over an evaluation, kept on the device; one transfer at the end.
+
+    An attribute is predicted where its probability exceeds 0.5, that is, its logit 0. Unknown labels (2)
+    count neither way.
+    """
+
+    def __init__(self, num_attributes: int):
+        self.num_attributes = num_attributes
+        self._per_attribute = None  # (5, K): counts so far
+        self._per_picture: list[Tensor] = []  # (B, 5) each: counts and faults of one batch
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        """Count a batch: logits (B, K) and labels (B, K).
+
+        Raises AlmError where they have another shape, or a label is not 0, 1 or 2: on an accelerator
+        `compute` does, because this must not wait.
+        """
+        check_answers(logits, targets, self.num_attributes)
+        known = targets != UNKNOWN
+        truth = targets == 1
+        predicted = (logits > 0) & known
+        hit = predicted & truth
+        counts = torch.stack(
+            [
+                hit.sum(0),
+                (known & ~predicted & ~truth).sum(0),
+                truth.sum(0),
+                (known & ~truth).sum(0),
+                predicted.sum(0),
+            ]
+        )
+        self._per_attribute = counts if self._per_attribute is None else self._per_attribute + counts
+        faults = logits.isnan().any(1), is_no_label(targets).any(1)
+        self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1))
+
+    def compute(self) -> dict:
+        """Return ma, accuracy, precision, recall, f1 (floats in [0, 1]), and per attribute (K,): attribute_ma
+        and the counts true_positive, true_negative, positive, negative, predicted_positive,
+        predicted_negative.
+
+        mA is the mean over attributes of (TPR + TNR) / 2. One whose rate is undefined (no positives or no
+        negatives) has attribute_ma NaN and is left out. The other four are means over pictures, where an
+        empty denominator adds 0. Everything is NaN or 0 where nothing was counted.
+
+        Raises AlmError where a logit was NaN, which is neither above nor below the threshold: it gives no
+        figure; or where a label was not 0, 1 or 2.
+        """
+        if self._per_attribute is None:
+            self.update(torch.empty(0, self.num_attributes), torch.empty(0, self.num_attributes))
+        counts = self._per_attribute.to(CPU)
+        hit, truth, guess, without_number, mislabelled = torch.cat(self._per_picture).to(CPU).T
+        if without_number.any():
+            raise AlmError(
+                f"the predictions of {without_number.sum()} of {len(hit)} pictures are NaN, so there are no "
+                "figures; the weights are damaged, or were trained until they diverged: use an earlier "
+                "checkpoint, a lower --lr or --amp off"
+            )
+        if mislabelled.any():
+            raise AlmError(f"{mislabelled.sum()} of {len(hit)} pictures have labels other than 0, 1 and 2")
+        true_positive, true_negative, positive, negative, predicted = counts
+        attribute_ma = (true_positive.double() / positive + true_negative.double() / negative) / 2
+        precision, recall = mean_ratio(hit, guess), mean_ratio(hit, truth)
+        return {
+            "ma": attribute_ma.nanmean().item(),
+            "accuracy": mean_ratio(hit, truth + guess - hit),
+            "precision": precision,
+            "recall": recall,
+            "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+            "attribute_ma": attribute_ma,
+            "true_positive": true_positive,
+            "true_negative": true_negative,
+            "positive": positive,
+            "negative": negative,
+            "predicted_positive": predicted,
+            "predicted_negative": positive + negative - predicted,
+        }
+
+
+def mean_ratio(numerator: Tensor, denominator: Tensor) -> float:
+    """Return the mean of numerator / denominator over pictures, 0 where the denominator is."""
+    if not len(numerator):
+        return 0.0
+    return torch.where(denominator > 0, numerator.double() / denominator, 0.0).mean().item()
+
+
+def right_answers(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of known labels that are predicted right, a scalar: the log's `Accu`."""
+    known = targets != UNKNOWN
+    right = ((logits > 0) == (targets == 1)) & known
+    return right.sum() / known.sum().clamp(min=1)

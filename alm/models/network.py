@@ -1,0 +1,160 @@
+"""The networks, by name: ALM (backbone, top-down pathway, three localization levels, global branch) and its
+warm-up baseline.
+"""
+
+import copy
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from alm.errors import AlmError
+from alm.models.bn_inception import TAPS, BNInception
+from alm.models.localization import (
+    Localization,
+    downsampled_weights,
+    pooled,
+    positions,
+    region_weights,
+    spatial_mean,
+)
+
+LATERAL_CHANNELS = 256
+LEVELS = ("3b", "4d", "5b")  # fine to coarse; the order of the predictions
+
+
+class Baseline(nn.Module):
+    """Backbone and one linear layer: what the authors train first (paper, section 4.2).
+
+    `attributes` are the K names, where they are known: `load_model` sets them.
+    """
+
+    approach = "bn_inception"
+    attributes: tuple[str, ...] | None = None
+
+    def __init__(self, num_attributes: int, align_corners: bool = False):
+        """`align_corners` has no meaning here: there are no regions."""
+        super().__init__()
+        self.align_corners = align_corners
+        self.backbone = BNInception()
+        self.classifier = nn.Linear(TAPS["5b"], num_attributes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits, (pred_main,), each (B, K), of normalized images (B, 3, 256, 128)."""
+        return self.predict(images)[0]
+
+    def localize(self, images: Tensor) -> dict[str, Tensor]:
+        """Return no regions, {}: this network has none."""
+        return {}
+
+    def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what `forward` and `localize` return, from one pass."""
+        return (self.classifier(spatial_mean(positions(self.backbone(images)["5b"]))),), {}
+
+    def folded(self) -> "Baseline":
+        """Return an evaluation-mode copy with every batch normalization folded into its convolution."""
+        clone = copy.deepcopy(self).eval().requires_grad_(False)
+        clone.backbone.fold()
+        return clone
+
+
+class ALM(Baseline):
+    """The paper's network (figure 2).
+
+    `align_corners` is the sampling convention of the regions: False as in PyTorch from 1.3 on, True as the
+    published checkpoints were trained (PyTorch 0.4).
+    """
+
+    approach = "inception_iccv"
+
+    def __init__(self, num_attributes: int, align_corners: bool = False):
+        super().__init__(num_attributes, align_corners)
+        self.lateral = nn.ModuleDict({level: nn.Linear(TAPS[level], LATERAL_CHANNELS) for level in LEVELS})
+        self.localization = nn.ModuleDict(
+            {
+                "3b": Localization(num_attributes, 3 * LATERAL_CHANNELS, parts=3),
+                "4d": Localization(num_attributes, 2 * LATERAL_CHANNELS, parts=2),
+                "5b": Localization(num_attributes, LATERAL_CHANNELS, parts=1),
+            }
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits (pred_3b, pred_4d, pred_5b, pred_main), each (B, K), of normalized images
+        (B, 3, 256, 128).
+        """
+        return self.predict(images)[0]
+
+    def localize(self, images: Tensor) -> dict[str, Tensor]:
+        """Return each level's regions, {"3b": (B, K, 4), ...}, [s_x, s_y, t_x, t_y] in [-1, 1] coordinates:
+        centre (t_x, t_y), half-size (s_x, s_y), to be cut at the picture's border.
+        """
+        means = {level: spatial_mean(positions(tap)) for level, tap in self.backbone(images).items()}
+        return self._attend(means)[1]
+
+    def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what `forward` and `localize` return, from one pass."""
+        taps = self.backbone(images)
+        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
+        means = {level: spatial_mean(feature) for level, feature in features.items()}
+        attention, regions = self._attend(means)
+        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
+        evidence = self._evidence(features, sizes, regions)
+        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in LEVELS]
+        return (*logits, self.classifier(means["5b"])), regions
+
+    def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
+        """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means
+        (B, C).
+
+        Upsampling keeps the mean, so a level's mean is that of its lateral map beside the coarser level's.
+        """
+        attention, regions = {}, {}
+        lateral_means = []
+        for level in reversed(LEVELS):
+            lateral_means.append(self.lateral[level](means[level]))
+            attention[level] = self.localization[level].attention(lateral_means)
+            regions[level] = self.localization[level].region(attention[level], lateral_means)
+        return attention, {level: regions[level] for level in LEVELS}
+
+    def _evidence(
+        self,
+        features: dict[str, Tensor],
+        sizes: dict[str, tuple[int, int]],
+        regions: dict[str, Tensor],
+    ) -> dict[str, list[Tensor]]:
+        """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
+
+        A level's map is its lateral map beside the upsampled coarser ones. Instead of building it, every tap
+        is pooled once, under its own level's weights and those of the finer levels brought down to its size.
+        """
+        evidence = {level: [] for level in LEVELS}
+        rows, columns = [], []
+        for index, level in enumerate(LEVELS):
+            own = region_weights(regions[level], sizes[level], self.align_corners)
+            rows = [*map(downsampled_weights, rows), own[0]]
+            columns = [*map(downsampled_weights, columns), own[1]]
+            sums = pooled(features[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
+            for finer, part in zip(LEVELS[: index + 1], sums.chunk(index + 1, dim=1), strict=True):
+                evidence[finer].insert(0, part)
+        return evidence
+
+
+APPROACHES = {network.approach: network for network in (ALM, Baseline)}
+
+
+def build_model(approach: str, num_attributes: int, align_corners: bool = False) -> nn.Module:
+    """Return the named network for K attributes, in float32 on the CPU, with PyTorch's default start.
+
+    Raises AlmError on an unknown approach, or a K that is no whole number from 1 on.
+    """
+    if approach not in list(APPROACHES):
+        raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
+    if not isinstance(num_attributes, Integral) or isinstance(num_attributes, bool) or num_attributes < 1:
+        raise AlmError(f"{num_attributes!r} attributes: give a whole number from 1 on")
+    model = APPROACHES[approach](int(num_attributes), align_corners)
+    return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
+
+
+def vote(predictions: tuple[Tensor, ...]) -> Tensor:
+    """Return the element-wise maximum (B, K) of the branches' logits (paper, section 3.4)."""
+    return torch.stack(predictions).amax(dim=0)

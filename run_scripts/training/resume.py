@@ -1,0 +1,104 @@
+"""What --resume means: the checkpoint to go on from, how far it is, that the data are the same, its state."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from alm import AlmError
+from alm.checkpoint.restore import is_own, load_checkpoint
+from alm.checkpoint.retention import Position, newest_checkpoint, position
+from alm.training.run import Run
+from run_scripts.training.options import AUTO, build_parser
+from utils.data.dataset import MultiLabelDataset
+
+BEGINNINGS = ("init_from", "pretrained")  # of a run's first start
+
+
+class Found(NamedTuple):
+    """What --resume leads to.
+
+    Attributes:
+        named: the options that are named, with the checkpoint that was found in the place of `auto`.
+        checkpoint: None where a run starts.
+        may_be_done: whether it is no fault that nothing is left to do.
+        notes: lines that say what was decided.
+    """
+
+    named: Namespace
+    checkpoint: dict | None
+    may_be_done: bool
+    notes: list[str]
+
+
+def find_checkpoint(named: Namespace) -> Found:
+    """Return the checkpoint of --resume. Raises AlmError where it cannot be gone on from; exits with status 2
+    where `auto` is asked for and makes no sense.
+    """
+    if "resume" not in named:
+        return Found(named, None, False, [])
+    if named.resume != AUTO:
+        return Found(named, load_checkpoint(named.resume), False, [])
+    for name, problem in (
+        ("evaluate", "name the checkpoint that -e is to evaluate"),
+        ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
+    ):
+        if name in named:
+            build_parser().error(f"--resume auto: {problem}")
+    if "output_dir" not in named:
+        build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
+    newest = newest_checkpoint(Path(named.output_dir))
+    rest = {name: value for name, value in vars(named).items() if name != "resume"}
+    if newest is None:
+        return Found(Namespace(**rest), None, True, [f"Resume: nothing in {named.output_dir} yet; a new run"])
+    rest = {name: value for name, value in rest.items() if name not in BEGINNINGS}
+    notes = [f"Resume: passed over {fault}" for fault in newest.passed_over]
+    return Found(Namespace(**rest, resume=str(newest.path)), newest.checkpoint, True, notes)
+
+
+def reached_by(resumed: Mapping | None, start_epoch: int) -> Position:
+    """Return how far a run is that starts at an epoch: as far as its checkpoint, unless --start-epoch names
+    another epoch.
+    """
+    if resumed is None or resumed["epoch"] != start_epoch:
+        return Position(start_epoch)
+    return position(resumed)
+
+
+def check_data(path: str, resumed: Mapping, **data: MultiLabelDataset | None) -> None:
+    """Raise AlmError where the pictures or labels of a list are not those that the run had when it was saved:
+    its epoch has another order then, and its figures are of other pictures.
+    """
+    for name, pictures in data.items():
+        before = resumed.get("data", {}).get(name)
+        if before and pictures and pictures.digest() != before:
+            raise AlmError(
+                f"{pictures.label}: its pictures or labels are not those that {path} was trained with; give "
+                "the list as it was, go on with this one with --force, or start a new training from the "
+                "weights with --init_from"
+            )
+
+
+def restore(run: Run, options: Namespace, checkpoint: dict, reached: Position) -> str:
+    """Restore all but the weights from the checkpoint of --resume, and let go of it: 120 MB of moments.
+
+    Returns what became of the optimizer, in words. Raises AlmError where its state is of another model.
+    """
+    before = checkpoint["options"].get("optimizer") if is_own(checkpoint) else None
+    goes_on = before == options.optimizer
+    state = dict(checkpoint)
+    if not goes_on:
+        state.pop("optimizer", None)
+    if reached != position(checkpoint):  # --start-epoch: from an epoch's beginning
+        state |= {"epoch": reached.epoch, "iteration": 0, "seen": 0, "unevaluated": False}
+    if Path(options.resume).resolve().parent != run.directory.resolve():
+        state["saved"] = []  # what lies in another directory is not this run's to remove
+    try:
+        run.load_state_dict(state)
+    except AlmError as error:
+        raise AlmError(f"{options.resume}: {error}") from error
+    checkpoint.clear()
+    if goes_on:
+        return f"Optimizer: {options.optimizer} goes on from {options.resume}"
+    reason = f"the checkpoint's is {before}" if before else "a published checkpoint holds no state of it"
+    return f"Optimizer: {options.optimizer} starts anew; {reason}"

@@ -1,0 +1,169 @@
+"""test.sh and what its comparison rests on: nothing that is random depends on the device."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import REPOSITORY
+
+from run_scripts import acceptance
+from run_scripts.training import build
+from utils.data.catalog import EXPERIMENTS
+from utils.errors import InputError
+from utils.runs.log_reader import read_losses
+from utils.synthetic import ensure_dataset
+
+EVERYTHING = {"torch", "torchvision", "numpy", "pillow", "jinja2", "tqdm", "matplotlib", "scipy"}
+
+
+def start(seed):
+    return build.start_model("inception_iccv", EXPERIMENTS["peta"].attributes, seed=seed)[0].state_dict()
+
+
+def test_starting_weights_follow_from_the_seed_on_the_cpu():
+    """Whatever was drawn before, however many threads there are; the device comes later."""
+    first = start(1)
+    torch.rand(1000)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        again = start(1)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(tensor.device.type == "cpu" for tensor in first.values())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], tensor) for name, tensor in start(2).items())
+
+
+def installed(monkeypatch, importable, status=0):
+    """Return the packages that `install` gives pip where only these import, and pip's constraint; pip ends
+    with `status`.
+    """
+    calls = []
+
+    def pip(command):
+        calls.append((command[4:-2], Path(command[-1]).read_text(encoding="utf-8")))
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(acceptance, "imports", lambda package: package in importable)
+    monkeypatch.setattr(acceptance.subprocess, "run", pip)
+    acceptance.install()
+    return calls
+
+
+def test_install_never_touches_a_torch_that_imports(monkeypatch):
+    [(packages, constraint)] = installed(monkeypatch, {"torch", "numpy", "scipy"})
+    assert constraint == f"torch=={torch.__version__}\n"
+    assert [name for name in packages if name.startswith("torch")] == []
+    assert {"tqdm", "matplotlib>=3.6"} < set(packages)
+
+
+def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
+    assert installed(monkeypatch, EVERYTHING) == []
+    assert installed(monkeypatch, EVERYTHING - {"tqdm"})[0][0][0] == "tqdm"
+    [(packages, constraint)] = installed(monkeypatch, set())
+    assert packages[0] == "torch>=2.4.0a0"
+    assert constraint == ""
+
+
+def test_a_pip_that_fails_is_told_in_one_sentence(monkeypatch):
+    with pytest.raises(InputError, match=r"pip could not install tqdm \(exit status 7; .* start again"):
+        installed(
+            monkeypatch, {"torch", "torchvision", "numpy", "pillow", "jinja2", "matplotlib", "scipy"}, 7
+        )
+
+
+def test_a_step_that_there_is_not_is_a_wrong_option(monkeypatch, capsys):
+    for words in ([], ["nothing"], ["device"]):
+        monkeypatch.setattr(sys, "argv", ["acceptance.py", *words])
+        with pytest.raises(SystemExit) as ending:
+            acceptance.main()
+        assert ending.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a copy of the commands and what they import: test.sh writes beside itself."""
+    for name in ("alm", "utils", "run_scripts"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.log*")
+        if name == "run_scripts":
+            ignored = shutil.ignore_patterns("__pycache__", "cpu.log*", "sdaa.log*", "cuda.log*", "loss.jpg")
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
+    shutil.copy(REPOSITORY / "requirement.txt", tmp_path)
+    return tmp_path
+
+
+def test_sh(checkout, *options, python=sys.executable):  # noqa: PT028 (no test: see below)
+    return subprocess.run(
+        ["bash", str(checkout / "run_scripts" / "test.sh"), *options],
+        env={**os.environ, "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+    )
+
+
+test_sh.__test__ = False
+
+
+@pytest.mark.slow
+def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
+    ensure_dataset(tmp_path / "peta", train=10, test=4)
+    for _ in range(2):
+        process = test_sh(checkout, f"--data_path={tmp_path / 'peta'}", "--device=cpu")
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert "no committed log of this data" in process.stdout
+    logs = [read_losses(checkout / "run_scripts" / name) for name in ("cpu.log", "cpu.log.~1~")]
+    assert logs[0].losses == logs[1].losses
+    assert len(logs[0].losses) == 3
+
+
+# Every command at once; the comparison ends with the status in STATUS.
+PYTHON = """#!/bin/sh
+case "$1 $2" in
+    "acceptance.py device") echo sdaa ;;
+    "acceptance.py has-data") exit 1 ;;
+    "loss.py --sdaa-log") exit STATUS ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1, 2])
+def test_a_failed_comparison_says_what_to_run_next(checkout, tmp_path, status):
+    python = tmp_path / "python"
+    python.write_text(PYTHON.replace("STATUS", str(status)))
+    python.chmod(0o755)
+    process = test_sh(checkout, python=python)
+    assert process.returncode == status
+    commands = [line for line in process.stdout.splitlines() if "python locate.py" in line]
+    assert len(commands) == (2 if status == 1 else 0)
+    if commands:
+        assert "locate.py --device sdaa --amp off" in commands[0]
+
+
+def test_unknown_option_is_refused(checkout):
+    process = test_sh(checkout, "--data-path=x")
+    assert process.returncode == 2
+    assert "--data_path=DIR" in process.stderr
+
+
+def test_a_missing_interpreter_is_told(checkout):
+    process = test_sh(checkout, python="python0")
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
+        "error: there is no python0 here; name an interpreter, as in PYTHON=python bash test.sh\n"
+    )
+
+
+def test_baseline_is_100_iterations_of_that_command():
+    log = acceptance.BASELINE / "synthetic.log"
+    assert sorted(read_losses(log).losses) == [(0, iteration) for iteration in range(100)]
+    text = log.read_text(encoding="utf-8")
+    assert "\texperiment: synthetic\n" in text
+    assert "\tamp: off\n" in text
+    assert "\tbatch_size: 4\n" in text
+    assert len((acceptance.BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip()) == 64

@@ -1,0 +1,189 @@
+"""What commands are built from: positive ratios, starting weights, a compiled network."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from support import REPOSITORY
+from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file, same
+from torch import nn
+from torch._dynamo.exc import TorchDynamoException
+
+import alm
+from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkpoint
+from run_scripts.training.build import (
+    build_loader,
+    choose_experiment,
+    choose_ratio,
+    compile_network,
+    start_model,
+)
+from utils.data.catalog import EXPERIMENTS, Experiment
+from utils.data.list_file import DataError
+
+CUSTOM = Experiment("custom", None, ATTRIBUTES)
+
+
+@pytest.fixture
+def own(tmp_path):
+    save_checkpoint(tmp_path / "own.pth.tar", own_checkpoint(model_of()))
+    return str(tmp_path / "own.pth.tar")
+
+
+# Compiling.
+
+
+@pytest.mark.slow
+def test_the_network_compiles_whole_and_trains_as_it_is():
+    """In one graph: torch's tracing is real, its code generation, which takes minutes, is left out."""
+    torch.manual_seed(0)
+    model = alm.build_model("inception_iccv", 3).double().train()
+    images = torch.randn(2, 3, 64, 32).double()
+    gradients = []
+    for network in (model, compile_network(model, 2, backend="aot_eager", fullgraph=True)):
+        model.zero_grad()
+        loss = sum(prediction.sin().sum() for prediction in network(images))
+        loss.backward()
+        gradients.append([loss.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    for plain, compiled in zip(*gradients, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-7, atol=1e-10)
+
+
+def test_full_batches_are_compiled_and_the_last_is_not(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda x: sizes.append(len(x)) or model(x))
+    model = nn.Linear(2, 2)
+    network = compile_network(model, 3)
+    for size in (3, 3, 1):
+        images = torch.randn(size, 2)
+        assert torch.equal(network(images), model(images))
+    assert sizes == [3, 3]
+
+
+def test_where_torch_cannot_compile_it_says_so(monkeypatch):
+    def refuse(_images):
+        raise TorchDynamoException("no C++ compiler\nand a page of traces")
+
+    monkeypatch.setattr(torch, "compile", lambda model, **_: refuse)
+    with pytest.raises(alm.AlmError, match=r"^--compile: .*\(no C\+\+ compiler\); leave the option out$"):
+        compile_network(nn.Linear(2, 2), 3)(torch.randn(3, 2))
+
+
+# Starting weights.
+
+
+def test_a_start_from_scratch_is_pytorchs_own():
+    model, notes = start_model("inception_iccv", ATTRIBUTES, seed=0)
+    assert same(model.state_dict(), model_of().state_dict())
+    assert notes[0].startswith("Weights: from scratch")
+    assert notes[1] == "Sampling: align_corners False (auto)"
+
+
+def test_the_convention_is_the_named_one_else_the_checkpoints(tmp_path):
+    old = str(published_file(tmp_path / "40.pth.tar", model_of()))
+    for named, expected in ((None, True), (False, False), (True, True)):
+        model, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=old, align_corners=named)
+        assert model.align_corners is expected
+        assert notes[1].startswith(f"Sampling: align_corners {expected} (")
+
+
+def test_init_from_says_what_it_took(own, tmp_path):
+    baseline = str(published_file(tmp_path / "b.pth.tar", model_of(approach="bn_inception"), old=False))
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=baseline)
+    assert notes[0] == (
+        f"Weights: backbone and global classifier from {baseline}, the rest from scratch; it does not name "
+        "its attributes, which are taken to be these, in this order"
+    )
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=own)
+    assert notes[0] == f"Weights: backbone, lateral layers, global classifier and localization from {own}"
+    model, notes = start_model("inception_iccv", ("Skirt", "Boots"), seed=1, init_from=own)
+    assert "backbone and lateral layers; global classifier and localization of 1 of 2 attributes" in notes[0]
+    assert torch.equal(model.classifier.weight[0], model_of().classifier.weight[2])
+
+
+def test_what_a_published_checkpoint_does_not_say_is_said(own, tmp_path):
+    published = str(published_file(tmp_path / "40.pth.tar", model_of()))
+    for start in ({"resume": published, "resumed": load_checkpoint(published)}, {"init_from": published}):
+        _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, **start)
+        assert notes[0].endswith(
+            f"from {published}; it does not name its attributes, which are taken to be these, in this order"
+        )
+    _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, resume=own, resumed=load_checkpoint(own))
+    assert notes[0] == f"Weights: from {own}"
+
+
+def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
+    with pytest.raises(alm.AlmError, match=r"own\.pth\.tar: .*whole model; give it to --init_from"):
+        start_model("inception_iccv", ATTRIBUTES, seed=1, pretrained=own)
+    state = {
+        name.removeprefix("main_branch."): tensor
+        for name, tensor in reference_state(model_of()).items()
+        if name.startswith("main_branch.")
+    }
+    torch.save(state | {"last_linear.bias": torch.zeros(1000)}, tmp_path / "bn_inception.pth")
+    model, notes = start_model(
+        "inception_iccv", ATTRIBUTES, seed=1, pretrained=str(tmp_path / "bn_inception.pth")
+    )
+    assert notes[0].startswith("Weights: 483 backbone tensors from ")
+    assert notes[0].endswith("; not used: last_linear.bias")
+    assert same(model.backbone.state_dict(), model_of().backbone.state_dict())
+
+
+# Data.
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_is_as_large_as_it_was_named(training):
+    """For the evaluation too: on a lack of memory a smaller one is a way out."""
+
+    class Ten:
+        labels = torch.zeros(10, 1)
+
+        def __len__(self):
+            return 10
+
+    machine = {"workers": 0, "device": torch.device("cpu")}
+    loader = build_loader(Ten(), training=training, batch_size=3, seed=1, **machine)
+    assert (loader.batch_size, len(loader)) == (3, 4)
+
+
+def test_custom_attributes_come_from_the_file_else_from_the_checkpoint(tmp_path):
+    checkpoint = own_checkpoint(model_of())
+    (tmp_path / "names.txt").write_text("Boots\n", encoding="utf-8")
+    assert choose_experiment("custom", resumed=checkpoint).attributes == ATTRIBUTES
+    named = choose_experiment("custom", attributes=tmp_path / "names.txt", resumed=checkpoint)
+    assert named.attributes == ("Boots",)
+    with pytest.raises(
+        DataError, match=r"a published checkpoint does not name its attributes; .*--attributes"
+    ):
+        choose_experiment("custom", resumed={"state_dict": {}})
+
+
+def test_ratios_are_the_published_ones_or_the_lists(tmp_path):
+    peta = EXPERIMENTS["peta"]
+    assert choose_ratio(peta, "published", None) == list(peta.positive_ratio)
+    (tmp_path / "train.txt").write_text("a.jpg 1 0 2\nb.jpg 0 0 1\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="Bag is always 0 in .*train.txt, so nothing can be learned of it"):
+        ratio = choose_ratio(CUSTOM, "list", tmp_path / "train.txt")
+    assert ratio == [0.5, 0, 1]
+    with pytest.raises(DataError, match="--train_list"):
+        choose_ratio(CUSTOM, "list", None)
+
+
+def test_attributes_that_never_change_are_named_together(tmp_path, recwarn):
+    (tmp_path / "train.txt").write_text("a.jpg 1 1 0\nb.jpg 1 1 2\n", encoding="utf-8")
+    choose_ratio(CUSTOM, "list", tmp_path / "train.txt")
+    first, second = (str(warning.message) for warning in recwarn)
+    assert first.startswith("Skirt is always 0 in ")
+    assert second.startswith("Hat, Bag are always 1 in ")
+
+
+@pytest.mark.parametrize(
+    "module", ["run_scripts.loss", "run_scripts.cli.main", "utils.runs.log_text", "utils.runs.loss_plot"]
+)
+def test_the_side_of_the_logs_needs_no_torch(module):
+    """Imported where there is none, and in a moment."""
+    program = f"import sys; import {module}; print('torch' in sys.modules, 'alm' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert answer.stdout == "False False\n", answer.stderr

@@ -1,0 +1,240 @@
+"""The command compare.py: what it prints, its exit status, its files."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import REPOSITORY
+
+from run_scripts import compare
+from utils.data.attributes import PETA
+from utils.evaluation.difference_plot import COLOURS
+from utils.evaluation.prediction_table import write_predictions
+
+COMMAND = REPOSITORY / "run_scripts" / "compare.py"
+NAMES = [attribute.name for attribute in PETA]
+PEOPLE = 60  # on two pictures each
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in tmp_path and gives status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, arguments)])
+        try:
+            status = compare.main()
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def evaluations(tmp_path):
+    """Write a list and predictions of it: a.csv, the better b.csv; return paths, labels, logits of b."""
+    rng = np.random.default_rng(1)
+    paths = [f"PETA_dataset/GRID/archive/{person:04}_{n}.jpeg" for person in range(PEOPLE) for n in (1, 2)]
+    labels = (rng.random((len(paths), 35)) < 0.4).astype(int)
+    logits = [
+        (rng.standard_normal(labels.shape) + strength * (2 * labels - 1)).astype(np.float32)
+        for strength in (0.8, 1.2)
+    ]
+    write_list(tmp_path / "test.txt", paths, labels)
+    for name, values in zip(("a.csv", "b.csv"), logits, strict=True):
+        write_predictions(tmp_path / name, paths, NAMES, values)
+    return paths, labels, logits[1]
+
+
+def write_list(path, names, labels):
+    rows = (f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, labels, strict=True))
+    path.write_text("".join(rows), encoding="utf-8")
+
+
+def test_better_worse_and_equal(run, evaluations):
+    for first, second, status, verdict in (
+        ("a.csv", "b.csv", 0, "B is better than A: the interval of the difference in mA does not hold 0."),
+        ("b.csv", "a.csv", 1, "B is worse than A: the interval of the difference in mA does not hold 0."),
+        (
+            "a.csv",
+            "a.csv",
+            0,
+            "B is not to be told apart from A: the interval of the difference in mA holds 0.",
+        ),
+    ):
+        ended, output, errors = run(first, second, "--labels", "test.txt")
+        assert (ended, errors) == (status, "")
+        assert verdict in output.splitlines()
+    assert "0 of 4,200 labels are predicted differently" in output
+    assert "60 identities drawn with replacement, 1,000 times:" in output
+    assert "No attribute differs in mA" in output
+
+
+def test_lines_fit_a_terminal(run, evaluations):
+    _, output, _ = run("a.csv", "b.csv", "--labels", "test.txt")
+    lines = output.splitlines()
+    assert max(map(len, lines)) <= 80
+    (ma,) = [line.split() for line in lines if line.startswith("mA ")]
+    first, second, difference, low, to, high, verdict = map(str, ma[1:])
+    assert float(difference) == pytest.approx(float(second) - float(first), abs=1.01e-4)
+    assert float(low) <= float(difference) <= float(high)
+    assert (to, verdict) == ("to", "better")
+
+
+def test_json_has_all_figures(run, evaluations, tmp_path):
+    _, labels, logits = evaluations
+    run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json")
+    record = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert (record["pictures"], record["labels"], record["resampled"], record["units"]) == (
+        120, 4200, "identities", 60,
+    )  # fmt: skip
+    assert (record["level"], record["draws"], record["verdict"]) == (0.95, 1000, "better")
+    assert list(record["figures"]) == ["ma", "accuracy", "precision", "recall", "f1"]
+    assert [row["name"] for row in record["attributes"]] == NAMES
+    hat = record["attributes"][10]
+    right = (logits > 0)[:, 10] == labels[:, 10]
+    assert hat["b"] == pytest.approx(
+        (right[labels[:, 10] == 1].mean() + right[labels[:, 10] == 0].mean()) / 2
+    )
+    assert hat["difference"] == pytest.approx(hat["b"] - hat["a"])
+    assert set(hat) == {"name", "a", "b", "difference", "interval", "verdict", "p_value"}
+
+
+def test_an_undefined_attribute_is_null(run, evaluations, tmp_path):
+    paths, labels, _ = evaluations
+    labels[:, 3] = 0
+    write_list(tmp_path / "test.txt", paths, labels)
+    run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")
+    row = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["attributes"][3]
+    assert row == {
+        "name": "AgeAbove61", "a": None, "b": None, "difference": None, "interval": None,
+        "verdict": "not to be told apart", "p_value": None,
+    }  # fmt: skip
+
+
+def test_another_programs_file_says_the_same(run, evaluations, tmp_path):
+    """Other order of pictures and columns, official names, probabilities, PETA's other spelling."""
+    paths, _, logits = evaluations
+    ours = run("a.csv", "b.csv", "--labels", "test.txt")[1].splitlines()[2:]
+    rng = np.random.default_rng(2)
+    rows, columns = rng.permutation(len(paths)), rng.permutation(35)
+    names = [PETA[k].official_name if k % 2 else PETA[k].name for k in columns]
+    spelt = [paths[row].replace("PETA_dataset/", "PETA dataset/") for row in rows]
+    shares = 1 / (1 + np.exp(-logits[rows][:, columns].astype(float)))
+    write_predictions(tmp_path / "b.csv", spelt, names, shares)
+    status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt")
+    assert (status, output) == (2, "")
+    assert "b.csv: no number is negative" in errors
+    assert "--scale_b probabilities" in errors
+    _, output, _ = run("a.csv", "b.csv", "--labels", "test.txt", "--scale_b", "probabilities")
+    assert output.splitlines()[2:] == ours
+
+
+def test_attributes_of_ones_own_are_named_by_their_file(run, tmp_path):
+    rng = np.random.default_rng(3)
+    paths, labels = [f"{i}.png" for i in range(50)], rng.integers(0, 2, (50, 2))
+    write_list(tmp_path / "test.txt", paths, labels)
+    write_predictions(tmp_path / "a.csv", paths, ["Crown", "Cape"], rng.standard_normal((50, 2)))
+    status, _, errors = run("a.csv", "a.csv", "--labels", "test.txt")
+    assert status == 2
+    assert errors == (
+        "error: neither a.csv nor a.csv has the attributes of PETA, RAP, PA-100K in their published order; "
+        "name the list's attributes, in its order, with --attributes FILE\n"
+    )
+    (tmp_path / "names.txt").write_text("Cape\nCrown\n")
+    status, output, _ = run("a.csv", "a.csv", "--labels", "test.txt", "--attributes", "names.txt")
+    assert status == 0
+    assert "50 pictures drawn with replacement, 1,000 times:" in output
+
+
+def test_columns_in_no_known_order_are_not_guessed(run, evaluations, tmp_path):
+    paths, _, logits = evaluations
+    for name in ("a.csv", "b.csv"):
+        write_predictions(tmp_path / name, paths, NAMES[::-1], logits[:, ::-1])
+    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt")
+    assert (status, "--attributes FILE" in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("Hat,", "Hut,"), "b.csv has no column 'Hat' ('Hut' is the nearest)"),
+        (lambda text: text[: text.rindex("PETA")], "b.csv lacks 1 picture of test.txt;"),
+        (lambda text: text + text.splitlines()[-1], "b.csv has 1 picture more than once; keep one"),
+        (lambda text: text.replace("_1.jpeg", "_3.jpeg"), "b.csv lacks 60 pictures of test.txt;"),
+        (lambda text: text.replace(".jpeg,", ".jpeg,nan", 1), "b.csv:2: 'nan"),
+        (lambda text: "", "b.csv has no predictions"),
+    ],
+)  # fmt: skip
+def test_damaged_files(run, evaluations, tmp_path, damage, message):
+    path = tmp_path / "b.csv"
+    path.write_text(damage(path.read_text()))
+    status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json")
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("name", ["a.csv", "b.csv", "test.txt"])
+def test_what_is_read_is_not_written_over(run, evaluations, option, name):
+    status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", option, name)
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"error: {option} {name}: the command reads it, and it would be written over")
+
+
+def test_a_list_with_other_labels(run, evaluations, tmp_path):
+    (tmp_path / "test.txt").write_text("a.png 0 1 0\n")
+    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt")
+    assert (status, errors) == (
+        2, "error: test.txt:1: 3 labels, expected 35; give one label for each attribute\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "pdf"])
+def test_plot(run, evaluations, tmp_path, suffix):
+    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--plot", f"c.{suffix}")
+    assert (status, errors) == (0, "")
+    if suffix == "png":
+        with Image.open(tmp_path / "c.png") as picture:
+            colours = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in
+                       picture.convert("RGB").getcolors(1 << 24)}  # fmt: skip
+        assert colours.issuperset(COLOURS.values())
+
+
+def test_a_plot_that_cannot_be_drawn_is_found(run, evaluations, tmp_path):
+    assert run("a.csv", "b.csv", "--labels", "test.txt", "--plot", "c.xyz")[0] == 2
+    assert run("a.csv", "b.csv", "--labels", "test.txt", "--plot", "no/such/c.png")[0] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "test.txt"]
+
+
+@pytest.mark.slow
+def test_many_attributes_in_any_script_are_drawn(run, tmp_path):
+    rng = np.random.default_rng(4)
+    names = [f"属性_{k}$x$" for k in range(90)]
+    paths, labels = [f"{i}.png" for i in range(60)], rng.integers(0, 2, (60, 90))
+    write_list(tmp_path / "test.txt", paths, labels)
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    for name in ("a.csv", "b.csv"):
+        write_predictions(tmp_path / name, paths, names, rng.standard_normal((60, 90)))
+    options = ("--labels", "test.txt", "--attributes", "names.txt", "--plot", "c.png")
+    assert run("a.csv", "b.csv", *options)[0] in (0, 1)
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.height < 2000
+
+
+def test_needs_neither_torch_nor_alm(evaluations, tmp_path):
+    program = (
+        "import sys, runpy; sys.modules['torch'] = sys.modules['alm'] = None; "
+        f"sys.argv = ['compare.py', 'a.csv', 'b.csv', '--labels', 'test.txt']; "
+        f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
+    )
+    end = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (end.returncode, end.stderr) == (0, "")
+    assert "B is better than A" in end.stdout

@@ -1,0 +1,243 @@
+"""The cache: the decoded pictures to the bit, built whole or not at all, and never stale."""
+
+import errno
+import os
+import pickle
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alm.inference.image_io import PictureError, read_resized
+from utils.data import cache as cache_module
+from utils.data.cache import cache_directory, open_cache
+from utils.data.dataset import MultiLabelDataset
+from utils.io import atomic as files_module
+
+COUNT = 6
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A directory with a list of pictures of noise."""
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        Image.fromarray(rng.integers(0, 256, (40 + i, 20, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    lines = "".join(f"{i}.png {i % 2}\n" for i in range(COUNT))
+    (tmp_path / "list.txt").write_text(lines, encoding="utf-8")
+    return tmp_path
+
+
+def open_dataset(root, list_name="list.txt", cached=True, **options):
+    return MultiLabelDataset(root, root / list_name, cache=root / "cache" if cached else None, **options)
+
+
+def open_with(root, read, list_name="list.txt"):
+    """Open the cache of the root's pictures, read by `read`."""
+    paths = [str(root / f"{i}.png") for i in range(COUNT)]
+    return open_cache(root / "cache", root / list_name, root, paths, read)
+
+
+def files(root):
+    return sorted(path.name for path in (root / "cache").iterdir())
+
+
+def no_read(path):
+    raise AssertionError(f"{path} was decoded though it was cached")
+
+
+def test_directory_by_option():
+    assert cache_directory("none", "data") is None
+    assert cache_directory("auto", "data") == Path("data", ".alm_cache")
+    assert cache_directory("/fast/disk", "data") == Path("/fast/disk")
+
+
+def test_cached_pictures_are_the_decoded_ones(root):
+    decoded, cached = open_dataset(root, cached=False), open_dataset(root)
+    indices = [5, 0, 3, 3]
+    for ours, expected in zip(cached.batch(indices), decoded.batch(indices), strict=True):
+        assert torch.equal(ours, expected)
+    assert cached.batch(indices)[0].is_contiguous(memory_format=torch.channels_last)
+    for (image, label), (expected_image, expected_label) in zip(cached, decoded, strict=True):
+        assert torch.equal(image, expected_image)
+        assert torch.equal(label, expected_label)
+
+
+def test_a_batch_is_a_copy(root):
+    dataset = open_dataset(root)
+    before = dataset[0][0].clone()
+    dataset.batch([0])[0].zero_()
+    assert torch.equal(dataset[0][0], before)
+
+
+def test_one_file_of_the_pictures_size(root):
+    open_dataset(root)
+    (name,) = files(root)
+    assert name.startswith("list-")
+    assert (root / "cache" / name).stat().st_size == COUNT * 256 * 128 * 3
+
+
+def test_a_built_cache_is_not_built_again(root):
+    built = open_with(root, read_resized)
+    assert np.array_equal(open_with(root, no_read).pictures, built.pictures)
+
+
+def test_labels_may_change(root):
+    open_with(root, read_resized)
+    (root / "list.txt").write_text("".join(f"{i}.png 1\n" for i in range(COUNT)), encoding="utf-8")
+    open_with(root, no_read)
+
+
+def test_a_changed_picture_is_read_again_and_the_stale_cache_removed(root):
+    open_dataset(root)
+    before = files(root)
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(root / "4.png")
+    dataset = open_dataset(root)
+    assert dataset[4][0][:, 0, 0].tolist() == [1, 2, 3]
+    assert len(files(root)) == 1
+    assert files(root) != before
+
+
+def test_a_touched_picture_of_the_same_size_is_read_again(root):
+    open_dataset(root)
+    before = files(root)
+    os.utime(root / "2.png", (1, 1))
+    open_dataset(root)
+    assert len(files(root)) == 1
+    assert files(root) != before
+
+
+def test_pictures_left_out_change_the_cache(root):
+    open_dataset(root)
+    (root / "1.png").unlink()
+    dataset = open_dataset(root, skip_missing=True)
+    expected = open_dataset(root, cached=False, skip_missing=True)
+    assert torch.equal(dataset.batch(range(COUNT - 1))[0], expected.batch(range(COUNT - 1))[0])
+    assert len(files(root)) == 1
+
+
+def test_lists_keep_their_caches_apart(root):
+    (root / "other").mkdir()
+    for name in ("test.txt", "other/list.txt"):
+        shutil.copy(root / "list.txt", root / name)
+    for name in ("list.txt", "test.txt", "other/list.txt"):
+        open_dataset(root, name)
+    assert len(files(root)) == 3
+    os.utime(root / "2.png", (1, 1))
+    open_dataset(root)
+    assert len(files(root)) == 3
+
+
+def test_the_same_list_under_another_root_has_its_own_pictures(root, tmp_path_factory):
+    """Also where files have the same names, sizes and times, as copies and negatives do."""
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(root, other, dirs_exist_ok=True)
+    for i in range(COUNT):
+        status = (root / f"{i}.png").stat()
+        Image.new("RGB", (9, 9), (i, 2, 3)).save(other / f"{i}.png")
+        with open(other / f"{i}.png", "ab") as file:
+            file.write(b"\0" * (status.st_size - (other / f"{i}.png").stat().st_size))
+        os.utime(other / f"{i}.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    shared = {"cache": root / "cache"}
+    for _ in range(2):  # neither takes the other's place
+        for place in (root, other):
+            cached = MultiLabelDataset(place, root / "list.txt", **shared)
+            expected = MultiLabelDataset(place, root / "list.txt")
+            assert torch.equal(cached.batch(range(COUNT))[0], expected.batch(range(COUNT))[0])
+    assert len(files(root)) == 2
+
+
+def test_a_damaged_cache_is_built_again(root):
+    built = open_with(root, read_resized).pictures.copy()
+    (name,) = files(root)
+    with open(root / "cache" / name, "r+b") as file:
+        file.truncate(1000)
+    assert np.array_equal(open_with(root, read_resized).pictures, built)
+    assert files(root) == [name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_build_leaves_nothing(root, error):
+    def interrupted(path):
+        if path.endswith("4.png"):
+            raise error
+        return read_resized(path)
+
+    with pytest.raises(error):
+        open_with(root, interrupted)
+    assert files(root) == []
+
+
+def test_a_damaged_picture_is_named_and_leaves_nothing(root):
+    (root / "3.png").write_bytes((root / "3.png").read_bytes()[:900])
+    with pytest.raises(PictureError, match=r"cannot read picture .*3\.png"):
+        open_dataset(root)
+    assert files(root) == []
+
+
+def test_what_a_killed_build_left_is_removed_and_a_running_one_left_alone(root):
+    open_dataset(root)
+    (name,) = files(root)
+    stem = (root / "cache" / name).stem
+    for suffix, age in (("killed", 1e6), ("running", 0)):
+        path = root / "cache" / f".{stem}.rgb.{suffix}.tmp"
+        path.touch()
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    os.utime(root / "2.png", (1, 1))
+    open_dataset(root)
+    assert f".{stem}.rgb.killed.tmp" not in files(root)
+    assert f".{stem}.rgb.running.tmp" in files(root)
+
+
+def test_a_disk_without_room_is_a_warning_and_nothing_is_written(root, monkeypatch):
+    monkeypatch.setattr(
+        cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=COUNT * 98304 - 1)
+    )
+    with pytest.warns(UserWarning, match=r"no cache in .*GB free.*decoded each time"):
+        dataset = open_dataset(root)
+    assert files(root) == []
+    assert torch.equal(dataset.batch([1])[0], open_dataset(root, cached=False).batch([1])[0])
+
+
+def test_a_disk_that_fills_up_is_a_warning_and_leaves_nothing(root, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files_module.os, "fsync", full)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        assert open_with(root, read_resized) is None
+    assert files(root) == []
+
+
+def test_a_directory_that_cannot_be_made_is_a_warning(root):
+    (root / "cache").touch()
+    with pytest.warns(UserWarning, match="no cache in"):
+        dataset = open_dataset(root)
+    assert len(dataset) == COUNT
+
+
+def test_two_builds_at_once_both_end_well(root):
+    both_build = threading.Barrier(2)
+
+    def read(path):
+        if path.endswith("0.png"):
+            both_build.wait(timeout=30)
+        return read_resized(path)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: open_with(root, read), range(2))
+    assert np.array_equal(first.pictures, second.pictures)
+    assert len(files(root)) == 1
+
+
+def test_pickling_opens_the_file_again_instead_of_copying_it(root):
+    dataset = open_dataset(root)
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 10_000
+    assert torch.equal(pickle.loads(pickled).batch([2])[0], dataset.batch([2])[0])

@@ -1,0 +1,89 @@
+"""Files and attributes named to take over a terminal or a page, through an evaluation and a prediction."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.models import model_of, own_checkpoint
+from support.printable import is_obeyed
+
+from alm.checkpoint.restore import save_checkpoint
+from run_scripts import predict
+from run_scripts.cli.main import clear_ending
+
+NAME = "<img src=x onerror=alert(1)>\x1b]0;owned\x07\x1b[2J\u202egnp"
+SHOWN = r"<img src=x onerror=alert(1)>\x1b]0;owned\x07\x1b[2J\u202egnp"
+ATTRIBUTES = ["Hat\x1b[31m", "<b>Bag</b>", "\u202eSkirt"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Go to a folder with two people under such a name, their list, and a checkpoint with such attributes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people").mkdir()
+    for k in range(2):
+        pixels = np.random.default_rng(k).integers(0, 256, (60, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "people" / f"{NAME}{k}.png")
+    (tmp_path / "list.txt").write_text(f"{NAME}0.png 0 1 0\n{NAME}1.png 1 0 1\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in ATTRIBUTES), encoding="utf-8")
+    content = own_checkpoint(model_of(), attributes=ATTRIBUTES, options={"experiment": "custom"})
+    save_checkpoint(tmp_path / "a.pth.tar", content)
+    return tmp_path
+
+
+def refuse_obeyed(*texts):
+    for text in texts:
+        assert not is_obeyed(text.replace("\n", "").replace("\r", ""))
+
+
+def test_an_evaluation(folder, run_here):
+    shown = run_here(
+        "-e", "--resume", "a.pth.tar", "--attributes", "names.txt", "--data_root", "people", "--val_list",
+        "list.txt", "--workers", 0, "--device", "cpu", "--report", "a.html", "--output_dir", "run",
+        "--predictions", "a.csv", "--calibrate", "a.json",
+    )  # fmt: skip
+    written = [path.read_text(encoding="utf-8") for path in (folder / "run").iterdir()]
+    page = (folder / "a.html").read_text(encoding="utf-8")
+    refuse_obeyed(*shown, *written, page, (folder / "a.json").read_text())
+    assert r"Hat\x1b[31m" in shown[0]
+    assert "<img src=x" not in page
+    assert "<b>Bag" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_a_picture_that_cannot_be_read(folder, run_here):
+    (folder / "people" / f"{NAME}1.png").write_bytes(b"no picture")
+    shown = run_here(
+        "-e", "--resume", "a.pth.tar", "--attributes", "names.txt", "--data_root", "people", "--val_list",
+        "list.txt", "--workers", 0, "--device", "cpu", status=1,
+    )  # fmt: skip
+    refuse_obeyed(*shown)
+    assert f"{SHOWN}1.png" in shown[1]
+
+
+def test_a_prediction(folder, monkeypatch, capsys):
+    (folder / "people" / f"{NAME}2.png").write_bytes(b"no picture")
+    for words in (
+        ["--threshold", "0"],
+        ["--json", "a.jsonl", "--csv", "a.csv", "--regions", "sheets"],
+    ):
+        words = ["--checkpoint", "a.pth.tar", "people", "--device", "cpu", *words]
+        monkeypatch.setattr(sys, "argv", ["predict.py", *words])
+        with pytest.raises(SystemExit) as ending, clear_ending():
+            predict.main()
+        shown = capsys.readouterr()
+        assert ending.value.code == 1
+        refuse_obeyed(*shown)
+        assert f"{SHOWN}2.png" in shown.err
+        if "--threshold" in words:
+            assert f"{SHOWN}0.png" in shown.out
+            assert r"Hat\x1b[31m" in shown.out
+    refuse_obeyed((folder / "a.jsonl").read_text())
+    names = [f"people/{NAME}{k}.png" for k in range(2)]
+    assert [json.loads(line)["path"] for line in (folder / "a.jsonl").read_text().splitlines()] == names
+    with open(folder / "a.csv", encoding="utf-8", newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == names
+    assert len(list((folder / "sheets").iterdir())) == 2

@@ -1,0 +1,103 @@
+"""regions.json beside a list: read as what it is, refused where it is anything else."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alm.inference.image_io import PictureError
+from utils.data.catalog import EXPERIMENTS
+from utils.data.dataset import MultiLabelDataset
+from utils.data.list_file import DataError
+from utils.data.true_boxes import find_true_boxes
+from utils.synthetic import ensure_dataset
+
+NAMES = ("Hat", "Male")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A list of two pictures, 40 x 80 and 20 x 50."""
+    Image.new("RGB", (40, 80)).save(tmp_path / "a.png")
+    Image.new("RGB", (20, 50)).save(tmp_path / "b.png")
+    (tmp_path / "test.txt").write_text("a.png 1 0\nb.png 1 1\n")
+    return tmp_path
+
+
+def boxes_of(folder, content, names=NAMES):
+    text = content if isinstance(content, (str, bytes)) else json.dumps(content)
+    (folder / "regions.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return find_true_boxes(MultiLabelDataset(folder, folder / "test.txt"), names)
+
+
+def test_boxes_are_shares_of_their_own_picture(folder):
+    boxes = boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 10.5]}, "a.png": {"Male": [0, 20, 10, 80]}})
+    assert boxes.shape == (2, 2, 4)
+    np.testing.assert_allclose(boxes[1, 0], [0.25, 0, 1, 0.21])
+    np.testing.assert_allclose(boxes[0, 1], [0, 0.25, 0.25, 1])
+    assert np.isnan(boxes[0, 0]).all()
+    assert np.isnan(boxes[1, 1]).all()
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"other.png": {"Hat": [0, 0, 1, 1]}}, {"a.png": {}}, {"a.png": {"Scarf": [0, 0, 1, 1]}}]
+)
+def test_what_is_not_of_this_list_is_passed_over(folder, content):
+    assert boxes_of(folder, content) is None
+
+
+def test_without_the_file_there_are_none(folder):
+    assert find_true_boxes(MultiLabelDataset(folder, folder / "test.txt"), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 10], [0, 0, 10, 10, 1], "0123", None, 7, {}, [0, 0, 10, "10"], [False, False, True, True],
+        [0, 0, 10, None], [0, 0, 0, 10], [10, 0, 5, 10], [0, 10, 10, 5], [-1, 0, 10, 10], [0, 0, 41, 10],
+        [0, 0, 10, 81], [0, 0, float("nan"), 10], [0, 0, float("inf"), 10], [0, 0, 10**400, 10],
+        [[0], 0, 1, 1],
+    ],
+)  # fmt: skip
+def test_a_box_that_is_none_is_named(folder, box):
+    with pytest.raises(DataError, match=r"regions\.json: a\.png: Hat: .*no box .*40 x 80.*rename") as caught:
+        boxes_of(folder, {"a.png": {"Hat": box}})
+    assert len(str(caught.value)) < 300 + len(str(folder))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "7", '"a"', "null", '{"a.png": [0, 0, 1, 1]}', "[" * 100_000, '{"a": 1}']
+)
+def test_another_file_is_refused(folder, content):
+    with pytest.raises(DataError, match=r"regions\.json is no JSON of the form \{path: .*rename"):
+        boxes_of(folder, content)
+
+
+def test_no_text_is_refused(folder):
+    with pytest.raises(DataError, match=r"regions\.json is not text"):
+        boxes_of(folder, b"\xff\xfe\x00")
+
+
+def test_the_pictures_are_opened_and_not_decoded(folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", None)
+    monkeypatch.setattr(Image.Image, "load", None)
+    np.testing.assert_allclose(boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 25]}})[1, 0], [0.25, 0, 1, 0.5])
+
+
+def test_a_picture_with_boxes_that_cannot_be_opened_is_named(folder):
+    (folder / "b.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"b\.png"):
+        boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 25]}})
+
+
+def test_the_drawn_set_has_boxes_of_what_its_pictures_show(tmp_path):
+    ensure_dataset(tmp_path / "drawn", train=2, test=10)
+    attributes = EXPERIMENTS["synthetic"].attributes
+    pictures = MultiLabelDataset(tmp_path / "drawn", tmp_path / "drawn" / "PETA_test_list.txt")
+    boxes = find_true_boxes(pictures, attributes)
+    there = ~np.isnan(boxes).any(-1)
+    assert there.sum() > 30
+    assert (pictures.labels.numpy()[there] == 1).all()
+    assert (boxes[there][:, :2] < boxes[there][:, 2:]).all()
+    assert not there[:, attributes.index("Male")].any()

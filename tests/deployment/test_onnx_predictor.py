@@ -1,0 +1,238 @@
+"""export.py --to onnx and torch_export, and predictions from .onnx without torch."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import REPOSITORY
+from support.models import ATTRIBUTES, model_of, own_checkpoint
+
+import alm
+from alm.errors import AlmError
+from alm.inference.export import Deployed
+from run_scripts import export
+from run_scripts.cli.main import clear_ending
+from utils.data.list_file import DataError
+from utils.deployment.parity import DeploymentError, compare, samples
+from utils.prediction.load import load_predictor
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from utils.deployment.onnx_predictor import OnnxPredictor  # noqa: E402
+
+WITHOUT_TORCH = """
+import json, sys
+sys.modules["torch"] = None
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from utils.prediction.load import load_predictor
+predictor, notes = load_predictor(sys.argv[2])
+[found] = predictor(np.full((90, 40, 3), 99, np.uint8))
+print(json.dumps([found.probabilities.tolist(), found.level, found.regions["4d"].tolist(), notes]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("deployed") / "7.pth.tar"
+    torch.save(own_checkpoint(model_of(), experiment="synthetic"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_file(checkpoint):
+    path = checkpoint.with_name("model.onnx")
+    options = ["export.py", "--to", "onnx", "--threshold", "0.9", str(checkpoint), str(path)]
+    with pytest.MonkeyPatch.context() as patch, clear_ending():
+        patch.setattr(sys, "argv", options)
+        export.main()
+    return path
+
+
+@pytest.fixture
+def exported(start_here):
+    """Return a function that starts export.py."""
+    return partial(start_here, export)
+
+
+def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
+    session = onnxruntime.InferenceSession(str(model_file), providers=["CPUExecutionProvider"])
+    shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
+    assert shapes == {
+        "images": ["batch", 3, 256, 128],
+        "probabilities": ["batch", 3],
+        "regions": ["batch", 3, 3, 4],
+        "levels": ["batch", 3],
+    }
+    texts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(texts["attributes"]) == list(ATTRIBUTES)
+    assert json.loads(texts["thresholds"]) == [0.9] * 3
+    assert texts["dataset"] == "synthetic"
+    assert "centre (t_x, t_y)" in texts["regions"]
+    assert sorted(path.name for path in model_file.parent.iterdir()) == ["7.pth.tar", "model.onnx"]
+
+
+def test_predictions_are_those_of_the_checkpoint(checkpoint, model_file):
+    pictures = [np.random.default_rng(k).integers(0, 256, (99, 41 + k, 3), np.uint8) for k in range(5)]
+    expected = alm.Predictor.from_checkpoint(checkpoint, device="cpu")(pictures)
+    predictor = OnnxPredictor(model_file)
+    for found in (predictor(pictures), predictor(pictures, batch_size=1)):
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.attributes == theirs.attributes
+            assert (ours.level, ours.size) == (theirs.level, theirs.size)
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
+            for level, boxes in theirs.regions.items():
+                np.testing.assert_allclose(ours.regions[level], boxes, atol=1e-2)  # pixels
+
+
+@pytest.mark.slow
+def test_torch_is_not_imported(model_file):
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(REPOSITORY), str(model_file)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    probabilities, level, boxes, notes = json.loads(process.stdout)
+    [expected] = OnnxPredictor(model_file)(np.full((90, 40, 3), 99, np.uint8))
+    np.testing.assert_allclose(probabilities, expected.probabilities)
+    np.testing.assert_allclose(boxes, expected.regions["4d"])
+    assert (tuple(level), notes) == (expected.level, [])
+
+
+@pytest.mark.slow
+def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
+    Image.new("RGB", (40, 90), (60, 90, 200)).save(tmp_path / "a.png")
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
+        "from run_scripts import predict\n"
+        "predict.main()"
+    )
+    command = [sys.executable, "-c", code, str(REPOSITORY), "--checkpoint", str(model_file), "--json", "-"]
+    for threshold, positive in (((), False), (("--threshold", "0.1"), True)):
+        process = subprocess.run(
+            [*command, *threshold, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=120
+        )
+        assert process.returncode == 0, process.stderr
+        for found in json.loads(process.stdout)["attributes"].values():
+            assert 0.1 < found["probability"] < 0.9
+            assert found["positive"] is positive
+
+
+@pytest.mark.slow
+def test_torch_export_is_loaded_back(checkpoint, tmp_path, exported):
+    output, _ = exported("--to", "torch_export", checkpoint, tmp_path / "m.pt2")
+    assert "3 attributes" in output
+    extra = {"attributes": ""}
+    program = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra)
+    assert "set_grad_enabled" not in str(program.graph)  # which torch 2.4 does not read back by itself
+    network = program.module()
+    assert json.loads(extra["attributes"]) == list(ATTRIBUTES)
+    assert [tuple(found.shape) for found in network(samples()[2])] == [(3, 3), (3, 3, 3, 4), (3, 3)]
+    with pytest.raises(AlmError, match=r"m\.pt2 is for torch\.export\.load; name the checkpoint"):
+        load_predictor(str(tmp_path / "m.pt2"))
+
+
+def test_what_differs_is_refused():
+    deployed = Deployed(model_of()).eval()
+
+    def off(images):
+        probabilities, regions, levels = deployed(images)
+        return probabilities + 2e-4, regions, levels
+
+    with torch.inference_mode(), pytest.raises(DeploymentError, match=r"differs from PyTorch by 0\.0002"):
+        compare(deployed, off)
+
+
+def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, exported):
+    def fail(*_):
+        raise DeploymentError("differs")
+
+    monkeypatch.setattr(export, "compare_onnx", fail)
+    _, errors = exported("--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)
+    assert errors == "error: differs\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--to", "onnx", "a.pth.tar", "m.bin"], 2, "name it .onnx"),
+        (["--to", "reference", "--threshold", "0.5", "a", "b"], 2, "--threshold has no meaning"),
+        (["--to", "onnx", "--threshold", "1.5", "a", "m.onnx"], 2, "not a number from 0 to 1"),
+        (["--to", "onnx", "absent.pth.tar", "m.onnx"], 1, "absent.pth.tar: no such file"),
+    ],
+)
+def test_wrong_options_are_one_line(options, status, message, exported):
+    try:
+        _, errors = exported(*options, status=status)
+    finally:
+        assert not (REPOSITORY / "m.onnx").exists()
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def changed(model_file, path, change):
+    """Write the file with `change` made to the model."""
+    model = onnx.load(str(model_file))
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def set_text(name, value):
+    def change(model):
+        entry = next(entry for entry in model.metadata_props if entry.key == name)
+        entry.value = value
+
+    return change
+
+
+def foreign_operator(model):
+    model.graph.node[0].domain = "evil"
+    model.opset_import.append(onnx.helper.make_opsetid("evil", 1))
+
+
+def weights_outside(model):
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_text("attributes", '["a", "a", "b"]'), "`attributes` are not"),
+        (set_text("attributes", '["a", "b"]'), "`thresholds` are not"),
+        (set_text("attributes", "[" * 100_000), "`attributes` are not"),
+        (set_text("thresholds", "[0.5, 0.5, NaN]"), "`thresholds` are not"),
+        (set_text("align_corners", "0"), "`align_corners` is neither"),
+        (set_text("format", "other"), "it does not say that export.py wrote it"),
+        (foreign_operator, "onnxruntime does not take it"),
+        (weights_outside, "onnxruntime does not take it"),
+    ],
+)
+def test_a_hostile_file_is_one_line(model_file, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(bytes(10**6))
+    path = changed(model_file, tmp_path / "x.onnx", change)
+    with pytest.raises(DataError) as error:
+        OnnxPredictor(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 1000])
+def test_a_damaged_file_is_one_line(tmp_path, content):
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.onnx: "):
+        OnnxPredictor(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/", "/absent.onnx"])
+def test_no_regular_file_is_refused(path):
+    with pytest.raises(DataError, match=path):
+        OnnxPredictor(path)

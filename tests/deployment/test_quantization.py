@@ -1,0 +1,192 @@
+"""export.py --int8: what it loses, what it says of that, what it refuses; thresholds in the file."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.models import ATTRIBUTES, own_checkpoint
+
+import alm
+from alm.checkpoint.restore import save_checkpoint
+from run_scripts import export
+from utils.data.catalog import EXPERIMENTS
+from utils.data.dataset import MultiLabelDataset
+from utils.data.list_file import DataError
+from utils.deployment import export_int8
+from utils.deployment.onnx_predictor import OnnxPredictor
+from utils.deployment.quantization import quantize
+from utils.synthetic import LISTS, ensure_dataset
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def exported(start_here):
+    """Return a function that starts export.py."""
+    return partial(start_here, export, "--to", "onnx")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A list of eight pictures of noise with three labels."""
+    root = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(1)
+    for k in range(8):
+        Image.fromarray(draw.integers(0, 256, (60, 30, 3), np.uint8)).save(root / f"{k}.png")
+    lines = [f"{k}.png {k % 2} {(k + 1) % 2} {int(k < 4)}" for k in range(8)]
+    (root / "list.txt").write_text("\n".join(lines) + "\n")
+    (root / "short.txt").write_text(lines[0] + "\n")
+    (root / "two.txt").write_text("0.png 0 1\n")
+    return root
+
+
+@pytest.fixture
+def few_will_do(monkeypatch):
+    monkeypatch.setattr(export_int8, "LEAST_MEASURED", 1)
+
+
+@pytest.fixture
+def same_as_float32(monkeypatch):
+    """Let the network be its own quantized form, which takes no time."""
+
+    def copied(source, target, batches):
+        copied.pictures = sum(len(batch) for batch in batches)
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(export_int8, "quantize", copied)
+    return copied
+
+
+def test_the_file_says_what_it_was_calibrated_and_measured_on(
+    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
+):
+    path = tmp_path / "m.onnx"
+    options = ("--int8", "--calibrate", pictures / "list.txt")
+    output, _ = exported(*options, checkpoint, path)
+    assert same_as_float32.pictures == 4
+    assert "int8, calibrated on 4 pictures of list.txt: mA 0." in output
+    assert "on 4 other pictures of list.txt" in output
+    said = json.loads(OnnxPredictor(path)._session.get_modelmeta().custom_metadata_map["int8"])
+    assert said["ma_int8"] == said["ma_float32"]
+    assert (said["calibrated_on"], said["measured_on"]) == ("list.txt", "list.txt")
+    assert (said["calibrated_pictures"], said["measured_pictures"]) == (4, 4)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_picture_is_measured_that_it_was_calibrated_on(
+    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
+):
+    options = ("--int8", "--calibrate", "short.txt", "--val_list", "list.txt", "--data_root", pictures)
+    output, _ = exported(*options, checkpoint, tmp_path / "m.onnx")
+    assert "calibrated on 1 picture of short.txt" in output
+    assert "on 7 pictures of list.txt" in output
+
+
+@pytest.mark.parametrize(("loss", "status"), [(0.0049, 0), (0.0051, 1), (float("nan"), 1)])
+def test_what_loses_too_much_is_not_written(
+    loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32, few_will_do
+):
+    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (0.9, 0.9 - loss))
+    options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
+    _, errors = exported(*options, status=status)
+    assert (tmp_path / "m.onnx").exists() == (status == 0)
+    if status:
+        assert "a loss of more than 0.5 points, so nothing was written" in errors
+        assert errors.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+    else:
+        exported(*options[:-1], tmp_path / "strict.onnx", "--max_loss", "0.1", status=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--int8"], 2, "--int8 is for --to onnx, and needs --calibrate LIST"),
+        (["--calibrate", "list.txt"], 2, "--calibrate is for --int8"),
+        (["--max_loss", "1"], 2, "--max_loss is for --int8"),
+        (["--int8", "--calibrate", "list.txt", "--max_loss", "-1"], 2, "not a number from 0 on"),
+        (["--int8", "--calibrate", "absent.txt"], 1, "list absent.txt found neither"),
+        (["--int8", "--calibrate", "list.txt", "--val_list", "absent.txt"], 1, "check --val_list"),
+        (
+            ["--int8", "--calibrate", "short.txt"],
+            1,
+            "short.txt leaves 1 of its pictures to measure mA on, and 30 are needed",
+        ),
+        (["--int8", "--calibrate", "two.txt"], 1, "two.txt:1: "),
+        (["--int8", "--calibrate", "list.txt", "--data_root", "absent"], 1, "not found in absent"),
+        (["--threshold", "absent.json"], 1, "cannot read absent.json"),
+    ],
+)
+def test_bad_input_is_one_line(
+    options, status, words, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32
+):
+    monkeypatch.chdir(pictures)
+    _, errors = exported(*options, checkpoint, tmp_path / "m.onnx", status=status)
+    assert words in errors
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path, exported):
+    thresholds = dict(zip(ATTRIBUTES, (0.25, 0.5, 0.75), strict=True))
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": thresholds}))
+    exported("--threshold", file, checkpoint, tmp_path / "m.onnx")
+    assert OnnxPredictor(tmp_path / "m.onnx").thresholds == (0.25, 0.5, 0.75)
+    file.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": {"Hat": 0.5}}))
+    _, errors = exported("--threshold", file, checkpoint, tmp_path / "n.onnx", status=1)
+    assert "has no threshold for 'Bag'" in errors
+
+
+def test_without_a_backbone_nothing_is_quantized(tmp_path):
+    cast = onnx.helper.make_node("Cast", ["images"], ["floats"], "/head/Cast", to=onnx.TensorProto.FLOAT)
+    ends = zip(("images", "floats"), (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT), strict=True)
+    images, floats = (onnx.helper.make_tensor_value_info(name, kind, [1, 3]) for name, kind in ends)
+    graph = onnx.helper.make_graph([cast], "graph", [images], [floats])
+    onnx.save(onnx.helper.make_model(graph, ir_version=8), str(tmp_path / "a.onnx"))
+    with pytest.raises(DataError, match="names no operator of the backbone"):
+        quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", iter(()))
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_int8_loses_little(tmp_path, exported):
+    """After a short training, so that activations and answers are those of a network at work."""
+    root = tmp_path / "drawn"
+    ensure_dataset(root, train=48, test=30)
+    model = trained(MultiLabelDataset(root, root / LISTS["train"]))
+    attributes = EXPERIMENTS["peta"].attributes
+    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model, attributes=attributes))
+    lists = ("--calibrate", root / LISTS["train"], "--val_list", root / LISTS["test"])
+    files = (tmp_path / "7.pth.tar", tmp_path / "int8.onnx")
+    output, _ = exported("--int8", *lists, "--max_loss", 5, *files)
+    assert "calibrated on 48 pictures of PETA_train_list.txt" in output
+    exported(tmp_path / "7.pth.tar", tmp_path / "float32.onnx")
+    images = MultiLabelDataset(root, root / LISTS["test"]).images(list(range(30)))
+    int8, float32 = (
+        OnnxPredictor(tmp_path / f"{name}.onnx").outputs(images.permute(0, 2, 3, 1).numpy())
+        for name in ("int8", "float32")
+    )
+    assert np.abs(int8[0] - float32[0]).mean() < 0.03
+    for level, boxes in float32[1].items():
+        assert np.abs(int8[1][level] - boxes).mean() < 0.03
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("int8", "float32")]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def trained(pictures, steps=16, batch_size=6):
+    torch.manual_seed(0)
+    model = alm.build_model("inception_iccv", pictures.labels.shape[1]).train()
+    criterion = alm.WeightedBCELoss([0.5] * pictures.labels.shape[1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for step in range(steps):
+        images, labels = pictures.batch([(step * batch_size + k) % len(pictures) for k in range(batch_size)])
+        optimizer.zero_grad()
+        sum(criterion(logits, labels) for logits in model(alm.preprocess(images))).backward()
+        optimizer.step()
+    return model.eval()

@@ -1,0 +1,24 @@
+"""How many cores and threads there are to use."""
+
+import pytest
+
+from alm.devices import host as processor
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(processor.os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert processor.usable_cores() == 1
+    monkeypatch.delattr(processor.os, "sched_getaffinity")
+    monkeypatch.setattr(processor.os, "cpu_count", lambda: 6)
+    assert processor.usable_cores() == 6
+
+
+@pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("0", 1), ("2,1", 5), ("", 5), ("9" * 50, 5)])
+def test_threads_are_what_torch_heeds_too(variable, threads, monkeypatch):
+    monkeypatch.setattr(processor, "usable_cores", lambda: 5)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert processor.default_threads() == threads
+
+
+def test_the_processor_has_a_name():
+    assert processor.processor_name().strip()

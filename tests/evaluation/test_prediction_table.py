@@ -1,0 +1,149 @@
+"""Predictions files: what is written is read back, whoever wrote it; what cannot be paired is refused."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from utils.data.list_file import DataError
+from utils.evaluation.prediction_table import (
+    PredictionsError,
+    in_list_order,
+    numbers_of,
+    predicted,
+    read_predictions,
+    write_predictions,
+)
+
+TWO = [("Hat",), ("Male",)]
+
+
+def file_of(directory, text, name="a.csv"):
+    path = directory / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refusal(do, *arguments):
+    with pytest.raises((PredictionsError, DataError)) as caught:
+        do(*arguments)
+    return str(caught.value)
+
+
+@given(arrays(np.float32, (3, 2), elements=st.floats(width=32, allow_nan=False)))
+def test_every_float32_comes_back(tmp_path_factory, logits):
+    path = tmp_path_factory.mktemp("predictions") / "a.csv"
+    names = ["a/1.png", 'b "2", with.png', "人.jpg"]
+    write_predictions(path, names, ["Hat", "Long hair, blond"], logits)
+    file = read_predictions(path)
+    assert (file.names, file.columns) == (names, ["Hat", "Long hair, blond"])
+    values = numbers_of(file, [("Hat",), ("Long hair, blond",)]).astype(np.float32)
+    np.testing.assert_array_equal(values, logits)
+
+
+def test_the_file_is_as_documented(tmp_path):
+    write_predictions(
+        tmp_path / "a.csv", ["a.png", "b.png"], ["Hat", "Male"], np.float32([[0.1, -2], [3, 0]])
+    )
+    assert (tmp_path / "a.csv").read_bytes() == b"path,Hat,Male\na.png,0.100000001,-2\nb.png,3,0\n"
+
+
+def test_a_file_that_cannot_be_written_is_not_there(tmp_path):
+    with pytest.raises(OSError, match="no/such"):
+        write_predictions(tmp_path / "no/such/a.csv", ["a.png"], ["Hat"], np.zeros((1, 1), np.float32))
+    with pytest.raises(ValueError, match="longer"):
+        write_predictions(tmp_path / "a.csv", ["a.png"], ["Hat"], np.zeros((2, 1), np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,Hat,Male\na.png,1,-2\nb.png,3,4\n",
+        "\ufeffImage;Male;Hat\r\na.png;-2;1\r\n\r\nb.png;4.0;3e0\r\n",
+        '# file\tother\tHat\t Male\na.png\tnothing\t1\t-2\n"b.png"\t\t+3\t4',
+        "\n\npath,note,Male,Hat\na.png,nan,-2, 1\n,,,\nb.png,,4,3",
+    ],
+)
+def test_any_programs_file(tmp_path, text):
+    file = read_predictions(file_of(tmp_path, text))
+    assert file.names == ["a.png", "b.png"]
+    assert numbers_of(file, TWO).tolist() == [[1, -2], [3, 4]]
+
+
+def test_an_attribute_may_be_spelt_in_several_ways(tmp_path):
+    file = read_predictions(file_of(tmp_path, "path,personalMale,accessoryHat\na.png,1,2\n"))
+    assert numbers_of(file, [("Hat", "accessoryHat"), ("Male", "personalMale")]).tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", " has no predictions; give a CSV with a header and a line a picture"),
+        ("path,Hat,Male\n", " has no predictions"),
+        ("a.png,1,-0.5\nb.png,2e-3,3\n", ":1: this is no header; name the columns there, as in path,"),
+        ("a.png\nb.png\n", ":1: this is no header"),
+        ("path,Hat,Hat\na.png,1,2\n", ":1: 2 columns are called 'Hat'; keep one"),
+        ("path,Hat,Male\na.png,1,2\n\nb.png,1\n", ":4: 2 cells, where the header has 3; give each"),
+        ("path,Hat,Male\na.png,1,2,3\n", ":2: 4 cells, where the header has 3"),
+        ("path,Hat,Male\n" + "a" * 200_000 + ",1,2\n", ":2: not a CSV file (field larger than"),
+        ("path,Hat,Male\na.png,1,2\nb.png,nan,\n", ":3: 'nan' in the column 'Hat' is no number, the"),
+        ("path,Hat,Male\na.png,1,yes\n", ":2: 'yes' in the column 'Male' is no number, the first of 1 such"),
+        ("path,hat,Male\na.png,1,2\n", " has no column 'Hat' ('hat' is the nearest)"),
+        ("path,Bag,Male\na.png,1,2\n", " has no column 'Hat'; name the columns as the attributes are"),
+        (b"\xff\xfe\x00", " is not text"),
+    ],
+)  # fmt: skip
+def test_refused(tmp_path, text, message):
+    path = file_of(tmp_path, text)
+    told = refusal(lambda: numbers_of(read_predictions(path), TWO))
+    assert told.startswith(f"{path}{message}")
+
+
+def test_a_missing_file(tmp_path):
+    assert "cannot read" in refusal(read_predictions, tmp_path / "none.csv")
+
+
+def paths_of(tmp_path, *names):
+    return read_predictions(file_of(tmp_path, "path,Hat\n" + "".join(f"{name},1\n" for name in names)))
+
+
+def test_pictures_are_paired_however_their_paths_are_spelt(tmp_path):
+    file = paths_of(tmp_path, r"PETA dataset\b.png", "./c.png", "PETA_dataset/a.png")
+    listed = ["PETA dataset/a.png", "PETA_dataset/b.png", "c.png"]
+    assert in_list_order(file, listed, "test.txt") == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "message"),
+    [
+        ("ab", "abc", "a.csv lacks 1 picture of test.txt; give the list that was evaluated: c"),
+        ("abcd", "ab", "a.csv has 2 pictures that test.txt lacks; give the list that was evaluated: c, d"),
+        ("abcdefab", "abcdef", "a.csv has 2 pictures more than once; keep one line of each: a, b"),
+        ("ab", "aab", "test.txt has 1 picture more than once; keep one line of each: a"),
+        ("a", "abcdefg", "a.csv lacks 6 pictures of test.txt; .*: b, c, d, e, f, [.]{3}"),
+    ],
+)  # fmt: skip
+def test_pictures_that_cannot_be_paired(tmp_path, given, listed, message):
+    told = refusal(in_list_order, paths_of(tmp_path, *given), list(listed), "test.txt")
+    assert re.fullmatch(f".*{message}", told)
+
+
+def test_logits_and_probabilities():
+    logits, shares = np.array([[-1, 0.0], [1e-30, 0.7]]), np.array([[0.2, 0.5], [0.500001, 1]])
+    expected = [[False, False], [True, True]]
+    assert predicted(logits, "auto", "a.csv", "--scale_a").tolist() == expected
+    assert predicted(logits, "logits", "a.csv", "--scale_a").tolist() == expected
+    assert predicted(shares, "probabilities", "a.csv", "--scale_a").tolist() == expected
+    assert predicted(shares, "logits", "a.csv", "--scale_a").all()
+
+
+def test_what_may_be_either_is_never_guessed():
+    for values in ([[0.2, 0.9]], [[20, 90]], [[0, 1]]):
+        told = refusal(predicted, np.array(values), "auto", "a.csv", "--scale_a")
+        assert "say which with --scale_a probabilities or --scale_a logits" in told
+    told = refusal(predicted, np.array([[0.2, 1.5], [-3, 1]]), "probabilities", "a.csv", "--scale_b")
+    assert told == "a.csv: 2 numbers are no probabilities, 1.5 the first of them; logits are --scale_b logits"

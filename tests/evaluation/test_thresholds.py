@@ -1,0 +1,73 @@
+"""Thresholds: the best on a list, and files of them that are not what they should be."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.data.list_file import DataError
+from utils.evaluation.thresholds import ThresholdsError, best_thresholds, read_thresholds, write_thresholds
+
+NAMES = ("Hat", "Bag")
+
+
+def balanced(values, labels, threshold):
+    positive, negative = labels == 1, labels == 0
+    return ((values > threshold)[positive].mean() + (values <= threshold)[negative].mean()) / 2
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0]), st.integers(0, 2)), min_size=1))
+def test_no_other_threshold_is_better(rows):
+    values, labels = (np.array(column) for column in zip(*rows, strict=True))
+    choice = best_thresholds(values[:, None], labels[:, None])
+    if not (labels == 1).any() or not (labels == 0).any():
+        assert choice.thresholds.tolist() == [0.5]
+        assert np.isnan(choice.accuracy[0])
+        return
+    best = max(balanced(values, labels, x) for x in np.linspace(0, 1, 101))
+    assert choice.accuracy[0] == pytest.approx(best)
+    assert balanced(values, labels, choice.thresholds[0]) == pytest.approx(best)
+    assert choice.accuracy_at_half[0] == pytest.approx(balanced(values, labels, 0.5))
+
+
+def test_no_threshold_is_the_probability_of_several_pictures():
+    """Which another machine's rounding could bring above it."""
+    values, labels = np.array([0.6, 0.6, 0.6, 0.9]), np.array([0, 0, 0, 1])
+    assert best_thresholds(values[:, None], labels[:, None]).thresholds == pytest.approx([0.75])
+
+
+def test_a_file_gives_back_what_was_written(tmp_path):
+    choice = best_thresholds(np.array([[0.1, 0.7], [0.3, 0.9]]), np.array([[0, 0], [1, 1]]))
+    write_thresholds(tmp_path / "t.json", NAMES, choice, {"list": "val.txt"})
+    assert read_thresholds(tmp_path / "t.json", NAMES).tolist() == choice.thresholds.tolist()
+    assert choice.thresholds == pytest.approx([0.2, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no file of thresholds"),
+        ("[" * 100000, "is no file of thresholds"),
+        ("[1]", "is no file of thresholds"),
+        ({"thresholds": {"Hat": 0.5, "Bag": 0.5}}, "is no file of thresholds"),
+        ({"Hat": 0.5}, "no threshold for 'Bag'"),
+        ({"Hat": 0.5, "Bag": 0.5, "Cap": 0.5}, "for other attributes too, such as 'Cap'"),
+        ({"Hat": 0.5, "Bag": float("nan")}, "'Bag' is no number from 0 to 1"),
+        ({"Hat": 0.5, "Bag": 1.5}, "'Bag' is no number from 0 to 1"),
+        ({"Hat": True, "Bag": 0.5}, "'Hat' is no number from 0 to 1"),
+    ],
+)
+def test_another_file_is_refused(tmp_path, content, words):
+    if isinstance(content, dict) and "thresholds" not in content:
+        content = {"format": "alm-thresholds-1", "thresholds": content}
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "t.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ThresholdsError, match=words):
+        read_thresholds(tmp_path / "t.json", NAMES)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="absent"):
+        read_thresholds(tmp_path / "absent.json", NAMES)

@@ -1,0 +1,233 @@
+"""Pictures as torchvision resizes them, scaled as their format says, and what is wrong with a file."""
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import REPOSITORY
+from torchvision.transforms import Resize
+
+import alm
+from alm.inference import image_io as pictures
+from alm.inference.image_io import FORMATS, PictureError, read_picture, read_pictures, read_resized
+
+SIZE = (70, 150)
+RAMP = np.linspace(0, 65535, SIZE[0] * SIZE[1]).reshape(SIZE[::-1]).astype(np.uint16)  # black to white
+
+
+def noise(mode="RGB", size=SIZE, seed=0):
+    """Return a picture of noise."""
+    if mode in ("1", "P"):
+        return noise("RGB", size, seed).convert(mode)
+    return Image.frombytes(mode, size, np.random.default_rng(seed).bytes(size[0] * size[1] * len(mode)))
+
+
+def png(colour, samples):
+    """Return a 16-bit PNG of samples (H, W, channels)."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return png_of(*samples.shape[1::-1], 16, colour, rows)
+
+
+def png_of(width, height, bits, colour, rows):
+    """Return a PNG that declares a size, and holds whatever rows there are."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "size"),
+    [
+        ("RGB", "jpg", (64, 128)),
+        ("RGB", "png", (100, 200)),
+        ("RGB", "bmp", (128, 256)),
+        ("RGB", "jpeg", (301, 517)),
+        ("RGB", "png", (1, 1)),
+        ("RGB", "webp", (70, 150)),
+        ("RGB", "tiff", (70, 150)),
+        ("RGB", "ppm", (70, 150)),
+        ("L", "jpg", (70, 150)),
+        ("L", "png", (70, 150)),
+        ("L", "pgm", (70, 150)),
+        ("1", "png", (70, 150)),
+        ("P", "png", (70, 150)),
+        ("P", "gif", (70, 150)),
+        ("LA", "png", (70, 150)),
+        ("RGBA", "png", (70, 150)),
+        ("CMYK", "jpg", (70, 150)),
+    ],
+)
+def test_pictures_are_those_of_torchvision(tmp_path, mode, suffix, size):
+    path = tmp_path / f"a.{suffix}"
+    noise(mode, size).save(path)
+    with Image.open(path) as picture:
+        expected = np.asarray(Resize((256, 128))(picture.convert("RGB")))
+    assert np.array_equal(read_resized(path), expected)
+    images = read_pictures([path, str(path)])
+    assert images.shape == (2, 3, 256, 128)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(images[1].permute(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_path_is_a_list_of_one(tmp_path, kind):
+    """A text is a sequence too, of letters."""
+    noise("RGB", (70, 150)).save(tmp_path / "person.png")
+    assert torch.equal(read_pictures(kind(tmp_path / "person.png")), read_pictures([tmp_path / "person.png"]))
+    with pytest.raises(PictureError, match=r"absent\.jpg"):
+        read_pictures(kind(tmp_path / "absent.jpg"))
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "pgm", "rgb png", "grey and alpha png"])
+def test_16_bits_are_scaled_to_8(tmp_path, form):
+    """From black to white, as the same ramp in 8 bits; Pillow's own conversion cuts at 255: white."""
+    path = tmp_path / f"a.{form.split()[-1]}"
+    if form == "pgm":
+        path.write_bytes(b"P5\n%d %d\n65535\n" % SIZE + RAMP.astype(">u2").tobytes())
+    elif form == "rgb png":
+        path.write_bytes(png(2, np.repeat(RAMP[..., None], 3, axis=2)))
+    elif form == "grey and alpha png":
+        path.write_bytes(png(4, np.stack([RAMP, np.full_like(RAMP, 65535)], axis=2)))
+    else:
+        Image.fromarray(RAMP).save(path)
+    pixels = np.asarray(read_picture(path)).astype(int)
+    assert np.abs(pixels - (RAMP >> 8)[..., None]).max() <= 1
+    assert (pixels[0, 0, 0], pixels[-1, -1, 0]) == (0, 255)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_whose_zero_is_white_is_turned(tmp_path, bits):
+    """Pillow turns 8 bits when it writes and when it reads, and 16 bits never."""
+    picture = Image.fromarray(RAMP if bits == 16 else (RAMP >> 8).astype(np.uint8))
+    picture.save(tmp_path / "a.tiff", tiffinfo={262: 0})
+    first = np.asarray(read_picture(tmp_path / "a.tiff"))[0, 0, 0]
+    assert first == (255 if bits == 16 else 0)
+
+
+@pytest.mark.parametrize("values", [RAMP.astype(np.int32) * 1000, (RAMP / 65535).astype(np.float32)])
+def test_grey_without_a_defined_white_is_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(PictureError, match=r"a\.tiff \(32-bit grey, .* save it with 8 bits\); replace it"):
+        read_picture(tmp_path / "a.tiff")
+
+
+def test_a_program_in_a_picture_is_not_run(tmp_path, monkeypatch):
+    """Pillow reads EPS by starting Ghostscript."""
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started")
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with pytest.raises(PictureError, match=r"it is none of JPEG, PNG"):
+        read_picture(tmp_path / "a.jpg")
+    assert set(FORMATS) == {"JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"}
+
+
+@pytest.mark.parametrize("form", ["EPS", "ICO", "TGA", "JPEG2000"])
+def test_of_another_format_those_that_are_read_are_named(tmp_path, form):
+    path = tmp_path / "a.jpg"
+    noise().save(path, format=form)
+    with pytest.raises(PictureError) as error:
+        read_picture(path)
+    assert str(error.value) == (
+        f"cannot read picture {path} (it is none of JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM); replace it or "
+        "leave it out"
+    )
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_of_several_frames_or_pages_the_first_is_taken(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
+    with Image.open(tmp_path / f"a.{suffix}") as picture:
+        assert picture.n_frames == 2
+    assert read_picture(tmp_path / f"a.{suffix}").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_more_pixels_than_a_picture_has_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    noise(size=(101, 100)).save(tmp_path / "a.png")
+    read_picture(tmp_path / "a.png")
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(pictures, "to_rgb", lambda picture: pytest.fail("it was decoded"))
+    with pytest.raises(PictureError, match=r"a\.png \(101 x 100, more than"):
+        read_picture(tmp_path / "a.png")
+
+
+def declared(width, height):
+    """Return a PNG of so many pixels, grey, of which hardly any are there."""
+    return png_of(width, height, 8, 0, bytes(1000))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(8001, 8000), (12_000, 9_000), (20_000, 10_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_in_our_words(tmp_path, size):
+    """Above 89 million pixels Pillow warns, above 178 it raises an error of its own."""
+    (tmp_path / "a.png").write_bytes(declared(*size))
+    with pytest.raises(PictureError, match=r"a\.png \(.*more than 64 million pixels\); replace it"):
+        read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_of_a_bomb_the_terminal_shows_one_line(tmp_path, workers):
+    """In the command's process and in one that reads for it."""
+    (tmp_path / "a.png").write_bytes(declared(12_000, 9_000))
+    (tmp_path / "list.txt").write_text("a.png 1\n")
+    program = (
+        "import torch\n"
+        "from run_scripts.cli.main import clear_ending\n"
+        "from utils.data.dataset import MultiLabelDataset\n"
+        "from utils.data.reader import Reader\n"
+        "with clear_ending():\n"
+        f"    reader = Reader(MultiLabelDataset('.', 'list.txt'), {workers}, torch.device('cpu'), False)\n"
+        "    list(reader.read([[0]]))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True)
+    assert ran.returncode == 1
+    error = (
+        f"cannot read picture {tmp_path / 'a.png'} (12000 x 9000, more than 64 million pixels); replace it "
+    )
+    assert ran.stderr.decode() == f"error: {error}or leave it out\n"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tiff", "ppm"])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_truncated_pictures_are_named(tmp_path, suffix, share):
+    path = tmp_path / f"bad.{suffix}"
+    noise().save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(PictureError) as error:
+        read_pictures([path])
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_pictures_are_named(tmp_path):
+    (tmp_path / "notes.jpg").write_text("no picture", encoding="utf-8")
+    for path in (tmp_path / "notes.jpg", tmp_path / "absent.jpg", tmp_path):
+        with pytest.raises(alm.AlmError, match=rf"cannot read picture {path} "):
+            read_picture(path)
+
+
+def test_a_picture_error_passes_between_processes():
+    error = pickle.loads(pickle.dumps(PictureError("cannot read picture a.jpg")))
+    assert isinstance(error, PictureError)
+    assert str(error) == "cannot read picture a.jpg"

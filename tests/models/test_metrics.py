@@ -1,0 +1,146 @@
+"""The measures, against loops that follow their definitions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alm
+from alm.models import loss as loss_module
+from alm.models.metrics import right_answers
+from utils.runs.log_text import RULE, evaluation_record, evaluation_table
+
+
+def by_loops(logits, targets):
+    """Return ma, accuracy, precision, recall, f1 of logits and labels (N, K), one label at a time."""
+    count, attributes = targets.shape
+    rates = []
+    for k in range(attributes):
+        positive = [logits[i, k] > 0 for i in range(count) if targets[i, k] == 1]
+        negative = [logits[i, k] <= 0 for i in range(count) if targets[i, k] == 0]
+        if positive and negative:
+            rates.append((np.mean(positive) + np.mean(negative)) / 2)
+    sums = np.zeros(3)
+    for i in range(count):
+        known = [k for k in range(attributes) if targets[i, k] != 2]
+        truth = {k for k in known if targets[i, k] == 1}
+        guess = {k for k in known if logits[i, k] > 0}
+        for j, whole in enumerate((truth | guess, guess, truth)):
+            sums[j] += len(truth & guess) / len(whole) if whole else 0
+    accuracy, precision, recall = sums / count
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
+    return np.mean(rates) if rates else math.nan, accuracy, precision, recall, f1
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**31), st.integers(1, 12))
+def test_equal_the_loops(count, attributes, seed, batch):
+    rng = np.random.default_rng(seed)
+    logits, targets = rng.normal(0, 1, (count, attributes)), rng.integers(0, 3, (count, attributes))
+    metrics = alm.AttributeMetrics(attributes)
+    for start in range(0, count, batch):
+        part = slice(start, start + batch)
+        metrics.update(torch.from_numpy(logits[part]), torch.from_numpy(targets[part]))
+    figures = metrics.compute()
+    ours = [figures[key] for key in ("ma", "accuracy", "precision", "recall", "f1")]
+    np.testing.assert_allclose(ours, by_loops(logits, targets), rtol=1e-12, atol=1e-15)
+
+
+def test_threshold_is_a_probability_above_one_half():
+    metrics = alm.AttributeMetrics(1)
+    metrics.update(torch.tensor([[0.0], [1e-30], [-1e-30]]), torch.tensor([[0], [1], [0]]))
+    assert metrics.compute()["ma"] == 1.0
+
+
+def test_attribute_without_negatives_is_left_out():
+    metrics = alm.AttributeMetrics(2)
+    metrics.update(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([[1, 1], [1, 0]]))
+    figures = metrics.compute()
+    assert figures["attribute_ma"].isnan().tolist() == [True, False]
+    assert figures["ma"] == 1.0
+    table = evaluation_table(figures, ("Only", "Both"), 2, 2)
+    assert "\t# 0: Only              \t   2\\   0\t   2\\   0\t   2\\   0\tn/a" in table.split("\n")
+    assert evaluation_record(figures, ("Only", "Both"), 2, 2)["attributes"][0]["ma"] is None
+
+
+def test_nothing_counted_divides_by_nothing():
+    figures = alm.AttributeMetrics(3).compute()
+    assert math.isnan(figures["ma"])
+    assert figures["accuracy"] == figures["f1"] == 0.0
+
+
+def test_table_is_the_published_one():
+    counts = torch.tensor([3364, 3309, 3831, 3769, 3824, 3776])
+    keys = (
+        "true_positive",
+        "true_negative",
+        "positive",
+        "negative",
+        "predicted_positive",
+        "predicted_negative",
+    )
+    figures = {key: value[None] for key, value in zip(keys, counts, strict=True)}
+    figures |= {"attribute_ma": torch.tensor([0.878026])}
+    figures |= {"ma": 0.8634, "accuracy": 0.5, "precision": 0.25, "recall": 0.125, "f1": 1 / 3}
+    assert evaluation_table(figures, ("Age16-30",), 7600, 7600).split("\n") == [
+        "=" * 100,
+        "\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA",
+        "\t# 0: Age16-30          \t3364\\3309\t3831\\3769\t3824\\3776\t0.87803",
+        "\tmA:        0.8634",
+        "\tAccuracy:  0.5",
+        "\tPrecision: 0.25",
+        "\tRecall:    0.125",
+        "\tF1_Score:  0.3333333333333333",
+        "=" * 100,
+    ]
+
+
+def test_table_says_on_how_many_pictures():
+    metrics = alm.AttributeMetrics(1)
+    metrics.update(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1], [0]]))
+    lines = evaluation_table(metrics.compute(), ("Hat",), 2, 5).split("\n")
+    assert lines[-2:] == ["\tPictures:  2 of 5", RULE]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_nan_gives_no_figure_and_says_of_how_many_pictures(count):
+    logits = torch.zeros(5, 3)
+    logits[:count, 1:] = torch.nan
+    logits[4, 0] = torch.inf  # a prediction like any other
+    metrics = alm.AttributeMetrics(3)
+    metrics.update(logits[:2], torch.ones(2, 3))
+    metrics.update(logits[2:], torch.ones(3, 3))
+    with pytest.raises(alm.AlmError, match=rf"predictions of {count} of 5 pictures are NaN"):
+        metrics.compute()
+
+
+def test_shapes_must_match():
+    with pytest.raises(alm.AlmError, match=r"logits \(2, 3\) and labels \(2, 1\) have different shapes"):
+        alm.AttributeMetrics(3).update(torch.zeros(2, 3), torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3,), (2, 3, 1)])
+def test_columns_must_be_the_attributes(shape):
+    with pytest.raises(alm.AlmError, match=r"are not \(pictures, 3\), a column for each attribute"):
+        alm.AttributeMetrics(3).update(torch.zeros(shape), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_other_than_0_1_2_are_refused(label, monkeypatch):
+    """On the CPU at once; on an accelerator, which must not wait, at the end."""
+    targets = torch.tensor([[0, 1], [2, label]])
+    with pytest.raises(alm.AlmError, match=rf"label {label} is not 0, 1 or 2"):
+        alm.AttributeMetrics(2).update(torch.zeros(2, 2), targets)
+    monkeypatch.setattr(loss_module, "is_accelerator", lambda device: True)
+    metrics = alm.AttributeMetrics(2)
+    metrics.update(torch.zeros(2, 2), targets)
+    with pytest.raises(alm.AlmError, match="1 of 2 pictures have labels other than 0, 1 and 2"):
+        metrics.compute()
+
+
+def test_right_answers_are_over_the_known_labels():
+    logits, targets = torch.tensor([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]]), torch.tensor([[1, 0, 2], [0, 2, 2]])
+    assert right_answers(logits, targets).item() == pytest.approx(2 / 3)

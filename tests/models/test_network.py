@@ -1,0 +1,212 @@
+"""The fast model against the plain oracle; building by name; folding; work counted, not timed."""
+
+import numpy as np
+import pytest
+import torch
+from support.oracle import forward
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import alm
+from alm.checkpoint.restore import reference_state, to_reference
+from alm.devices.precision import autocast
+from alm.models.bn_inception import BNInception, ConvNorm
+
+
+def random_model(num_attributes=5, seed=0, **options):
+    """Return a float64 ALM whose BatchNorm statistics and regions are far from their start."""
+    torch.manual_seed(seed)
+    model = alm.build_model("inception_iccv", num_attributes, **options).double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.8, 1.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+    for module in model.localization.values():
+        torch.nn.init.normal_(module.region_bias)
+    return model
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize("count", [0, -1, 2.5, "x", None, True, [3], np.float32(2)])
+def test_a_number_of_attributes_that_is_none_is_refused(approach, count):
+    with pytest.raises(alm.AlmError, match=r" attributes: give a whole number from 1 on$"):
+        alm.build_model(approach, count)
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    assert alm.build_model("bn_inception", np.int64(3)).classifier.out_features == 3
+
+
+@pytest.mark.parametrize("approach", ["resnet", "", None, ["inception_iccv"]])
+def test_an_unknown_approach_is_refused(approach):
+    with pytest.raises(alm.AlmError, match=r"^unknown approach .*; known: inception_iccv, bn_inception$"):
+        alm.build_model(approach, 3)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_equals_the_oracle(align_corners, training):
+    model = random_model(align_corners=align_corners).train(training)
+    state = reference_state(model)
+    images = torch.randn(2, 3, 256, 128).double()
+    predictions, regions = model(images), model.eval().localize(images) if not training else None
+    expected, expected_regions = forward(state, images, align_corners, training)
+    for ours, theirs in zip(predictions, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+    for level in regions or ():
+        torch.testing.assert_close(regions[level], expected_regions[level], rtol=0, atol=1e-11)
+
+
+def test_gradients_equal_the_oracles():
+    model = random_model(num_attributes=3).train()
+    state = reference_state(model)
+    for name, _ in model.named_parameters():
+        for published in to_reference({name: model.get_parameter(name)}):
+            state[published].requires_grad_()
+    images = torch.randn(2, 3, 256, 128).double()
+    sum(prediction.sin().sum() for prediction in model(images)).backward()
+    sum(prediction.sin().sum() for prediction in forward(state, images, training=True)[0]).backward()
+    ours = to_reference({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in ours.items():
+        scale = state[name].grad.abs().max().item()
+        torch.testing.assert_close(gradient, state[name].grad, rtol=0, atol=1e-9 * max(scale, 1), msg=name)
+
+
+def test_the_product_order_does_not_matter():
+    """With 40 attributes there are more regions than positions on the coarser maps."""
+    model = random_model(num_attributes=40).eval()
+    images = torch.randn(1, 3, 256, 128).double()
+    expected, _ = forward(reference_state(model), images)
+    for ours, theirs in zip(model(images), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+def test_every_approach_builds_trains_and_folds(approach):
+    model = alm.build_model(approach, 7)
+    images = torch.randn(2, 3, 256, 128)
+    predictions = model.train()(images)
+    assert len(predictions) == (4 if approach == "inception_iccv" else 1)
+    assert all(prediction.shape == (2, 7) for prediction in predictions)
+    sum(prediction.sum() for prediction in predictions).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+    folded = model.folded()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    with torch.no_grad():
+        for ours, theirs in zip(folded(images), model.eval()(images), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_bfloat16_stays_near_float32(training):
+    """Logits in evaluation; loss and each gradient's norm also in training, where normalization by a small
+    batch of noise magnifies the rounding of single logits.
+    """
+    model = random_model(7).float().train(training)
+    images, labels = torch.randn(8, 3, 256, 128), torch.randint(0, 2, (8, 7))
+    criterion = alm.WeightedBCELoss([0.5] * 7)
+    logits, losses, norms = [], [], []
+    for precision in (None, torch.bfloat16):
+        with autocast(torch.device("cpu"), precision):
+            predictions = model(images)
+            loss = sum(criterion(prediction, labels) for prediction in predictions)
+        assert loss.dtype == torch.float32
+        logits.append(torch.stack(predictions).float())
+        losses.append(loss.detach())
+        norms.append(torch.stack([g.norm() for g in torch.autograd.grad(loss, list(model.parameters()))]))
+    assert training or 0 < relative_error(*logits) < 0.02
+    assert 0 < relative_error(*losses) < 0.01
+    assert 0 < relative_error(*norms) < 0.05
+
+
+def test_regions_stay_in_float32_under_autocast():
+    model = random_model().float().eval()
+    images = torch.randn(1, 3, 256, 128)
+    with torch.no_grad(), autocast(torch.device("cpu"), torch.bfloat16):
+        rounded = model.localize(images)
+    for level, region in model.localize(images).items():
+        assert rounded[level].dtype == torch.float32
+        torch.testing.assert_close(rounded[level], region, rtol=0, atol=0.02)
+
+
+def relative_error(exact, rounded):
+    """Return the norm of the difference over that of what is exact."""
+    return ((rounded - exact).norm() / exact.norm()).item()
+
+
+def test_parameter_counts_are_the_published_ones():
+    assert sum(p.numel() for p in alm.build_model("inception_iccv", 35).parameters()) == 15_147_120
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize("training", [False, True])
+def test_one_pass_gives_predictions_and_regions(approach, training):
+    torch.manual_seed(0)
+    model = alm.build_model(approach, 5).train(training)
+    images = torch.randn(2, 3, 256, 128)
+    predictions, regions = model.predict(images)
+    assert all(map(torch.equal, predictions, model(images)))
+    alone = model.localize(images)
+    assert list(regions) == list(alone) == (["3b", "4d", "5b"] if approach == "inception_iccv" else [])
+    assert all(torch.equal(regions[level], alone[level]) for level in regions)
+
+
+def test_one_pass_costs_one_pass():
+    model = alm.build_model("inception_iccv", 5).eval()
+    with torch.no_grad(), Work() as work:
+        model.predict(torch.randn(1, 3, 256, 128))
+    assert work.convolutions == 69
+
+
+def test_the_registry_is_what_builds():
+    assert {name: type(alm.build_model(name, 2)) for name in alm.APPROACHES} == alm.APPROACHES
+    assert all(network.approach == name for name, network in alm.APPROACHES.items())
+
+
+def test_unknown_approach_lists_the_known_ones():
+    with pytest.raises(alm.AlmError, match=r"resnet50.*inception_iccv, bn_inception"):
+        alm.build_model("resnet50", 35)
+
+
+def test_vote_is_the_maximum():
+    predictions = torch.tensor([[[1.0, -2.0]], [[0.5, 3.0]], [[-1.0, 0.0]]])
+    assert alm.vote(tuple(predictions)).tolist() == [[1.0, 3.0]]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_a_picture_does_not_see_its_batch(parts):
+    model = random_model().eval()
+    images = torch.randn(4, 3, 256, 128).double()
+    whole = alm.vote(model(images))
+    pieces = torch.cat([alm.vote(model(part)) for part in images.chunk(parts)])
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-11)
+
+
+class Work(TorchDispatchMode):
+    """Counts the convolutions and remembers the largest tensor that an operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = self.largest = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        self.convolutions += "convolution" in str(function)
+        if isinstance(result, torch.Tensor):
+            self.largest = max(self.largest, result.numel())
+        return result
+
+
+def test_localization_adds_no_convolution_and_no_large_map():
+    """No (K, C, H, W) map exists: nothing of ALM's own is larger than what the backbone makes anyway."""
+    num_attributes, images = 35, torch.randn(4, 3, 256, 128)
+    with torch.no_grad(), Work() as backbone:
+        BNInception().eval()(images)
+    model = alm.build_model("inception_iccv", num_attributes).eval()
+    with torch.no_grad(), Work() as whole:
+        model(images)
+    assert backbone.convolutions == sum(isinstance(m, ConvNorm) for m in model.modules()) == 69
+    assert whole.convolutions == backbone.convolutions
+    assert whole.largest == backbone.largest < len(images) * num_attributes * 256 * 32 * 16

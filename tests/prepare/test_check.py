@@ -1,0 +1,348 @@
+"""prepare_data.py check: what is there, and whether training would fail on it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import REPOSITORY
+
+from run_scripts import prepare_data
+from utils.data.catalog import EXPERIMENTS
+from utils.data.list_file import positive_ratio, read_list
+from utils.prepare.check import check
+from utils.prepare.check_notes import notes, problems
+
+COMMAND = REPOSITORY / "run_scripts" / "prepare_data.py"
+ARCHIVE = "PETA_dataset/GRID/archive"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs `check` in tmp_path and gives status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prepare_data.py", "check", *map(str, arguments)])
+        status = 0
+        try:
+            prepare_data.main()
+        except SystemExit as end:
+            status = end.code
+        output, errors = capsys.readouterr()
+        return status, output, errors
+
+    return run
+
+
+@pytest.fixture
+def peta(tmp_path):
+    """Return a directory with PETA's layout: 12 training and 6 test pictures, one a person."""
+    root = tmp_path / "peta"
+    (root / ARCHIVE).mkdir(parents=True)
+    for part, people in (("train", range(12)), ("test", range(12, 18))):
+        names = [f"{ARCHIVE}/{person:04}_1.png" for person in people]
+        for person, name in zip(people, names, strict=True):
+            draw(root / name, person)
+        write_list(root / f"PETA_{part}_list.txt", names, [labels_of(person) for person in people])
+    return root
+
+
+def labels_of(person):
+    """Return 35 labels of a person: each attribute on half of the people."""
+    return [(person + k) % 2 for k in range(35)]
+
+
+def draw(path, seed, size=(20, 50), mode="RGB"):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+
+
+def write_list(path, names, labels):
+    rows = (f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, labels, strict=True))
+    path.write_text("".join(rows), encoding="utf-8")
+
+
+def add(root, part, name, labels):
+    with open(root / f"PETA_{part}_list.txt", "a", encoding="utf-8") as file:
+        file.write(f"{name} {' '.join(map(str, labels))}\n")
+
+
+def test_links_out_of_the_directory(run, peta, tmp_path):
+    (peta / "PETA_dataset").rename(tmp_path / "elsewhere")
+    (peta / "PETA_dataset").symlink_to(tmp_path / "elsewhere")
+    status, output, errors = run(peta)
+    assert (status, output) == (1, "")
+    assert f"leads out of {peta} through a link, to {tmp_path / 'elsewhere'}" in errors
+    status, output, errors = run(peta, "--follow_links")
+    assert (status, errors) == (0, "")
+    assert output.splitlines()[-1].endswith(" --follow_links")
+
+
+def lines_of(output, start):
+    """Return the lines that start so, each with the lines that go on with it."""
+    joined = output.replace("\n  ", " ")
+    return [line for line in joined.splitlines() if line.startswith(start)]
+
+
+def test_a_sound_data_set(run, peta):
+    status, output, errors = run("peta", "--json", "check.json")
+    assert (status, errors) == (0, "")
+    assert max(map(len, output.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    for line in (
+        "peta in peta", "train list: peta/PETA_train_list.txt", "train test", "rows 12 6",
+        "pictures found 12 6",
+        "missing 0 0", "unreadable 0 0", "identities 12 6", "unknown labels 0 0",
+        "width 20 to 20 pixels, median 20", "height 50 to 50 pixels, median 50", "mode RGB 18",
+        "format PNG 18",
+        "Hat 6 0.5000 3 0.5000 0.1014", "published: in the first 9,500 lines of the training list",
+        "Next: python run_ALM.py --experiment peta --data_root peta",
+    ):  # fmt: skip
+        assert line in lines
+    record = json.loads((peta.parent / "check.json").read_text(encoding="utf-8"))
+    assert (record["experiment"], record["training_can_start"], record["problems"]) == ("peta", True, [])
+    assert record["lists"]["test"] == {
+        "path": "peta/PETA_test_list.txt", "rows": 6, "found": 6, "missing": [], "unreadable": [],
+        "identities": 6, "unknown_labels": 0,
+    }  # fmt: skip
+    assert record["pictures"]["width"] == {"least": 20, "median": 20, "most": 20}
+    assert record["attributes"][10] == {
+        "name": "Hat", "published": 0.1014, "train": {"positive": 6, "ratio": 0.5, "unknown": 0},
+        "test": {"positive": 3, "ratio": 0.5, "unknown": 0},
+    }  # fmt: skip
+
+
+def test_sizes_modes_and_formats(run, peta):
+    draw(peta / ARCHIVE / "0000_1.png", 0, size=(300, 700), mode="L")
+    Image.new("RGB", (31, 41)).save(peta / ARCHIVE / "0001_1.png", format="JPEG")
+    _, output, _ = run("peta")
+    for line in (
+        "width    20 to 300 pixels, median 20",
+        "height   41 to 700 pixels, median 50",
+        "mode     RGB 17, L 1",
+        "format   PNG 17, JPEG 1",
+    ):
+        assert line in output.splitlines()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_pictures(run, peta, part):
+    """Training goes on without some of its own, and does not start without some of the evaluation's."""
+    person = "0002" if part == "train" else "0013"
+    (peta / ARCHIVE / f"{person}_1.png").unlink()
+    status, output, errors = run("peta")
+    told = f"missing pictures of the {part} list: 1 ({ARCHIVE}/{person}_1.png); "
+    if part == "train":
+        assert (status, errors) == (0, "")
+        assert lines_of(output, "note: missing") == [f"note: {told}training goes on without them"]
+    else:
+        assert (status, errors) == (1, "error: training would fail; see the problems above\n")
+        assert lines_of(output, "problem") == [
+            f"problem: {told}put them there, or evaluate with run_ALM.py's --allow_missing"
+        ]
+
+
+def test_no_picture_is_where_it_should_be(run, peta):
+    status, output, _ = run("peta", "--data_root", ".")
+    assert status == 1
+    assert "--data_root" in lines_of(output, "problem: no picture of the train list is in . (")[0]
+    assert "mode" not in output
+
+
+def damage(path, kind):
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-1200])
+    elif kind == "text":
+        path.write_text("<html>not found</html>")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        Image.fromarray(np.zeros((4, 4), np.float32)).save(path, format="TIFF")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "32-bit grey"])
+def test_unreadable_pictures(run, peta, kind, part):
+    path = peta / ARCHIVE / ("0003_1.png" if part == "train" else "0017_1.png")
+    damage(path, kind)
+    status, output, errors = run("peta", "--json", "check.json")
+    assert (status, errors) == (1, "error: training would fail; see the problems above\n")
+    (problem,) = lines_of(output, "problem")
+    assert problem.startswith(f"problem: cannot read picture {path}")
+    assert problem.endswith("; replace it or leave it out")
+    record = json.loads((peta.parent / "check.json").read_text(encoding="utf-8"))
+    assert (record["training_can_start"], len(record["lists"][part]["unreadable"])) == (False, 1)
+
+
+def test_many_unreadable_pictures_are_counted(run, peta):
+    for path in (peta / ARCHIVE).iterdir():
+        damage(path, "text")
+    status, output, _ = run("peta")
+    assert status == 1
+    assert len(lines_of(output, "problem: cannot read")) == 10
+    assert lines_of(output, "problem: so many pictures of the test list cannot be read: 6")
+
+
+def test_pictures_that_are_there_twice(run, peta):
+    """Equal by pixels, in whatever format; listed twice; in both lists; with two labels."""
+    with Image.open(peta / ARCHIVE / "0000_1.png") as picture:
+        picture.save(peta / ARCHIVE / "0900_1.bmp")
+    add(peta, "test", f"{ARCHIVE}/0900_1.bmp", labels_of(0))
+    with Image.open(peta / ARCHIVE / "0004_1.png") as picture:
+        picture.save(peta / ARCHIVE / "0901_1.tiff")
+    add(peta, "train", f"{ARCHIVE}/0901_1.tiff", labels_of(5))
+    add(peta, "train", f"{ARCHIVE}/0006_1.png", labels_of(7))
+    add(peta, "test", "PETA dataset/GRID/archive/0008_1.png", labels_of(8))
+    status, output, _ = run("peta", "--json", "check.json")
+    assert status == 0
+    paths = {
+        person: f"{ARCHIVE}/{person}" for person in ("0000_1.png", "0004_1.png", "0006_1.png", "0008_1.png")
+    }
+    other = "PETA dataset/GRID/archive/0008_1.png"
+    assert lines_of(output, "note: p") + lines_of(output, "note: g") + lines_of(output, "note: of") == [
+        f"note: pictures listed more than once: 2, across the lists: 1 ({paths['0006_1.png']}, "
+        f"{paths['0008_1.png']} = {other})",
+        f"note: groups of pictures that are equal by pixels: 2, across the lists: 1 ({paths['0000_1.png']} = "
+        f"{ARCHIVE}/0900_1.bmp, {paths['0004_1.png']} = {ARCHIVE}/0901_1.tiff)",
+        f"note: of these, with two labels for one picture: 1 ({paths['0006_1.png']})",
+        f"note: of these, with two labels for one picture: 1 ({paths['0004_1.png']} = {ARCHIVE}/0901_1.tiff)",
+    ]
+    record = json.loads((peta.parent / "check.json").read_text(encoding="utf-8"))
+    assert record["listed_more_than_once"] == [[paths["0006_1.png"]], [paths["0008_1.png"], other]]
+    assert record["two_labels"] == [[paths["0006_1.png"]], [paths["0004_1.png"], f"{ARCHIVE}/0901_1.tiff"]]
+
+
+def test_identities_in_both_lists(run, peta):
+    for n in (2, 3):
+        draw(peta / ARCHIVE / f"0005_{n}.png", 100 + n)
+        add(peta, "test", f"{ARCHIVE}/0005_{n}.png", labels_of(5))
+    status, output, _ = run("peta")
+    assert status == 0
+    assert lines_of(output, "note: identities") == [
+        "note: identities in both lists: 1; they are on 2 of 8 test pictures, so the figures flatter"
+    ]
+
+
+def test_attributes_that_never_change_and_unknown_labels(run, peta):
+    for part, people in (("train", range(12)), ("test", range(12, 18))):
+        labels = np.array([labels_of(person) for person in people])
+        labels[:, 3], labels[:, 4] = 0, 1
+        labels[0, 4] = labels[1, 10] = 2
+        write_list(
+            peta / f"PETA_{part}_list.txt", [f"{ARCHIVE}/{person:04}_1.png" for person in people], labels
+        )
+    status, output, _ = run("peta")
+    assert status == 0
+    assert lines_of(output, "note: always") == [
+        "note: always 0 in the train list, so nothing can be learned of it: AgeAbove61",
+        "note: always 1 in the train list, so nothing can be learned of it: Backpack",
+        "note: always 0 in the test list, so its mA is undefined there: AgeAbove61",
+        "note: always 1 in the test list, so its mA is undefined there: Backpack",
+    ]
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "positives, ratio train test published unknown" in lines
+    assert "unknown labels 2 2" in lines
+    assert "Backpack 11 1.0000 5 1.0000 0.1986 2" in lines
+
+
+def test_labels_in_another_order_are_noted(run, peta):
+    (note,) = lines_of(run("peta")[1], "note: far")
+    assert note.startswith("note: far from the published positive ratio, in the train list: ")
+    assert "(AgeAbove61 0.5000, published 0.0597, " not in note
+    assert "Age46-60 0.5000, published 0.1023, AgeAbove61 0.5000, published 0.0597" in note
+
+
+def test_data_of_ones_own(run, peta):
+    for part, name in (("train", "train.txt"), ("test", "val.txt")):
+        rows = [line.split()[:3] for line in (peta / f"PETA_{part}_list.txt").read_text().splitlines()]
+        (peta / f"PETA_{part}_list.txt").unlink()
+        write_list(peta / name, [row[0] for row in rows], [row[1:] for row in rows])
+    status, output, _ = run("peta")  # val.txt is no name that training looks for
+    assert status == 0
+    assert "#1" in output
+    assert output.endswith(
+        "Next: python run_ALM.py --experiment custom --data_root peta --attributes NAMES.txt --train_list "
+        "peta/train.txt\n"
+    )
+    (peta / "names.txt").write_text("Crown\nA very long name of an attribute\n")
+    status, output, _ = run("peta/train.txt", "peta/val.txt", "--attributes", "peta/names.txt")
+    assert status == 0
+    assert "published" not in output
+    assert "A very long name of an …" in output
+    assert output.endswith(
+        "--attributes peta/names.txt --train_list peta/train.txt --val_list peta/val.txt\n"
+    )
+    status, output, _ = run("peta/val.txt", "--data_root", peta)
+    assert "test list: peta/val.txt" in output
+    assert output.endswith("--val_list peta/val.txt -e --resume CHECKPOINT\n")
+    (peta / "train.txt").rename(peta / "train_val.txt")
+    assert "train list: peta/train_val.txt" in run("peta/train_val.txt")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("nowhere",), 1, "nowhere does not exist; give a data set's directory, or its lists"),
+        (("peta/PETA_dataset",), 1, "no list in peta/PETA_dataset (looked for PETA_train_list.txt, "),
+        (("peta", "--experiment", "rap"), 1, "no list in peta (looked for RAP_train_list.txt, train.txt, "),
+        (("peta", "peta/PETA_test_list.txt"), 1, "give a directory, or a list, or the training list and the"),
+        (("peta/PETA_train_list.txt",) * 3, 1, "give a directory, or a list, or the training list and the"),
+        (("peta/PETA_train_list.txt", "--experiment", "rap"), 1,
+         "peta/PETA_train_list.txt:1: 35 labels, expected 51; give one label for each attribute"),
+        (("peta", "--json", "no/such.json"), 2, "--json no/such.json: there is no such directory"),
+        (("peta", "--plot", "peta"), 2, "--plot peta: that is a directory; name a file"),
+        (("peta", "--json", "peta/PETA_test_list.txt"), 2,
+         "--json peta/PETA_test_list.txt: the command reads it, and it would be written over; name another"),
+        (("peta", "--plot", "a.xyz"), 1, "cannot draw a.xyz: choose a suffix of"),
+        (("peta", "--experiment", "peta", "--attributes", "a"), 2, "not allowed with argument --experiment"),
+    ],
+)  # fmt: skip
+def test_wrong_input(run, peta, arguments, status, message):
+    ended, _, errors = run(*arguments)
+    assert ended == status
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_plot(run, peta):
+    assert run("peta", "--plot", "check.png")[0] == 0
+    with Image.open(peta.parent / "check.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0, 0, 0)} < colours
+
+
+def test_as_a_user_starts_it(peta):
+    end = subprocess.run(
+        [sys.executable, COMMAND, "check", "peta"], cwd=peta.parent, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (end.returncode, end.stderr) == (0, "")
+    assert end.stdout.splitlines()[0] == "peta in peta"
+
+
+# The published lists.
+
+
+def test_facts_of_the_published_lists_are_notes(shared, tmp_path):
+    labels = shared / "labels"
+    lists = {part: labels / f"PETA_{part}_list.txt" for part in ("train", "test")}
+    found = check(tmp_path, EXPERIMENTS["peta"], lists)
+    assert list(notes(found)) == [
+        "identities in both lists: 1,131; they are on 4,501 of 7,600 test pictures, so the figures flatter"
+    ]
+    assert len(list(problems(found))) == 2  # no picture is there
+    found = check(tmp_path, EXPERIMENTS["rap"], {"test": labels / "RAP_test_list.txt"})
+    (note,) = notes(found)
+    assert "in the test list: 1 (Skirt 0.0642, published 0.0006); " in note
+
+
+def test_published_ratios_of_peta_are_those_of_its_first_9500_lines(shared):
+    _, labels = read_list(shared / "labels" / "PETA_train_list.txt")
+    np.testing.assert_allclose(
+        positive_ratio(labels[:9500]), EXPERIMENTS["peta"].positive_ratio, atol=5.1e-5, rtol=0
+    )

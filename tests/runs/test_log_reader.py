@@ -1,0 +1,183 @@
+"""The log reader, on logs as people have them."""
+
+import io
+import json
+import math
+
+import pytest
+from support.logs import EVALUATION, LINES, METADATA, THREE, epoch_line, event, line, reader
+
+from utils.errors import LogError
+from utils.runs.log_reader import read_losses
+from utils.runs.training_log import TrainingLog
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that writes text or bytes to a file and reads its losses."""
+    return reader(tmp_path)
+
+
+def test_what_the_logger_writes_is_read_back(tmp_path):
+    with TrainingLog(tmp_path / "train.log", stream=io.StringIO(), json_path=tmp_path / "log.json") as log:
+        log.line("Number of model parameters: 15147120")
+        for epoch in (0, 1):
+            for iteration in (0, 1):
+                log.iteration(epoch, iteration, 2, 4, 0.5, 0.1 + epoch + iteration / 3, 0.9)
+            log.evaluation(epoch, {"ma": 0.8})
+    expected = {(e, i): 0.1 + e + i / 3 for e in (0, 1) for i in (0, 1)}
+    for name, form in (("train.log", "text"), ("log.json", "JSON")):
+        found = read_losses(tmp_path / name)
+        assert (found.path, found.format, found.losses) == (str(tmp_path / name), form, expected)
+        assert (found.repeated, found.first_nonfinite) == (0, None)
+
+
+def test_published_logs(shared):
+    for device in ("sdaa", "cuda"):
+        found = read_losses(shared / "logs" / f"{device}.log")
+        assert sorted(found.losses) == [(0, iteration) for iteration in range(100)]
+        assert found.format == "text"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank: 0 train.loss : {} x : 9\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank:0  train.loss:{}  train.ips:9\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch : 0 Iteration : {}  rank :\t0  train.loss :   {}\n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank : 0  train.loss_avg : {} \n",
+        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank : 0  train.loss_avg : 9.9  "
+        "train.loss : {}\n",
+        "Epoch: 0 |Iteration: {} |Loss: {}|lr: 0.1\n",
+        "Epoch: 0 | Iter {}/99 | loss: {}, accu: 0.5\r",
+        "Epoch: 0, Step: {}, rank: 0, Loss : {}\n",
+        "epoch: 0 iteration: {} rank: 0 lr: 0.1 loss: {} \n",
+        "EPOCH: 0 ITERATION: {} epoch_time: 3.5 LOSS: {} \n",
+    ],
+)
+def test_logs_of_other_ports(read, form):
+    content = "".join("2024-07-31 warning\n" + form.format(i, loss) for (_, i), loss in THREE.items())
+    found = read(content)
+    assert (found.format, found.losses, found.repeated) == ("text", THREE, 0)
+    assert read((content * 2)[:-1]).losses == THREE
+    torn = form.format(2, 3.0)
+    assert read(form.format(0, 3.5) + torn[: torn.index("3.0") + 2]).losses == {(0, 0): 3.5}
+
+
+def test_epoch_lines_with_a_colon(read):
+    assert read("Epoch: [0][5/10] |Loss: 3.25|lr: 0.1\n").losses == {(0, 5): 3.25}
+    assert read("epoch: [0][5/10] loss: 3.25 \n").losses == {(0, 5): 3.25}
+
+
+def test_losses_of_an_evaluation_are_none_of_training(read):
+    with pytest.raises(LogError, match="no losses found"):
+        read("TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: 7  rank : 0  val.loss : 9.5 \n")
+
+
+def test_where_nothing_is_found_the_nearest_line_is_quoted(read):
+    with pytest.raises(LogError) as raised:
+        read("hello\nstep 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
+    message = str(raised.value)
+    assert "the nearest to one is the line 'step 5 train_loss=" in message
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
+def test_a_line_with_loss_and_a_number_is_nearer_than_one_with_the_word_alone(read, other):
+    with pytest.raises(LogError, match=r"the nearest to one is the line 'step 5 train_loss=3\.25'"):
+        read(other + "step 5 train_loss=3.25\n")
+    with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
+        read("\tloss: reference\n")
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+@pytest.mark.parametrize("options", [{}, {"sort_keys": True}, {"separators": (",", ":")}])
+def test_json_stream(read, as_object, options):
+    content = METADATA + "".join(
+        event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items()
+    )
+    found = read(content + EVALUATION)
+    assert (found.format, found.losses) == ("JSON", THREE)
+
+
+def test_json_with_plain_numbers(read):
+    content = (
+        'TCAPPDLL {"type": "LOG", "step": [1, 2], "data": {"local_rank": 3, "rank": 0, "train.loss": 2.5}}\n'
+    )
+    assert read(content).losses == {(1, 2): 2.5}
+
+
+def test_data_is_never_evaluated(read, tmp_path):
+    trap = tmp_path / "trap"
+    data = f"{{'rank': '0', 'train.loss': open({str(trap)!r}, 'w')}}"
+    content = f"TCAPPDLL {json.dumps({'type': 'LOG', 'step': [0, 1], 'data': data})}\n"
+    assert read(content + event(0, 3.5)).losses == {(0, 0): 3.5}
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("kind", [line, event])
+def test_ranks_are_told_apart(read, kind):
+    content = "".join(kind(i, 10 * rank + i, rank=rank) for i in range(3) for rank in (1, 0, 12))
+    assert read(content).losses == {(0, i): i for i in range(3)}
+    assert read(content, rank=12).losses == {(0, i): 120 + i for i in range(3)}
+    with pytest.raises(LogError, match="no losses of rank 2, only of rank 0, 1, 12;"):
+        read(content, rank=2)
+
+
+@pytest.mark.parametrize("head", ["rank: {} ", "[rank{}]: ", "Rank {} | ", "TCAPPDLL 2025-07-06 rank={} - "])
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_rank_may_stand_before_the_epoch(read, head, end):
+    form = head + "Epoch: 0 Iteration: {} train.loss : {} " + end
+    content = "".join(form.format(rank, i, 10 * rank + i) for i in range(3) for rank in (1, 0, 12))
+    assert read(content).losses == {(0, i): i for i in range(3)}
+    assert read(content, rank=12).losses == {(0, i): 120 + i for i in range(3)}
+    another_line = head.format(3) + "hello" + end
+    assert read(another_line + "Epoch: 0 Iteration: 7 train.loss : 9.5 \n").losses == {(0, 7): 9.5}
+
+
+def test_epoch_lines_alone_are_read(read):
+    content = epoch_line(0, "3.5146") + epoch_line(100, "2.5000") + epoch_line(0, "2.0000", epoch=1)
+    found = read("Test: [0/10]\tTime 1.0 (1.0)\tLoss 7.0 (7.0)\tAccu 0.9 (0.9)\n" + content)
+    assert found.format == "Epoch"
+    assert found.losses == {(0, 0): 3.5146, (0, 100): 2.5, (1, 0): 2.0}
+    assert read(content, rank=1).losses == found.losses
+
+
+@pytest.mark.parametrize("kind", [line, event])
+def test_epoch_lines_do_not_count_beside_single_iterations(read, kind):
+    content = "".join(
+        epoch_line(i, "9.9") + kind(i, loss) + epoch_line(i, "9.9") for (_, i), loss in THREE.items()
+    )
+    found = read(content)
+    assert (found.losses, found.repeated) == (THREE, 0)
+    with pytest.raises(LogError, match="only of rank 0"):
+        read(content, rank=1)
+
+
+def test_text_and_json_in_one_file_are_no_repetition(read):
+    content = "".join(event(i, loss) + line(i, loss) for (_, i), loss in THREE.items())
+    found = read(content)
+    assert (found.format, found.losses, found.repeated) == ("text", THREE, 0)
+
+
+def test_the_last_value_of_a_repeated_iteration_counts(read):
+    found = read(LINES + line(1, 7.0) + line(1, 8.0) + line(3, 2.5))
+    assert found.losses == {**THREE, (0, 1): 8.0, (0, 3): 2.5}
+    assert found.repeated == 2
+
+
+@pytest.mark.parametrize("spelling", ["nan", "NaN", "-nan", "inf", "-inf", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("kind", [line, event, epoch_line])
+def test_the_first_loss_that_is_not_finite_is_kept(read, kind, spelling):
+    found = read(kind(0, 3.5) + kind(1, spelling) + kind(2, "nan") + kind(1, 3.25))
+    step, loss = found.first_nonfinite
+    assert step == (0, 1)
+    assert not math.isfinite(loss)
+    assert found.losses[0, 1] == 3.25
+
+
+@pytest.mark.parametrize("number", ["3", "3.", "1e-05", "2.5E+3", "+1.5", "-0.25"])
+def test_numbers(read, number):
+    for kind in (line, event, epoch_line):
+        assert read(kind(0, number)).losses == {(0, 0): float(number)}

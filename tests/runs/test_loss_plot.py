@@ -1,0 +1,73 @@
+"""The plot of loss.py: any logs, in any script."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+from support.logs import FALLING, loss_command, write_log
+
+from utils.io import figure
+from utils.io.figure import PlotError
+from utils.runs import loss_plot as plots
+from utils.runs.log_reader import LossLog
+from utils.runs.loss_comparison import compare
+from utils.runs.loss_plot import plot_losses
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in tmp_path and gives status, output and errors."""
+    return loss_command(tmp_path, monkeypatch, capsys)
+
+
+def test_missing_matplotlib_is_said(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    status, output, errors = run()
+    assert (status, output.splitlines()[2]) == (2, "Rule,mean_relative_error 0.0")
+    assert errors == "error: the plot needs matplotlib: pip install matplotlib\n"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [2, 4, 5, 1200])
+def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
+    rng = np.random.default_rng(0)
+    logs = [
+        LossLog(
+            f"run{i}_$\\frac$" if i % 2 else f"{'long/' * 20}{i}.log",
+            "text",
+            {(n // 500, n % 500): value for n, value in enumerate(rng.random(count))},
+            0,
+            None,
+        )
+        for i in range(9)
+    ]
+    plot_losses([compare(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    assert {ImageColor.getrgb(colour) for colour in plots.COLOURS} < colours
+
+
+def test_a_plot_error_leaves_no_file(tmp_path):
+    log = LossLog("a.log", "text", {(0, 0): 1.0, (0, 1): 0.5}, 0, None)
+    with pytest.raises(PlotError):
+        plot_losses([compare(log, log)], tmp_path / "loss.xyz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["训练.log", "日志_$x$.log"])
+def test_paths_in_any_script_are_drawn_without_a_warning(run, name, caplog):
+    """In a font that has them, where one is installed; else spelt out."""
+    for path in (name, "cuda.log"):
+        write_log(path, FALLING)
+    status, _, errors = run("--sdaa-log", name)
+    assert (status, errors) == (0, "")
+    assert caplog.records == []
+
+
+def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
+    monkeypatch.setattr(figure, "fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
+    assert plots._label(LossLog("训练$.log", "text", {}, 0, None)) == r"\u8bad练\$.log"

@@ -1,0 +1,173 @@
+"""The training log: its lines to the letter, the JSON stream, TensorBoard, and streams that go away."""
+
+import io
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.logs import TIME
+
+from utils.runs.training_log import TrainingLog
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_iteration_line_is_to_the_letter():
+    stream = io.StringIO()
+    with TrainingLog(stream=stream) as log:
+        log.iteration(1, 1, of=9, pictures=4, seconds=0.5, loss=3.3725974559783936, accu=0.5, rank=3)
+    assert re.fullmatch(
+        rf"TCAPPDLL {TIME} - Epoch: 1 Iteration: 1  rank : 3  "
+        r"train\.loss : 3\.3725974559783936  train\.ips : 8\.0 imgs/s\n",
+        stream.getvalue(),
+    )
+
+
+def test_numpy_scalars_are_printed_as_plain_numbers():
+    stream = io.StringIO()
+    TrainingLog(stream=stream).iteration(0, 1, 9, 4, np.float64(2), np.float64(0.5), 0.5)
+    assert "train.loss : 0.5  train.ips : 2.0 imgs/s" in stream.getvalue()
+
+
+def test_stream_and_file_get_the_same_lines_at_once(tmp_path):
+    stream, path = io.StringIO(), tmp_path / "train.log"
+    with TrainingLog(path, stream=stream) as log:
+        log.line("学习 = \t")
+        log.line()
+        log.iteration(2, 7, 9, 4, 0.5, math.nan, 0.5)
+        assert path.read_text(encoding="utf-8") == stream.getvalue()
+    assert stream.getvalue().startswith("学习 = \t\n\nTCAPPDLL ")
+    assert stream.getvalue().endswith("train.loss : nan  train.ips : 8.0 imgs/s\n")
+
+
+def test_standard_output_is_the_default_stream(capsys):
+    TrainingLog().line("here")
+    assert capsys.readouterr() == ("here\n", "")
+
+
+def test_closing_twice_leaves_the_stream_open(tmp_path):
+    stream = io.StringIO()
+    log = TrainingLog(tmp_path / "train.log", stream=stream)
+    log.close()
+    log.close()
+    assert not stream.closed
+
+
+def test_a_name_that_is_not_unicode_can_be_logged(tmp_path):
+    with TrainingLog(tmp_path / "train.log", stream=io.StringIO()) as log:
+        log.line("b\udcff.jpg")
+    assert (tmp_path / "train.log").read_text(encoding="utf-8") == "b\\udcff.jpg\n"
+
+
+def test_a_page_whose_place_is_gone_is_written_when_it_is_back(tmp_path):
+    place = tmp_path / "place"
+    with TrainingLog(stream=io.StringIO()) as log:
+        log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
+        for attempt in range(2):
+            with pytest.warns(UserWarning, match=r"page.html: No such file .*; .* kept, and tried again"):
+                assert not log.page(place / "page.html", f"attempt {attempt}")
+        place.mkdir()
+    assert (place / "page.html").read_text(encoding="utf-8") == "attempt 1"
+
+
+def test_pages_that_cannot_be_written_to_the_end_are_an_error_and_the_others_are_written(tmp_path):
+    log = TrainingLog(stream=io.StringIO())
+    log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
+    for place in ("a", "b"):
+        with pytest.warns(UserWarning, match=rf"{place}.page.html: No such file"):
+            log.page(tmp_path / place / "page.html", "the page")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match=r"b.page.html"):
+        log.close()
+    assert (tmp_path / "a" / "page.html").read_text(encoding="utf-8") == "the page"
+    log.close()
+
+
+def test_before_the_first_iteration_a_page_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(OSError, match=r"a.page.html"), TrainingLog(stream=io.StringIO()) as log:
+        log.page(tmp_path / "a" / "page.html", "the page")
+
+
+def test_evaluation_prints_nothing():
+    stream = io.StringIO()
+    TrainingLog(stream=stream).evaluation(0, {"ma": 0.5})
+    assert stream.getvalue() == ""
+
+
+def test_progress_lines_come_every_print_freq_with_running_means():
+    stream = io.StringIO()
+    log = TrainingLog(stream=stream, print_freq=2)
+    for epoch in (3, 4):
+        log.learning_rate(0.1)
+        for i, loss in enumerate((3.0, 2.0, 1.0)):
+            log.iteration(epoch, i, of=3, pictures=4, seconds=1.0 + i, loss=loss, accu=0.5)
+    for i, pictures in enumerate((64, 32)):
+        log.test(i, of=2, pictures=pictures, seconds=0.5, loss=1.0 + i, accu=0.9)
+    log.tested(0.93249)
+    log.stopped_early(7)
+    lines = [line for line in stream.getvalue().split("\n") if not line.startswith("TCAPPDLL")]
+    epoch = [
+        "",
+        "Learning Rate: 0.1",
+        "",
+        "Epoch: [3][0/3]\tTime 1.000 (1.000)\tLoss 3.0000 (3.0000)\tAccu 0.500 (0.500)",
+        "Epoch: [3][2/3]\tTime 3.000 (2.000)\tLoss 1.0000 (2.0000)\tAccu 0.500 (0.500)",
+    ]
+    assert lines == [
+        *epoch,
+        *(line.replace("Epoch: [3]", "Epoch: [4]") for line in epoch),
+        "Test: [0/2]\tTime 0.500 (0.500)\tLoss 1.0000 (1.0000)\tAccu 0.900 (0.900)",
+        " * Accu 0.932",
+        "",
+        "Early stopping at iteration 7",
+        "",
+    ]
+
+
+class GoneStream(io.StringIO):
+    """A stream whose reader has left."""
+
+    writes = 0
+
+    def write(self, text):
+        self.writes += 1
+        raise BrokenPipeError
+
+
+def test_a_run_with_a_file_outlives_its_stream(tmp_path):
+    stream = GoneStream()
+    with TrainingLog(tmp_path / "train.log", stream=stream) as log:
+        log.line("one")
+        log.line("two")
+    assert stream.writes == 1
+    assert (tmp_path / "train.log").read_text(encoding="utf-8") == "one\ntwo\n"
+
+
+def test_a_run_without_a_file_ends_with_its_stream():
+    with pytest.raises(BrokenPipeError):
+        TrainingLog(stream=GoneStream()).line("one")
+
+
+def test_a_piped_run_whose_reader_stops_ends_well(tmp_path):
+    program = (
+        "import sys; from utils.runs.training_log import TrainingLog\n"
+        "with TrainingLog(sys.argv[1]) as log:\n"
+        "    for number in range(20_000): log.line(f'line {number}')\n"
+        "print('more, from elsewhere')\n"
+    )
+    path = tmp_path / "train.log"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert run.stdout.readline().strip() == b"line 0"
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait()) == (b"", 0)
+    run.stderr.close()
+    assert path.read_text(encoding="utf-8").splitlines()[-1] == "line 19999"

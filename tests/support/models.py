@@ -1,0 +1,57 @@
+"""Small models and the files that hold them; for the tests of checkpoints."""
+
+import math
+
+import numpy as np
+import torch
+
+import alm
+from alm.checkpoint.restore import OWN_FORMAT, reference_state
+
+ATTRIBUTES = ("Hat", "Bag", "Skirt")
+
+
+def model_of(num_attributes=3, approach="inception_iccv", seed=0):
+    torch.manual_seed(seed)
+    return alm.build_model(approach, num_attributes)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def own_checkpoint(model, **parts):
+    """Return what run_ALM.py saves, but for the optimizer's moments, some parts replaced."""
+    attributes = parts.get("attributes") or ATTRIBUTES
+    return {
+        "format": OWN_FORMAT,
+        "approach": model.approach,
+        "experiment": "custom",
+        "attributes": list(attributes),
+        "positive_ratio": [0.5] * len(attributes),
+        "align_corners": model.align_corners,
+        "options": {"optimizer": "adam"},
+        "epoch": 7,
+        "iterations": 70,
+        "best_ma": -math.inf,
+        "best_accu": 0.5,
+        "state_dict": model.state_dict(),
+        "optimizer": {"state": {}, "param_groups": []},
+        "scaler": {},
+        **parts,
+    }
+
+
+def published_file(
+    path, model, *, prefix="module.", old=True, numpy_module="numpy.core.multiarray", epoch=40
+):
+    """Write what the published program writes; `numpy_module` is where it finds the class of its scalar."""
+    state = {f"{prefix}{name}": tensor for name, tensor in reference_state(model).items()}
+    content = {"epoch": epoch, "state_dict": state, "best_accu": np.float64(0.875)}
+    torch.save(content, path, _use_new_zipfile_serialization=not old)
+    if old:
+        written = path.read_bytes()
+        for module in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
+            written = written.replace(b"c" + module + b"\n", b"c" + numpy_module.encode() + b"\n")
+        path.write_bytes(written)
+    return path

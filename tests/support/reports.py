@@ -1,0 +1,71 @@
+"""An evaluation of a few pictures, some of hostile names, to make reports of; for the tests of the report."""
+
+import numpy as np
+from PIL import Image
+
+from alm.models.metrics import AttributeMetrics
+from utils.data.dataset import MultiLabelDataset
+from utils.evaluation.pointing import score
+from utils.evaluation.significance import intervals, tally
+from utils.report.evaluation import Evaluation
+from utils.runs import log_text
+from utils.runs.history import History
+
+SCRIPT = "<script>alert(1)</script>.png"  # a directory and a file in it
+HOSTILE = ('"><img src=x onerror=alert(2)>', "{{ 7 * 7 }}\x1b[31m\u202e", "</style><script>alert(3)</script>")
+NAMES = ("Hat", "Backpack", "Long hair", "Rare", *HOSTILE)
+PICTURES = 40
+
+
+def evaluation_of(root, *, names=NAMES, localized=True, boxed=True, experiment="custom", **parts):
+    """Return an evaluation of PICTURES pictures drawn under `root`; `parts` replace what is in it."""
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 2, (PICTURES, len(names)))
+    labels[:, names.index("Rare") if "Rare" in names else -1] = 0  # no positives: its mA is undefined
+    paths = [SCRIPT, *(f"some/where/{i:02d}.png" for i in range(1, PICTURES))]
+    for i, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + i, 60), (5 * i, 100, 200)).save(root / path)
+    (root / "test.txt").write_text(
+        "".join(f"{path} {' '.join(map(str, row))}\n" for path, row in zip(paths, labels, strict=True))
+    )
+    pictures = MultiLabelDataset(root, root / "test.txt", num_attributes=len(names))
+    branches = random.normal(size=(4 if localized else 1, PICTURES, len(names))) + labels - 0.5
+    branches[:, 0] = 9 - 18 * labels[0]  # the hostile picture is the surest mistake of all
+    corners = np.sort(random.uniform(size=(3, PICTURES, len(names), 2, 2)), axis=-2)
+    regions = corners.reshape(3, PICTURES, len(names), 4)
+    boxes = dict(zip(("3b", "4d", "5b"), regions, strict=True)) if localized else {}
+    true = np.where(labels[..., None] == 1, np.array([0.2, 0.1, 0.7, 0.6]), np.nan)
+    content = {
+        "record": record_of(branches.max(0), pictures, names, experiment),
+        "pictures": pictures,
+        "branches": branches,
+        "boxes": boxes,
+        "pointing": score(boxes, branches[:3], true) if localized and boxed else None,
+        "history": course(),
+        "evaluated": "2.pth.tar",
+        "options": {"experiment": experiment, "prefix": HOSTILE[0], "decay_epoch": (20, 40)},
+        "about": {"Evaluated": f"runs/{HOSTILE[2]}/2.pth.tar", "Device": "cpu, \udcff"},
+    }
+    return Evaluation(**(content | parts))
+
+
+def course():
+    """Return the curves of two epochs."""
+    return History(
+        [(0.5, 3.0), (1.0, 2.0), (1.5, 1.5), (2.0, 1.25)],
+        {1: {"ma": 0.6, "loss": 2.2}, 2: {"ma": 0.7, "loss": 1.4}},
+    )
+
+
+def record_of(logits, pictures, names, experiment):
+    """Return what --json would hold."""
+    import torch
+
+    metrics = AttributeMetrics(len(names))
+    metrics.update(torch.from_numpy(logits), pictures.labels)
+    sample = tally(logits > 0, pictures.labels.numpy())
+    record = {"experiment": experiment, "approach": "inception_iccv", "epoch": 2}
+    record |= log_text.evaluation_record(metrics.compute(), names, len(pictures), pictures.listed)
+    record["intervals"] = log_text.interval_record(intervals(sample), sample.units, sample.resampled)
+    return record

@@ -1,0 +1,134 @@
+"""A network, batches and a log small enough to know everything about; for the tests of trainer and run."""
+
+import copy
+from itertools import accumulate, islice
+
+import torch
+from torch import nn
+
+import alm
+from alm.devices.precision import gradient_scaler
+from alm.training.run import Run
+from alm.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+IDENTITY = {
+    "approach": "inception_iccv", "attributes": ["a", "b"], "positive_ratio": [0.5, 0.5],
+    "align_corners": False, "options": {},
+}  # fmt: skip
+
+
+class Tiny(nn.Module):
+    """Two branches on the picture's mean colour."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, images):
+        mean = images.mean((2, 3))
+        return self.first(mean), self.second(mean)
+
+    def folded(self):
+        return copy.deepcopy(self).eval()
+
+
+class Localized(Tiny):
+    """The same, and a region that follows from the colour."""
+
+    def predict(self, images):
+        region = images.mean((2, 3))[:, None, [0, 1, 2, 0]].expand(-1, 2, -1)
+        return self(images), {"3b": region}
+
+
+class Batches:
+    """Four batches of three pictures, whose labels follow from the colour."""
+
+    num_attributes = 2
+
+    def __init__(self, sizes=(3, 3, 3, 3)):
+        generator = torch.Generator().manual_seed(1)
+        self.batches = []
+        for size in sizes:
+            images = torch.randint(0, 256, (size, 3, 8, 4), generator=generator, dtype=torch.uint8)
+            labels = (images.float().mean((2, 3))[:, :2] > 127).to(torch.uint8)
+            self.batches.append((images, labels, torch.zeros(size, dtype=torch.bool)))
+
+    def __len__(self):
+        return len(self.batches)
+
+    def left(self, seen):
+        return sum(start >= seen for start in self.starts())
+
+    def epoch(self, epoch, seen=0):
+        for start, batch in zip(self.starts(), self.batches, strict=True):
+            if start >= seen:
+                yield batch
+
+    def names(self, epoch, first, count):
+        return [f"{number}.png" for number in range(first, first + count)]
+
+    def starts(self):
+        """Return how many pictures come before each batch."""
+        return [0, *accumulate(len(labels) for _, labels, _ in self.batches[:-1])]
+
+
+class Told:
+    """A log that remembers what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def __getattr__(self, name):
+        return lambda *values: self.events.append((name, *values))
+
+    def of(self, name):
+        return [values for event, *values in self.events if event == name]
+
+    def state_dict(self):
+        return {}
+
+    @property
+    def losses(self):
+        return [(epoch, iteration, loss) for epoch, iteration, *_, loss, _ in self.of("iteration")]
+
+
+def trainer_of(precision=None, lr=0.1, model=None):
+    model = model or Tiny()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
+    return Trainer(model, criterion, optimizer, scaler, CPU, precision, Told())
+
+
+def train(trainer, batches, epoch=0, most=None):
+    """Train on an epoch of batches, or some of them."""
+    return trainer.train(islice(batches.epoch(epoch), most), epoch, 0, len(batches))
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def run_of(directory, epochs, trainer=None, **options):
+    directory.mkdir(exist_ok=True)
+    return Run(trainer or trainer_of(), directory, epochs, lr=0.1, **options)
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def figures_of(monkeypatch, *mas, accu=0.25):
+    """Let evaluations give these mA."""
+    figures = iter(mas)
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": accu})
+
+
+def spoil(path):
+    """Change one byte of a tensor in a checkpoint."""
+    content = bytearray(path.read_bytes())
+    weight = load(path)["state_dict"]["first.weight"].numpy().tobytes()
+    content[content.index(weight) + 2] ^= 1
+    path.write_bytes(content)

@@ -1,0 +1,123 @@
+"""Drawn pedestrians: every attribute visible where its box says, whatever the others are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.data.catalog import EXPERIMENTS
+from utils.synthetic.pedestrian import draw_pedestrian
+from utils.synthetic.shapes import mirrored, shade, smooth
+
+ATTRIBUTES = EXPERIMENTS["peta"].attributes
+PLACELESS = {name for name in ATTRIBUTES if name.startswith("Age")} | {"Male", "No accessory", "No carrying"}
+PLACED = sorted(set(ATTRIBUTES) - PLACELESS)
+
+PLAIN = frozenset({"Age31-45", "Casual lower", "Casual upper", "Trousers", "Shoes"})
+# These are all there is at their place: nothing else of the picture changes with them.
+SEPARATE = {
+    "CarryingOther", "Hat", "Logo", "Messenger Bag", "Muffler", "PlasticBags", "Sunglasses", "Backpack",
+}  # fmt: skip
+# An attribute replaces what it excludes.
+INSTEAD_OF = {
+    "Jeans": "Trousers",
+    "Shorts": "Trousers",
+    "Skirt": "Trousers",
+    "Leather Shoes": "Shoes",
+    "Sandals": "Shoes",
+    "Sneaker": "Shoes",
+    "Formal lower": "Casual lower",
+    "Formal upper": "Casual upper",
+    "Casual lower": "Formal lower",
+    "Casual upper": "Formal upper",
+}
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw(wears, seed):
+    picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
+    return np.asarray(picture).astype(int), boxes
+
+
+def changed(attribute, seed):
+    """Return where a picture changes with `attribute`, (H, W) bool, and the attribute's box."""
+    without = (PLAIN - {attribute}) | {INSTEAD_OF.get(attribute, "Shoes")}
+    before, _ = draw(without - {attribute}, seed)
+    after, boxes = draw((without - {INSTEAD_OF.get(attribute)}) | {attribute}, seed)
+    return np.abs(before - after).max(axis=2) > 8, boxes[attribute]
+
+
+def inside(box, shape):
+    x0, y0, x1, y1 = box
+    mask = np.zeros(shape, dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+@pytest.mark.parametrize("attribute", PLACED)
+def test_attribute_is_visible_in_its_box(attribute):
+    for seed in range(3):
+        difference, box = changed(attribute, seed)
+        assert difference[inside(box, difference.shape)].mean() > 0.1
+
+
+@pytest.mark.parametrize("attribute", sorted(SEPARATE))
+def test_separate_attribute_changes_only_its_box_and_fills_it(attribute):
+    for seed in range(6):
+        difference, box = changed(attribute, seed)
+        assert not difference[~inside(box, difference.shape)].any()
+        rows, columns = np.flatnonzero(difference.any(1)), np.flatnonzero(difference.any(0))
+        extent = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        assert np.abs(np.subtract(extent, box)).max() <= 2 + difference.shape[0] // 100
+
+
+@pytest.mark.parametrize("attribute", sorted(PLACELESS - {"No accessory", "No carrying"}))
+def test_age_and_gender_change_the_person(attribute):
+    before, _ = draw(PLAIN - {"Age31-45"}, 0)
+    after, boxes = draw((PLAIN - {"Age31-45"}) | {attribute}, 0)
+    assert (np.abs(before - after).max(axis=2) > 8).mean() > 0.05
+    assert attribute not in boxes
+
+
+@settings(max_examples=40, deadline=None)
+@given(wears=st.frozensets(st.sampled_from(ATTRIBUTES)), seed=seeds)
+def test_any_combination_is_drawn_with_a_box_for_each_attribute_that_has_a_place(wears, seed):
+    picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
+    footwear = {"Leather Shoes", "Sandals", "Shoes", "Sneaker"}
+    assert set(boxes) <= wears - PLACELESS
+    drawable = wears - PLACELESS - (footwear if len(wears & footwear) > 2 else set())  # there are two feet
+    assert drawable <= set(boxes)
+    for x0, y0, x1, y1 in boxes.values():
+        assert 0 <= x0 < x1 <= picture.width
+        assert 0 <= y0 < y1 <= picture.height
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds)
+def test_attributes_do_not_move_the_rest_of_the_picture(seed):
+    bare, _ = draw(PLAIN, seed)
+    hatted, boxes = draw(PLAIN | {"Hat"}, seed)
+    assert bare.shape == hatted.shape
+    outside = ~inside(boxes["Hat"], bare.shape[:2])
+    assert (bare[outside] == hatted[outside]).all()
+
+
+def test_seeds_give_different_sizes_and_pictures():
+    shapes = {draw(PLAIN, seed)[0].shape for seed in range(20)}
+    assert len(shapes) > 10
+    assert all(48 <= width <= 169 and 100 <= height <= 365 for height, width, _ in shapes)
+
+
+def test_smooth_curve_passes_through_its_points():
+    points = np.array([(0.0, 0.0), (4.0, 1.0), (3.0, 5.0), (-1.0, 3.0)])
+    np.testing.assert_allclose(smooth(points, steps=5)[::5], points)
+
+
+def test_mirrored_shape_has_its_points_on_the_axis_once():
+    assert mirrored((0, 1), (2, 3), (0, 4)) == [(0, 1), (2, 3), (0, 4), (-2, 3)]
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0, (0, 0, 0)), (1, (10, 20, 30)), (2, (255, 255, 255))])
+def test_shade_goes_from_black_to_white(factor, expected):
+    assert shade((10, 20, 30), factor) == expected

@@ -1,0 +1,221 @@
+"""A run: what is saved when, what it goes on from, and that nothing worth keeping is lost."""
+
+import copy
+import warnings
+from contextlib import nullcontext
+
+import pytest
+import torch
+from support.numbered import Numbered
+from support.tiny import Batches, figures_of, load, names, run_of, trainer_of
+
+import alm
+from alm.checkpoint.restore import OWN_FORMAT
+from alm.checkpoint.retention import LAST
+from alm.training.nonfinite import NonFiniteLossError
+from alm.training.trainer import Trainer
+from utils.data.loader import Loader
+
+IDENTITY = {"identity": "a name"}
+
+
+def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
+    whole = run_of(tmp_path / "whole", 5, decay_epochs=(2, 3), save_freq=2, prefix="x", identity=IDENTITY)
+    whole.fit(Batches(), Batches())
+    assert names(tmp_path / "whole") == [
+        "best.pth.tar", "last.pth.tar", "x_2.pth.tar", "x_4.pth.tar", "x_5.pth.tar",
+    ]  # fmt: skip
+    rates = [rate for (rate,) in whole.trainer.log.of("learning_rate")]
+    assert rates == [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1 * 0.1, 0.1 * 0.1 * 0.1]
+
+    checkpoint = load(tmp_path / "whole" / "x_2.pth.tar")
+    assert (checkpoint["epoch"], checkpoint["iterations"]) == (2, 8)
+    assert (checkpoint["format"], checkpoint["identity"]) == (OWN_FORMAT, "a name")
+    resumed = run_of(tmp_path / "resumed", 5, decay_epochs=(2, 3))
+    resumed.trainer.model.load_state_dict(checkpoint["state_dict"])
+    resumed.load_state_dict(checkpoint)
+    resumed.fit(Batches(), Batches())
+    assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
+    assert resumed.iterations == whole.iterations == 20
+    assert (resumed.best_ma, resumed.best_accu) == (whole.best_ma, whole.best_accu)
+
+
+class Stops:
+    """Asks for an end when it has been asked so many times."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("save_every_iters", [None, 3])
+@pytest.mark.parametrize("after", range(0, 24, 3))
+def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, after, save_every_iters):
+    """In an epoch, between two, in an evaluation: weights, losses, figures, files."""
+    options = {"decay_epochs": (2,), "save_freq": 2, "save_every_iters": save_every_iters}
+    whole, told = run_of(tmp_path / "whole", 3, **options), []
+    assert whole.fit(Batches(), Batches(), lambda *figures: told.append(str(figures)))
+    losses, tables, stopped = [], [], 0
+    while True:
+        run = run_of(tmp_path / "stopped", 3, **options)
+        if stopped and (tmp_path / "stopped" / LAST).exists():
+            checkpoint = load(tmp_path / "stopped" / LAST)
+            run.trainer.model.load_state_dict(checkpoint["state_dict"])
+            run.load_state_dict(checkpoint)
+        is_done = run.fit(Batches(), Batches(), lambda *figures: tables.append(str(figures)), Stops(after))
+        losses += run.trainer.log.losses
+        if is_done:
+            break
+        stopped += 1
+        after += 1  # or it might never come further
+    assert stopped > 0
+    assert losses == whole.trainer.log.losses
+    assert tables == told
+    left, right = (run.state_dict() | {"saved": []} for run in (run, whole))
+    assert str(left) == str(right)
+    last = [load(tmp_path / name / LAST) | {"saved": []} for name in ("whole", "stopped")]
+    assert str(last[0]) == str(last[1])
+
+
+def test_an_epoch_goes_on_with_another_batch_size(tmp_path):
+    """Each picture once, whatever the batches are."""
+    data = Numbered(31)
+    trainers = [trainer_of() for _ in range(3)]
+    seen = []
+    for trainer, batch_size, after in zip(trainers, (4, 7, 2), (3, 2, 99), strict=True):
+        loader = Loader(data, batch_size, shuffle=True)
+        run = run_of(tmp_path, 1, trainer)
+        if seen:
+            checkpoint = load(tmp_path / LAST)
+            trainer.model.load_state_dict(checkpoint["state_dict"])
+            run.load_state_dict(checkpoint)
+        trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
+        trainer.criterion = lambda logits, labels: logits.sum() * 0
+        run.fit(loader, stop=Stops(after))
+    assert sorted(seen) == list(range(31))
+    steps = [values[1:4] for trainer in trainers for values in trainer.log.of("iteration")]
+    assert steps == [[0, 8, 4], [1, 8, 4], [2, 8, 4], *([n, 6, 7] for n in (3, 4)), *(
+        [n, 8, 2 if n < 7 else 1] for n in range(5, 8)
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("save_freq", [1, 10])
+def test_an_epoch_outlives_what_is_done_with_its_figures(tmp_path, save_freq):
+    def disk_is_full(epoch, figures):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        run_of(tmp_path, 20, save_freq=save_freq).fit(Batches(), Batches(), disk_is_full)
+    assert load(tmp_path / "last.pth.tar")["epoch"] == 1
+
+
+@pytest.mark.parametrize("save_freq", [1, 10])
+@pytest.mark.parametrize("error", [alm.AlmError("cannot read picture"), KeyboardInterrupt()])
+def test_an_epoch_outlives_its_evaluation(tmp_path, monkeypatch, save_freq, error):
+    """Whether it was to be saved or not: a damaged picture of the other list must not cost the training."""
+
+    def evaluate(*_):
+        raise error
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    run = run_of(tmp_path, 30, save_freq=save_freq)
+    with pytest.raises(type(error)):
+        run.fit(Batches(), Batches())
+    assert names(tmp_path) == (["1.pth.tar", "last.pth.tar"] if save_freq == 1 else ["last.pth.tar"])
+    saved = load(tmp_path / "last.pth.tar")
+    assert saved["state_dict"].keys() == run.trainer.model.state_dict().keys()
+    assert saved["unevaluated"] is True
+
+
+def test_best_is_the_best_ma(tmp_path, monkeypatch):
+    figures_of(monkeypatch, 0.5, 0.7, 0.6, float("nan"))
+    run_of(tmp_path, 4).fit(Batches(), Batches())
+    best = load(tmp_path / "best.pth.tar")
+    assert (best["epoch"], best["best_ma"], best["best_accu"]) == (2, 0.7, 0.25)
+    assert load(tmp_path / "4.pth.tar")["best_ma"] == 0.7
+
+
+def test_who_goes_on_goes_on_with_the_best_so_far(tmp_path, monkeypatch):
+    figures_of(monkeypatch, 0.5, 0.7, 0.6)
+    run_of(tmp_path, 3, save_freq=1).fit(Batches(), Batches())
+    assert [load(tmp_path / f"{epoch}.pth.tar")["best_ma"] for epoch in (1, 2, 3)] == [0.5, 0.7, 0.7]
+
+
+def test_evaluations_are_told_with_the_epochs_done(tmp_path):
+    told = []
+    run_of(tmp_path, 2).fit(
+        Batches(), Batches(), lambda epoch, figures: told.append((epoch, "ma" in figures))
+    )
+    assert told == [(1, True), (2, True)]
+
+
+def test_run_without_evaluation_saves_no_best(tmp_path):
+    run_of(tmp_path, 1).fit(Batches())
+    assert names(tmp_path) == ["1.pth.tar", "last.pth.tar"]
+    assert (tmp_path / "1.pth.tar").samefile(tmp_path / "last.pth.tar")
+
+
+@pytest.mark.parametrize(("good_epochs", "last"), [(0, ""), (2, "; .*last.pth.tar is the last checkpoint")])
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_way_back_is_named_where_there_is_one(tmp_path, good_epochs, last, at_end):
+    run = run_of(tmp_path, 9, save_freq=1)
+    last += "" if at_end else "; the pictures of that step are 0.png, 1.png, 2.png"
+    with pytest.raises(alm.AlmError, match=rf"start again with a lower --lr, or with --amp off{last}$"):
+        run.fit(SpoiledAfter(run.trainer, good_epochs, at_end))
+    assert len(run.trainer.log.of("at_fault")) == (not at_end)
+
+
+class SpoiledAfter(Batches):
+    """Batches after whose first epochs a weight becomes NaN, before or at the end of the epoch."""
+
+    def __init__(self, trainer, good_epochs, at_end):
+        super().__init__()
+        self.trainer, self.good_epochs, self.at_end = trainer, good_epochs, at_end
+
+    def epoch(self, epoch, seen=0):
+        if epoch >= self.good_epochs and not self.at_end:
+            self.spoil()
+        for number, batch in enumerate(self.batches, start=1):
+            if epoch >= self.good_epochs and self.at_end and number == len(self):  # its gradient overflows
+                self.trainer.optimizer.register_step_post_hook(lambda *_: self.spoil())
+            yield batch
+
+    def spoil(self):
+        with torch.no_grad():
+            self.trainer.model.second.weight[0, 0] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("at_end", "error", "message"),
+    [
+        (False, NonFiniteLossError, "the loss is nan at epoch 2"),
+        (True, alm.AlmError, "not finite after epoch 3"),
+    ],
+)
+def test_weights_that_are_not_finite_write_over_nothing(tmp_path, at_end, error, message):
+    run = run_of(tmp_path, 9, save_freq=1)
+    data = SpoiledAfter(run.trainer, 2, at_end)
+    with pytest.raises(error, match=message):
+        run.fit(data, Batches())
+    assert set(names(tmp_path)) == {"1.pth.tar", "2.pth.tar", "best.pth.tar", "last.pth.tar"}
+    assert all(tensor.isfinite().all() for tensor in load(tmp_path / "best.pth.tar")["state_dict"].values())
+
+
+def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):
+    run = run_of(tmp_path, 60)
+    run.load_state_dict({"epoch": 40, "best_accu": torch.tensor(0.875), "state_dict": {}})
+    assert (run.epoch, run.iterations, run.best_accu) == (40, 0, 0.875)
+
+
+def test_the_state_is_a_copy_of_nothing_else(tmp_path):
+    """Loading one's own state changes nothing."""
+    run = run_of(tmp_path, 1)
+    run.fit(Batches())
+    before = copy.deepcopy(run.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.load_state_dict(before)
+    assert str(run.state_dict()) == str(before)

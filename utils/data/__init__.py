@@ -1,0 +1,1 @@
+"""A list file comes in, batches of pictures and labels go out."""

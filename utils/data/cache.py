@@ -1,0 +1,111 @@
+"""The pictures of one list, decoded and resized once, in one memory-mapped file that all processes share."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL
+from tqdm import tqdm
+
+from alm.inference.image_io import HEIGHT, WIDTH
+from utils.io.atomic import whole_file
+
+PICTURE_SHAPE = (HEIGHT, WIDTH, 3)
+PICTURE_BYTES = HEIGHT * WIDTH * 3
+DECODED_AHEAD = 256  # pictures that may wait for the disk: 25 MB
+ABANDONED_AFTER = 600  # seconds without a write: a build that was killed
+
+
+def cache_directory(option: str, root) -> Path | None:
+    """Return what --cache none|auto|DIR means: None, the root's own `.alm_cache`, or DIR."""
+    if option == "none":
+        return None
+    return Path(root, ".alm_cache") if option == "auto" else Path(option)
+
+
+class PictureCache:
+    """Resized pictures in one file of N x 98,304 bytes: uint8 (N, 256, 128, 3), mapped and never copied."""
+
+    def __init__(self, path):
+        self.path = path
+        self.pictures = np.asarray(np.memmap(path, np.uint8, mode="r")).reshape(-1, *PICTURE_SHAPE)
+
+    def __reduce__(self):
+        return PictureCache, (self.path,)  # pickled for a worker, the array would be its contents
+
+
+def open_cache(
+    directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray]
+) -> PictureCache | None:
+    """Return the cache of a list's pictures, built where there is none or a picture has changed.
+
+    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and what it raises ends the
+    build. Where the disk is full or the directory cannot be written, warns and returns None.
+    """
+    directory = Path(directory)
+    prefix = list_prefix(list_path, root)
+    path = directory / f"{prefix}{digest(root, paths)}.rgb"
+    size = len(paths) * PICTURE_BYTES
+    try:
+        if not path.is_file() or path.stat().st_size != size:
+            directory.mkdir(parents=True, exist_ok=True)
+            remove_stale(directory, prefix, path)
+            require_space(directory, size)
+            with whole_file(path) as file:
+                for picture in decoded(paths, read):  # written, not mapped: a full disk is an error then
+                    file.write(picture)
+        return PictureCache(path)
+    except OSError as error:
+        warnings.warn(f"no cache in {directory} ({error}); pictures are decoded each time", stacklevel=2)
+        return None
+
+
+def list_prefix(list_path, root) -> str:
+    """Return how the cache files of a list begin: its name, and a digest that tells its namesakes apart, and
+    its pictures from those under another root.
+    """
+    places = "\n".join(str(Path(place).resolve()) for place in (list_path, root))
+    return f"{Path(list_path).stem}-{hashlib.sha256(os.fsencode(places)).hexdigest()[:8]}-"
+
+
+def digest(root, paths: Sequence[str]) -> str:
+    """Return a digest of what the pixels depend on: files, their sizes and modification times, decoder."""
+    state = hashlib.sha256(f"Pillow {PIL.__version__}\n".encode())
+    for path in paths:
+        status = os.stat(path)
+        place = os.fsencode(os.path.relpath(path, root))
+        state.update(place + f"\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()[:16]
+
+
+def remove_stale(directory: Path, prefix: str, current: Path) -> None:
+    """Remove a list's former cache, which would take its space twice, and what killed builds left."""
+    for path in directory.iterdir():
+        if not path.name.lstrip(".").startswith(prefix) or path == current:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process has finished its build, or removed it
+            if path.suffix == ".rgb" or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                path.unlink()
+
+
+def require_space(directory: Path, size: int) -> None:
+    """Raise OSError unless `size` bytes are free."""
+    free = shutil.disk_usage(directory).free
+    if free < size:
+        raise OSError(f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+
+
+def decoded(paths: Sequence[str], read: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the pictures in order, read by threads: Pillow resizes without the GIL."""
+    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="Cache", leave=False, disable=None) as bar:
+        for first in range(0, len(paths), DECODED_AHEAD):
+            for picture in pool.map(read, paths[first : first + DECODED_AHEAD]):
+                yield picture
+                bar.update()

@@ -1,0 +1,96 @@
+"""MultiLabelDataset: the pictures of a list file as uint8 tensors of the network's input size."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from alm.inference.image_io import HEIGHT, WIDTH, PictureError, read_picture, read_resized
+from utils.data.cache import open_cache
+from utils.data.find_picture import find_picture, refuse_links_out
+from utils.data.list_file import DataError, read_list
+
+__all__ = ["MultiLabelDataset", "PictureError", "find_picture", "refuse_links_out"]
+
+
+class MultiLabelDataset(torch.utils.data.Dataset):
+    """The pictures of a list file that exist under its root, with their labels.
+
+    `dataset[i]` is an image, uint8 (3, 256, 128), or what `transform` makes of the PIL picture, and its
+    labels, uint8 (K,); `batch` reads many at once. `num_attributes` is K, by default that of the list's
+    first line. `cache` names a directory that keeps the resized pictures, so that each is decoded once.
+
+    Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
+    list's paths without a file; `listed`, the number of pictures in the list.
+
+    Raises DataError where the list is wrong (see read_list), where no picture exists, where some are missing
+    and `skip_missing` is not set, or where a link leads to a picture outside the root and `follow_links` is
+    not set. Reading raises PictureError.
+    """
+
+    def __init__(
+        self,
+        root,
+        label,
+        transform=None,
+        *,
+        num_attributes=None,
+        skip_missing=False,
+        cache=None,
+        follow_links=False,
+    ):
+        if transform is not None and cache is not None:
+            raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
+        self.root, self.label, self.transform = root, label, transform
+        names, labels = read_list(label, num_attributes)
+        paths = [find_picture(root, name) for name in names]
+        if not follow_links:
+            refuse_links_out(root, label, names, paths)
+        found = [i for i, path in enumerate(paths) if path is not None]
+        self.listed = len(names)
+        self.missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+        if not found:
+            raise DataError(f"{self.missing_summary()}; name the pictures' directory with --data_root")
+        if self.missing and not skip_missing:
+            raise DataError(f"{self.missing_summary()}; go on without them with --allow_missing")
+        self.names = [names[i] for i in found]
+        self.paths = [paths[i] for i in found]
+        self.labels = torch.from_numpy(labels[found])
+        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int):
+        if self.transform is not None:
+            return self.transform(read_picture(self.paths[index])), self.labels[index]
+        images, labels = self.batch([index])
+        return images[0], labels[0]
+
+    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return images, uint8 (B, 3, 256, 128) in channels_last memory, and labels, uint8 (B, K)."""
+        return self.images(indices), self.labels[indices]
+
+    def images(self, indices: list[int]) -> Tensor:
+        """Return images, uint8 (B, 3, 256, 128) in channels_last memory."""
+        if self.transform is not None:
+            raise ValueError("a batch is read without a transform; index the data set instead")
+        images = torch.empty((len(indices), HEIGHT, WIDTH, 3), dtype=torch.uint8)
+        if torch.utils.data.get_worker_info():
+            images.share_memory_()  # where a worker's batch would be copied on its way otherwise
+        for image, index in zip(images.numpy(), indices, strict=True):
+            image[:] = read_resized(self.paths[index]) if self.cache is None else self.cache.pictures[index]
+        return images.permute(0, 3, 1, 2)
+
+    def digest(self) -> str:
+        """Return a digest of the names and labels: another one, and it is another data set."""
+        content = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
+        content.update(self.labels.numpy().tobytes())
+        return content.hexdigest()
+
+    def missing_summary(self) -> str:
+        """Return how many of the list's pictures are missing, and the first five of them."""
+        first = ", ".join(self.missing[:5]) + (", ..." if len(self.missing) > 5 else "")
+        return (
+            f"{len(self.missing)} of {self.listed} pictures of {self.label} not found in {self.root}: {first}"
+        )

@@ -1,0 +1,154 @@
+"""List files: a line a picture, `path l_1 ... l_K`, labels 0 (no), 1 (yes) or 2 (unknown)."""
+
+import io
+import re
+
+import numpy as np
+
+from utils.errors import InputError
+from utils.io.untrusted import open_regular
+
+UNKNOWN = 2
+
+# An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
+LEAVES_ROOT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
+LOOKS_LIKE_PATH = re.compile(r"[/\\]|\.[A-Za-z]")
+ENDS_IN_LABEL = re.compile(r"[\s,;][012]$")
+WORD = re.compile(r"[^\s,;]+")  # some lists separate labels by commas or semicolons, and end in one
+EMPTY_LABEL = re.compile(r"[,;]\s*[,;]")
+COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`, "img_path"
+    r"[\"']?(image|img|picture|photo|file|path|name)(s|[_-]?(name|path|file|id)s?)?[\"']?", re.IGNORECASE
+)
+LABELS = {"0", "1", "2"}
+MOST_BYTES = 2**29  # of a text: PETA's lists have 2 MB, and a million pictures with 200 labels 450
+
+
+class DataError(InputError):
+    """A data set that cannot be used as it is: a list, a picture's place, a file of names."""
+
+
+def read_text(path) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark; lines end in a line feed.
+
+    Raises DataError where it cannot be read, has more than MOST_BYTES, or is not text.
+    """
+    try:
+        with open_regular(path, MOST_BYTES) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
+            text = None if b"\0" in file.peek() else lines.read()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
+    except UnicodeDecodeError:
+        text = None
+    if text is None or "\0" in text:
+        raise DataError(f"{path} is not text; give a text file in UTF-8")
+    return text
+
+
+def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.ndarray]:
+    """Return the picture paths of a list file, relative to the root, and their labels, uint8 (N, K).
+
+    The last K words of a line are its labels, the rest is its path, which may hold blanks. Words are
+    separated by blanks, tabs, commas or semicolons; one of these may end a line. K is `num_attributes`, by
+    default the number of labels in the first line. Blank lines are skipped. Raises DataError: naming file and
+    line where labels are too few, too many or not 0, 1 or 2, where a path is absolute or leaves the root, or
+    where the first line is a header; naming the file where it is missing, empty or not text.
+    """
+    lines = read_text(path).split("\n")
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise DataError(f"{path} is empty; give a list with a line `path l_1 ... l_K` for each picture")
+    first_number, first = rows[0]
+    if is_header(first):
+        raise DataError(f"{path}:{first_number}: this is a header, not a picture with its labels; delete it")
+    if num_attributes is None:
+        num_attributes = count_labels(first)
+    names, labels = [], []  # labels: a string of K digits for each picture
+    for number, line in rows:
+        try:
+            name, digits = parse_line(line, num_attributes)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        names.append(name)
+        labels.append(digits)
+    characters = np.frombuffer("".join(labels).encode("ascii"), np.uint8)
+    return names, (characters - ord("0")).reshape(len(names), num_attributes)
+
+
+def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
+    """Return the path of a list's line and its labels as a string of K digits; DataError as in read_list."""
+    name, labels = split_line(line, num_attributes)
+    digits = "".join(labels)
+    complete = len(labels) == len(digits) == num_attributes > 0
+    if not complete or digits.strip("012") or ENDS_IN_LABEL.search(name) or not name:
+        raise DataError(label_fault(line, num_attributes))
+    if LEAVES_ROOT.search(name):
+        raise DataError(f"the path {name} leaves the root; list paths relative to the root")
+    return name, digits
+
+
+def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
+    """Return a line's path and its last K words, or fewer where there are no more. Raises DataError where a
+    label is left out between commas or semicolons.
+    """
+    name, *labels = line.strip().rsplit(None, num_attributes)
+    if not re.search("[,;]", line) or LABELS.issuperset(labels or [name]):
+        return name, labels  # the usual list; commas are part of the name
+    words = list(WORD.finditer(line))[-num_attributes:]
+    start = words[0].start() if words else 0
+    if EMPTY_LABEL.search(line, start):
+        raise DataError("nothing between two commas or semicolons; write 0 for no, 1 for yes, 2 for unknown")
+    return line[:start].rstrip(",; \t").lstrip(), [word[0] for word in words]
+
+
+def is_header(line: str) -> bool:
+    """Whether a line names columns: it begins as such a line does, or has neither a label nor what looks like
+    a path.
+    """
+    words = WORD.findall(line)
+    has_path = any(LOOKS_LIKE_PATH.search(word) for word in words)
+    if words and is_title(words):
+        return not (has_path and is_number(words[-1]))  # `image data/1.jpg 0 1` is a picture
+    return len(words) > 1 and not has_path and not any(is_number(word) for word in words)
+
+
+def is_title(words: list[str]) -> bool:
+    """Whether a line's first word is that of a header: `image`, `# Image`, `#anything`."""
+    if words[0].startswith("#"):
+        return not LOOKS_LIKE_PATH.search(words[0])
+    return COLUMN_TITLE.fullmatch(words[0]) is not None
+
+
+def is_number(word: str) -> bool:
+    """Whether a word could be meant as a label, right or wrong."""
+    return re.fullmatch(r"[-+]?[\d.]+", word) is not None
+
+
+def label_fault(line: str, num_attributes: int) -> str:
+    """Return the sentence that says what is wrong with the labels of a line."""
+    found = count_labels(line)
+    wrong = next((label for label in WORD.findall(line)[-found:] if label not in LABELS), None)
+    if found == num_attributes and wrong is None:
+        found += 1  # no word looks like a path, and the first one is a label
+    if found != num_attributes or not found:
+        noun = "label" if found == 1 else "labels"
+        return f"{found} {noun}, expected {num_attributes or 'some'}; give one label for each attribute"
+    if wrong == "-1":
+        return "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown"
+    return f"label {wrong!r} is not 0, 1 or 2; write 0 for no, 1 for yes, 2 for unknown"
+
+
+def count_labels(line: str) -> int:
+    """Return the number of words behind the path, which ends in the last word that looks like a path."""
+    words = WORD.findall(line)
+    ends = [i for i, word in enumerate(words) if LOOKS_LIKE_PATH.search(word)]
+    return len(words) - 1 - (ends[-1] if ends else 0)
+
+
+def positive_ratio(labels) -> np.ndarray:
+    """Return the share of positives among the known labels (N, K) of each attribute, float64 (K,).
+
+    An attribute without known labels has 0.
+    """
+    labels = np.asarray(labels)
+    known = (labels != UNKNOWN).sum(axis=0)
+    return (labels == 1).sum(axis=0) / np.maximum(known, 1)

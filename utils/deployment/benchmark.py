@@ -1,0 +1,165 @@
+"""What predict.py --benchmark does: every form of a network that can be made here, timed side by side."""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from alm.devices.host import processor_name
+from alm.errors import AlmError
+from alm.inference.image_io import PictureError
+from alm.inference.picture_predictor import PicturePredictor
+from run_scripts.cli.main import tell
+from utils.data.list_file import DataError
+from utils.deployment.onnx_metadata import Metadata
+from utils.deployment.onnx_predictor import OnnxPredictor
+from utils.deployment.quantization import quantize
+from utils.deployment.timing import Step, in_turn
+from utils.errors import InputError
+from utils.evaluation.thresholds import HALF
+from utils.prediction.batched import read
+from utils.prediction.load import chosen_predictor, is_onnx
+from utils.prediction.sources import sources
+from utils.synthetic import ensure_dataset
+
+BATCH_SIZES = (1, 8, 32)
+LEAST = 8  # pictures that are timed together, however small the batches
+ROUNDS = 7
+PAUSE = 0.1  # seconds, in which the threads of the one before fall asleep
+MOST_PICTURES = 64  # different ones
+NAME, COLUMN = 20, 18  # characters of the table
+
+Form = PicturePredictor | str  # what predicts, or why nothing can
+
+
+def benchmark(options: Namespace) -> None:
+    """Time all forms on the pictures named, else on drawn ones; print a table."""
+    with tempfile.TemporaryDirectory() as directory:
+        chosen = list(chosen_pictures(options, Path(directory)))
+        pictures = {file: read(file, options.as_trained) for file in chosen}
+        files = [file for file, found in pictures.items() if not isinstance(found, PictureError)]
+        if not files:
+            raise DataError("there are no pictures that can be read; name others")
+        inputs = [pictures[file] for file in files]
+        forms = dict(forms_of(options, np.stack([pixels for pixels, _ in inputs]), Path(directory)))
+        tell(machine(options, len(files)), "", header())
+        alone = {name: steps_alone(form, inputs) for name, form in forms.items()}
+        decoding = {name: steps_decoding(form, files, options) for name, form in forms.items()}
+        every = [step for steps in (*alone.values(), *decoding.values()) for step in steps.values()]
+        seconds = in_turn(every, ROUNDS, pause=PAUSE)
+    for what, rows in (("resized pictures in memory", alone), ("files, decoding included", decoding)):
+        tell(what)
+        for name, steps in rows.items():
+            cells = (cell(median(seconds[step]) / timed(size)) for size, step in steps.items())
+            tell(f"  {name:{NAME}}" + ("".join(cells) if steps else str(forms[name])))
+
+
+def chosen_pictures(options: Namespace, directory: Path) -> Iterator[str]:
+    """Yield the first files of the paths, or draw some people."""
+    if options.paths:
+        named = sources(options.paths, options.data_root, options.follow_links)
+        yield from (source.file for source in islice(named, MOST_PICTURES))
+        return
+    ensure_dataset(directory / "drawn", train=MOST_PICTURES, test=1)
+    yield from (source.file for source in sources([str(directory / "drawn" / "synthetic" / "train")]))
+
+
+def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterator[tuple[str, Form]]:
+    """Yield the name of each form and what predicts, or why nothing can. `pixels` (N, 256, 128, 3) are to
+    calibrate integers on.
+    """
+    predictor, _ = chosen_predictor(options)
+    if is_onnx(options.checkpoint):
+        yield "onnxruntime", predictor
+        return
+    from alm.checkpoint.restore import load_model
+    from alm.inference.export import Deployed, write_onnx
+    from alm.inference.predictor import Predictor
+
+    model = load_model(options.checkpoint)
+    model.align_corners = predictor.align_corners
+    device = predictor.device.type
+    yield f"PyTorch, {device}", Predictor(model, predictor.attributes, options.device, folded=False)
+    yield f"PyTorch folded, {device}", predictor
+    float32, int8 = directory / "float32.onnx", directory / "int8.onnx"
+
+    def exported() -> OnnxPredictor:
+        count = len(predictor.attributes)
+        about = Metadata(predictor.attributes, "", (HALF,) * count, model.align_corners)
+        write_onnx(Deployed(model).eval(), float32, about.texts())
+        return OnnxPredictor(float32, options.threads)
+
+    def quantized() -> OnnxPredictor:
+        quantize(float32, int8, (picture[None].transpose(0, 3, 1, 2) for picture in pixels))
+        return OnnxPredictor(int8, options.threads)
+
+    in_float32 = made(exported)
+    yield "onnxruntime", in_float32
+    yield "onnxruntime, int8", in_float32 if isinstance(in_float32, str) else made(quantized)
+
+
+def made(make: Callable[[], PicturePredictor]) -> Form:
+    """Return what is made, or why it cannot be."""
+    try:
+        return make()
+    except (AlmError, InputError) as error:
+        return str(error)
+
+
+def steps_alone(form: Form, inputs: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> dict[int, Step]:
+    """Return, by the batch's size, what predicts pictures that are in memory, resized."""
+
+    def step_of(size: int) -> Step:
+        pixels, sizes = zip(*islice(cycle(inputs), size), strict=True)
+        batch = np.stack(pixels)
+
+        def step() -> None:
+            for _ in range(timed(size) // size):
+                form.predict(batch, sizes)
+
+        return step
+
+    return {} if isinstance(form, str) else {size: step_of(size) for size in BATCH_SIZES}
+
+
+def steps_decoding(form: Form, files: Sequence[str], options: Namespace) -> dict[int, Step]:
+    """Return, by the batch's size, what reads files and predicts them, in one thread."""
+
+    def step_of(size: int) -> Step:
+        chosen = list(islice(cycle(files), timed(size)))
+        return lambda: form(chosen, size, options.as_trained)
+
+    return {} if isinstance(form, str) else {size: step_of(size) for size in BATCH_SIZES}
+
+
+def timed(size: int) -> int:
+    """Return how many pictures are timed together, in batches of a size."""
+    return size * -(-LEAST // size)
+
+
+def machine(options: Namespace, count: int) -> str:
+    """Return what the figures hold for."""
+    words = [processor_name(), f"{options.threads} threads"]
+    for package in ("torch", "onnxruntime"):
+        try:
+            words.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            words.append(f"no {package}")
+    pictures = f"the first {count} pictures" if options.paths else f"{count} drawn pictures"
+    return ", ".join([*words, pictures])
+
+
+def header() -> str:
+    """Return the table's first line."""
+    sizes = "".join(f"batch {size}".rjust(COLUMN) for size in BATCH_SIZES)
+    return f"{'for each picture':{NAME + 2}}{sizes}"
+
+
+def cell(seconds: float) -> str:
+    """Return the time of a picture, and how many that is in a second."""
+    return f"{1000 * seconds:.1f} ms {1 / seconds:5.0f}/s".rjust(COLUMN)

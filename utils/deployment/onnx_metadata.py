@@ -1,0 +1,101 @@
+"""What an exported network says of itself, in texts that its file carries: written and checked here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from utils.data.catalog import MAX_ATTRIBUTES
+from utils.data.list_file import DataError
+from utils.io.json_values import is_share, parsed
+
+FORMAT = "alm-deployed-1"
+REGIONS = (
+    "regions[n, l, k] = [s_x, s_y, t_x, t_y] of picture n, level l (3b, 4d, 5b), attribute k: a box with the "
+    "centre (t_x, t_y) and the half-size (s_x, s_y), to be cut at the picture's border. -1 and 1 are the "
+    "picture's edges, left and right, top and bottom; where align_corners is true, the centres of the outer "
+    "cells of the level's map (8, 16, 32 pixels of the input). levels[n, k] is the level whose "
+    "probability it is, 0 to 2, or 3: the global branch, which has no region"
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Of K attributes: their names, the data set, the threshold of each, and the sampling convention."""
+
+    attributes: tuple[str, ...]
+    dataset: str
+    thresholds: tuple[float, ...]
+    align_corners: bool
+
+    def texts(self) -> dict[str, str]:
+        """Return what a file carries."""
+        return {
+            "format": FORMAT,
+            "attributes": json.dumps(self.attributes),
+            "dataset": self.dataset,
+            "thresholds": json.dumps(self.thresholds),
+            "align_corners": json.dumps(self.align_corners),
+            "regions": REGIONS,
+        }
+
+
+@dataclass(frozen=True)
+class Int8:
+    """What a network in 8-bit integers was calibrated on, and its mA beside that of float32, both at the
+    file's thresholds, on pictures on which it was not calibrated. Lists are told by their names.
+    """
+
+    calibrated_on: str
+    calibrated_pictures: int
+    measured_on: str
+    measured_pictures: int
+    ma_float32: float
+    ma_int8: float
+
+    def texts(self) -> dict[str, str]:
+        """Return what a file carries beside the rest."""
+        return {"int8": json.dumps(asdict(self))}
+
+    def __str__(self) -> str:
+        calibrated = counted(self.calibrated_pictures)
+        measured = counted(self.measured_pictures, self.measured_on == self.calibrated_on)
+        return (
+            f"int8, calibrated on {calibrated} of {self.calibrated_on}: mA {self.ma_int8:.4f}, in float32 "
+            f"{self.ma_float32:.4f}, on {measured} of {self.measured_on}"
+        )
+
+
+def counted(count: int, other: bool = False) -> str:
+    """Return a number of pictures in words."""
+    return f"{count:,} {'other ' if other else ''}picture{'' if count == 1 else 's'}"
+
+
+def read_metadata(texts: Mapping[str, str]) -> Metadata:
+    """Return what a file says of itself. Raises DataError where that is not what `texts` writes."""
+    if texts.get("format") != FORMAT:
+        raise DataError("it does not say that export.py wrote it; export it with export.py --to onnx")
+    attributes, thresholds, align_corners = (
+        parsed(texts.get(name, "")) for name in ("attributes", "thresholds", "align_corners")
+    )
+    if not is_names(attributes):
+        raise DataError(f"its `attributes` are not 1 to {MAX_ATTRIBUTES} names, each once; export it anew")
+    if not is_shares(thresholds, len(attributes)):
+        raise DataError("its `thresholds` are not a number from 0 to 1 for each attribute; export it anew")
+    if not isinstance(align_corners, bool):
+        raise DataError("its `align_corners` is neither true nor false; export it anew")
+    return Metadata(tuple(attributes), texts.get("dataset", ""), tuple(thresholds), align_corners)
+
+
+def is_names(value) -> bool:
+    """Whether these are names of attributes."""
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MAX_ATTRIBUTES
+        and all(isinstance(name, str) and name for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def is_shares(value, count: int) -> bool:
+    """Whether these are `count` numbers from 0 to 1."""
+    return isinstance(value, list) and len(value) == count and all(map(is_share, value))

@@ -1,0 +1,105 @@
+"""Predictions from an exported .onnx file, by onnxruntime: torch is not imported."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alm.devices.host import default_threads
+from alm.inference.image_io import HEIGHT, WIDTH
+from alm.inference.picture_predictor import PicturePredictor
+from alm.inference.prediction import Prediction, predictions_of
+from utils.data.list_file import DataError
+from utils.deployment.onnx_metadata import read_metadata
+from utils.errors import InputError
+from utils.io.untrusted import open_regular
+
+MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
+LEVELS = ("3b", "4d", "5b")
+NOWHERE = os.devnull  # where onnxruntime may look for weights that are not in the file: under no directory
+
+
+class OnnxPredictor(PicturePredictor):
+    """Predicts pictures as alm.Predictor does, with what export.py --to onnx wrote. Threads may share it.
+
+    `thresholds` are the file's, one for each attribute.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None):
+        """`threads` of the CPU compute it, by default as many as alm.devices.host says.
+
+        Raises DataError where onnxruntime is missing, or the file is damaged, is not export.py's, or wants
+        anything from outside.
+        """
+        content = read_model(path)
+        try:
+            self._session = open_session(content, threads)
+            about = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+            self._outputs = checked_outputs(self._session, len(about.attributes))
+        except InputError as error:
+            raise DataError(f"{path}: {error}") from error
+        self.attributes, self.thresholds = about.attributes, about.thresholds
+        self.align_corners = about.align_corners
+        self.levels = LEVELS if "regions" in self._outputs else ()
+
+    def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
+        """Return the predictions of pictures that are resized already, uint8 (B, 256, 128, 3); `sizes` are
+        their widths and heights before.
+        """
+        probabilities, regions, winners = self.outputs(pixels)
+        return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
+
+    def outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+        """Return probabilities (B, K), each level's regions (B, K, 4) and the winning branches (B, K)."""
+        images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        found = dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
+        probabilities = found["probabilities"]
+        if not self.levels:
+            return probabilities, {}, np.zeros(probabilities.shape, np.int64)
+        regions = {level: found["regions"][:, place] for place, level in enumerate(LEVELS)}
+        return probabilities, regions, found["levels"].clip(0, len(LEVELS))
+
+
+def read_model(path: str | Path) -> bytes:
+    """Return the bytes of a regular file of a size that an .onnx file can have. Raises DataError."""
+    try:
+        with open_regular(path, MOST_BYTES) as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
+
+
+def open_session(content: bytes, threads: int | None = None):
+    """Return onnxruntime's session, on `threads` of the CPU. No library of operators is loaded, so operators
+    of others are refused, and so are weights outside of the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DataError(f"onnxruntime does not work here ({error}); pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or default_threads()
+    options.log_severity_level = 4  # what goes wrong is raised
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of types that onnxruntime does not publish
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"onnxruntime does not take it ({reason}); export it anew") from error
+
+
+def checked_outputs(session, count: int) -> list[str]:
+    """Return the names of a session's outputs. Raises DataError where one is not export.py's."""
+    wanted = {
+        "probabilities": ("tensor(float)", [count]),
+        "regions": ("tensor(float)", [len(LEVELS), count, 4]),
+        "levels": ("tensor(int64)", [count]),
+    }
+    inputs = {value.name: (value.type, value.shape[1:]) for value in session.get_inputs()}
+    outputs = {value.name: (value.type, value.shape[1:]) for value in session.get_outputs()}
+    if inputs != {"images": ("tensor(uint8)", [3, HEIGHT, WIDTH])}:
+        raise DataError(f"it does not take `images`, uint8 (N, 3, {HEIGHT}, {WIDTH}); export it anew")
+    if outputs not in (wanted, {"probabilities": wanted["probabilities"]}):
+        raise DataError(f"its outputs are not those of {count} attributes; export it anew")
+    return list(outputs)

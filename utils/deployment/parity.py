@@ -1,0 +1,81 @@
+"""Whether an exported file computes what the network does: nothing gets its name before."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from alm.inference.export import Deployed
+from alm.inference.image_io import HEIGHT, WIDTH
+from utils.deployment.onnx_predictor import open_session, read_model
+from utils.errors import InputError
+
+LIMIT = 1e-4  # of probabilities and regions
+TIE = 1e-3  # logits this near each other may win one or the other
+BATCHES = (1, 3)
+
+
+class DeploymentError(InputError):
+    """An exported file that cannot be used."""
+
+
+def compare_onnx(deployed: Deployed, path) -> float:
+    """Return the largest difference of an .onnx file, in onnxruntime, from the network. Raises
+    DeploymentError where it is beyond the limit.
+    """
+    session = open_session(read_model(path))
+    return compare(
+        deployed,
+        lambda images: [
+            torch.from_numpy(found)
+            for found in session.run(list(deployed.outputs), {"images": images.numpy()})
+        ],
+    )
+
+
+def compare_torch_export(deployed: Deployed, path) -> float:
+    """Return the largest difference of a .pt2 file, loaded back, from the network. Raises DeploymentError."""
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its remarks about a package of compiled code, which is none
+        return compare(deployed, torch.export.load(file).module())
+
+
+def compare(deployed: Deployed, exported) -> float:
+    """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
+    Raises DeploymentError where it is beyond the limit, or another level wins where it is no tie.
+    """
+    largest = 0.0
+    for images in samples():
+        with torch.inference_mode():
+            expected, logits = deployed(images), torch.stack(deployed.logits(images)[0])
+            found = exported(images)
+        for ours, theirs in zip(found[:2], expected[:2], strict=True):
+            difference = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
+            if not difference <= LIMIT:
+                raise DeploymentError(
+                    f"what was exported differs from PyTorch by {difference:.3g}, more than {LIMIT:g}; "
+                    "nothing was written. This is a fault of the exporter's: try another version of torch"
+                )
+            largest = max(largest, difference)
+        if len(expected) > 2 and (clear_winners(logits) & (found[2] != expected[2])).any():
+            raise DeploymentError("what was exported names other levels than PyTorch; nothing was written")
+    return largest
+
+
+def clear_winners(logits: Tensor) -> Tensor:
+    """Return where the largest of the branches' logits (branches, N, K) is no tie, bool (N, K)."""
+    first, second = logits.topk(2, dim=0).values
+    return first - second > TIE
+
+
+def samples() -> list[Tensor]:
+    """Return batches of noise, and of that noise smoothed, uint8 (N, 3, 256, 128)."""
+    generator, batches = torch.Generator().manual_seed(1), []
+    for size in BATCHES:
+        batches.append(
+            torch.randint(0, 256, (size, 3, HEIGHT, WIDTH), generator=generator, dtype=torch.uint8)
+        )
+        coarse = torch.rand(size, 3, 8, 4, generator=generator) * 255
+        smooth = torch.nn.functional.interpolate(coarse, (HEIGHT, WIDTH), mode="bilinear")
+        batches.append(smooth.to(torch.uint8))
+    return batches

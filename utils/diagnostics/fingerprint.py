@@ -1,0 +1,152 @@
+"""What each layer's output, each gradient and each weight was in the first iterations, in a few numbers.
+
+Two machines' fingerprints are compared by `locate.py --compare`. A tensor is told by its norm, its largest
+magnitude, how many of its values are not finite, and its projections on two fixed directions of random signs,
+in which a difference of any element shows.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from alm.devices.capabilities import abilities
+from alm.devices.device import CPU
+
+FORMAT = "alm-fingerprint-1"
+PERIOD = 4093  # of the directions; prime, so that it has no part in any shape
+NUMBERS = ("norm", "largest", "nonfinite", "projection_1", "projection_2")
+FORWARD, GRADIENT, WEIGHT = "forward", "gradient", "weight after the step"
+
+
+class Fingerprint:
+    """Watches the first `iterations` steps of a Trainer; each entry goes to `write`.
+
+    `about` is what the first entry says of the run, beside the digest of its starting weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: nn.Module,
+        scaler: torch.amp.GradScaler,
+        iterations: int,
+        write: Callable[[dict], None],
+        about: Mapping,
+    ):
+        self._model, self._scaler, self._write = model, scaler, write
+        self._modules = {
+            f"network.{name}" if name else "network": part for name, part in model.named_modules()
+        }
+        self._modules["loss"] = criterion
+        self._iterations, self._done = iterations, 0
+        self._entries: list[dict] = []
+        self._numbers: list[Tensor] = []
+        self._calls: Counter[str] = Counter()
+        self._last: Tensor | None = None
+        self._directions: Tensor | None = None
+        write({"type": "run", "format": FORMAT, **about, "weights": digest(model.state_dict().values())})
+
+    @contextmanager
+    def __call__(self, images: Tensor, labels: Tensor, mirror: Tensor) -> Iterator[None]:
+        """Watch one step, from the batch that the loader gave to the weights after it."""
+        if self._done == self._iterations:
+            yield
+            return
+        batch = {"images": images, "labels": labels, "mirror": mirror}
+        digests = {name: digest([tensor]) for name, tensor in batch.items()}
+        self._write({"type": "batch", "iteration": self._done, "pictures": len(images), **digests})
+        hooks = [part.register_forward_hook(self._output_of(name)) for name, part in self._modules.items()]
+        for name, parameter in self._model.named_parameters():
+            hooks.append(parameter.register_post_accumulate_grad_hook(self._gradient_of(name)))
+        scale = self._scaler.get_scale()
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name, parameter in self._model.named_parameters():
+            self._note(WEIGHT, name, parameter)
+        self._write_entries(scale)
+        self._done += 1
+
+    def _output_of(self, name: str) -> Callable:
+        def note(module, inputs, output) -> None:
+            if output is self._last:  # a Sequential's output is its last part's
+                return
+            self._last = output
+            self._calls[name] += 1
+            called = name if self._calls[name] == 1 else f"{name}, call {self._calls[name]}"
+            for part, tensor in parts(called, output):
+                self._note(FORWARD, part, tensor)
+
+        return note
+
+    def _gradient_of(self, name: str) -> Callable:
+        return lambda parameter: self._note(GRADIENT, name, parameter.grad)
+
+    def _note(self, stage: str, name: str, tensor: Tensor) -> None:
+        """Remember a tensor's numbers, on its device: they are read when the step is done."""
+        tensor = tensor.detach()
+        if self._directions is None:
+            signs = torch.randint(0, 2, (2, PERIOD), generator=torch.Generator().manual_seed(0)) * 2 - 1
+            self._directions = signs.to(adding_type(tensor)).to(tensor.device)
+        kind = str(tensor.dtype).removeprefix("torch.")
+        self._entries.append({"stage": stage, "name": name, "shape": list(tensor.shape), "dtype": kind})
+        self._numbers.append(numbers(tensor, self._directions))
+
+    def _write_entries(self, scale: float) -> None:
+        """Write a step's entries; gradients without the scale that fp16 gave them."""
+        for entry, values in zip(self._entries, torch.stack(self._numbers).to(CPU).tolist(), strict=True):
+            named = dict(zip(NUMBERS, values, strict=True))
+            if entry["stage"] == GRADIENT:
+                named |= {name: value / scale for name, value in named.items() if name != "nonfinite"}
+            self._write({"type": "tensor", "iteration": self._done, **entry, **named})
+        self._entries.clear()
+        self._numbers.clear()
+        self._calls.clear()
+        self._last = None
+
+
+def parts(name: str, output) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a module's output, named by their places in it."""
+    if isinstance(output, Tensor):
+        yield name, output
+        return
+    inner = output.items() if isinstance(output, Mapping) else enumerate(output)
+    for key, value in inner:
+        yield from parts(f"{name}[{key}]", value)
+
+
+def numbers(tensor: Tensor, directions: Tensor) -> Tensor:
+    """Return a tensor's NUMBERS (5,), on its device. Maps (B, C, H, W) are read channels last."""
+    values = (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).reshape(-1)
+    dtype = directions.dtype
+    whole = len(values) // PERIOD * PERIOD
+    folded = values[:whole].view(-1, PERIOD).sum(0, dtype=dtype)
+    rest = values[whole:].to(dtype)
+    projections = directions @ folded + directions[:, : len(rest)] @ rest
+    return torch.cat(
+        [
+            torch.linalg.vector_norm(values, dtype=dtype)[None],
+            values.abs().amax()[None].to(dtype),
+            (~values.isfinite()).sum()[None].to(dtype),
+            projections,
+        ]
+    )
+
+
+def adding_type(tensor: Tensor) -> torch.dtype:
+    """Return the type in which a device adds up."""
+    return torch.float64 if abilities(tensor.device).float64 else torch.float32
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Return the SHA-256 of tensors' bytes."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().to(CPU).contiguous().view(-1).view(torch.uint8).numpy())
+    return total.hexdigest()

@@ -1,0 +1,68 @@
+"""Draw how two evaluations of the same pictures differ: the five figures, and each attribute's mA."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from utils.evaluation.significance import Difference, Paired
+from utils.io.figure import cut, drawable, drawn_figure
+from utils.runs.log_text import FIGURES
+
+MOST_ATTRIBUTES = 60  # that are legible; of more, those with the largest differences
+LONGEST_LABEL = 70  # characters
+# Blue and orange, which colour-blind readers tell apart (Okabe and Ito).
+COLOURS = {"better": "#0072B2", "worse": "#D55E00", "not to be told apart": "#888888"}
+
+
+def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, path: str | Path) -> None:
+    """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are what
+    the two are called.
+
+    Raises PlotError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    written.
+    """
+    by_name = {
+        name: difference
+        for name, difference in zip(attributes, paired.attributes, strict=True)
+        if not math.isnan(difference.difference)
+    }
+    largest = sorted(by_name, key=lambda name: -abs(by_name[name].difference))[:MOST_ATTRIBUTES]
+    shown = {name: by_name[name] for name in sorted(largest, key=lambda name: -by_name[name].difference)}
+    figures = {name: paired.figures[key] for name, key in FIGURES}
+    rows = len(figures), max(len(shown), 1)
+    with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *shown])) as figure:
+        above, below = figure.subplots(2, height_ratios=rows)
+        a, b = (drawable(cut(name, LONGEST_LABEL)) for name in (a, b))
+        figure.suptitle(f"B {b}\nagainst A {a}", fontsize=10)
+        draw_rows(above, figures)
+        draw_rows(below, shown)
+        above.set_title("figures", loc="left", fontsize=9)
+        left_out = len(by_name) - len(shown)
+        more = f"; {left_out} smaller differences left out" if left_out else ""
+        below.set_title(f"mA of each attribute (coloured: by Holm's method{more})", loc="left", fontsize=9)
+        below.set_xlabel("B - A, in points of 100, with its 95 % interval", fontsize=9)
+        figure.legend(handles=legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+
+
+def draw_rows(axes, differences: Mapping[str, Difference]) -> None:
+    """Draw a row for each difference, the first one on top."""
+    for row, difference in enumerate(differences.values()):
+        colour = COLOURS[difference.verdict]
+        span = [100 * end for end in difference.interval]
+        axes.plot(span, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(100 * difference.difference, row, "o", color=colour, markersize=4)
+    axes.axvline(0, color="black", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(differences)), [drawable(name) for name in differences], fontsize=8)
+    axes.set_ylim(len(differences) - 0.4, -0.6)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def legend() -> list:
+    """Return a line for each verdict."""
+    from matplotlib.lines import Line2D  # of an extra
+
+    return [
+        Line2D([], [], color=colour, marker="o", markersize=4, linewidth=2, label=f"B is {verdict}")
+        for verdict, colour in COLOURS.items()
+    ]

@@ -1,0 +1,243 @@
+"""What other test pictures could have changed: intervals of the figures, and two evaluations paired.
+
+The bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3): the pictures are
+drawn anew from the list, with replacement, as many as there are, and the figures of 1,000 such draws scatter
+as those of other lists would. Where identities are known, whole identities are drawn: pictures of one person
+are not independent. What another seed of the training would change is not in these intervals.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.data.list_file import UNKNOWN
+from utils.errors import InputError
+
+FIGURES = ("ma", "accuracy", "precision", "recall", "f1")
+LEVEL = 0.95  # of the intervals, and 1 - LEVEL the chance that Holm's method lists any attribute wrongly
+DRAWS, SEED = 1000, 1
+AT_ONCE = 50  # draws in memory
+FEWEST = 30  # pictures or identities; of fewer the draws say too little
+
+
+class SignificanceError(InputError):
+    """Evaluations that cannot be compared."""
+
+
+class Interval(NamedTuple):
+    """Where a figure, or a difference, lies in 95 of 100 cases; NaN where it is undefined."""
+
+    low: float
+    high: float
+
+
+class Tally(NamedTuple):
+    """An evaluation, summed over each of the U units that are drawn: pictures, or identities.
+
+    Attributes:
+        labels: float32 (U, 4, K): true positives, true negatives, positives, negatives.
+        pictures: float64 (U, 4): sums of the pictures' accuracy, precision and recall, and their number.
+        resampled: what is drawn, "pictures" or "identities".
+    """
+
+    labels: np.ndarray
+    pictures: np.ndarray
+    resampled: str
+
+    @property
+    def units(self) -> int:
+        """U."""
+        return len(self.pictures)
+
+
+class Figures(NamedTuple):
+    """The figures of D draws: `overall` float64 (D, 5) in the order of FIGURES, `attribute_ma` (D, K)."""
+
+    overall: np.ndarray
+    attribute_ma: np.ndarray
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of two evaluations of the same pictures, the interval of second - first, and whether they
+    differ.
+    """
+
+    first: float
+    second: float
+    interval: Interval
+    differs: bool
+
+    @property
+    def difference(self) -> float:
+        """Second - first."""
+        return self.second - self.first
+
+    @property
+    def verdict(self) -> str:
+        """What the second is: "better", "worse" or "not to be told apart"."""
+        if not self.differs:
+            return "not to be told apart"
+        return "better" if self.difference > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two evaluations of the same pictures.
+
+    Attributes:
+        figures: the Difference of each of FIGURES; it differs where the interval does not hold 0.
+        attributes: the Difference of each attribute's mA; it differs by Holm's method over all attributes.
+        p_values: float64 (K,) for these, NaN where an attribute's mA is undefined.
+        units, resampled: how many were drawn from, and what: "pictures" or "identities".
+    """
+
+    figures: dict[str, Difference]
+    attributes: list[Difference]
+    p_values: np.ndarray
+    units: int
+    resampled: str
+
+
+def tally(predicted: np.ndarray, labels: np.ndarray, identities: Sequence[str] | None = None) -> Tally:
+    """Sum an evaluation over pictures, or over `identities`, one for each picture.
+
+    Args:
+        predicted: bool (N, K), logit > 0.
+        labels: (N, K), 0, 1 or 2 (unknown), which counts neither way.
+        identities: who is on each picture, N of them.
+    """
+    known, truth = labels != UNKNOWN, labels == 1
+    guess = predicted & known
+    hit = guess & truth
+    counts = np.stack([hit, known & ~guess & ~truth, truth, known & ~truth], axis=1).astype(np.float32)
+    hits, truths, guesses = hit.sum(1), truth.sum(1), guess.sum(1)
+    shares = [share(hits, whole) for whole in (truths + guesses - hits, guesses, truths)]
+    pictures = np.stack([*shares, np.ones(len(labels))], axis=1)
+    if identities is None:
+        return Tally(counts, pictures, "pictures")
+    _, unit = np.unique(identities, return_inverse=True)
+    order = np.argsort(unit, kind="stable")
+    starts = np.flatnonzero(np.diff(unit[order], prepend=-1))
+    counts, pictures = (np.add.reduceat(values[order], starts, axis=0) for values in (counts, pictures))
+    return Tally(counts, pictures, "identities")
+
+
+def figures_of(evaluation: Tally, times: np.ndarray | None = None) -> Figures:
+    """Return the figures of D draws that take each unit `times`, (D, U); by default each once.
+
+    They are those of `alm.AttributeMetrics`: undefined rates are NaN and left out of mA, empty denominators
+    add 0.
+    """
+    units = evaluation.units
+    times = np.ones((1, units)) if times is None else times
+    _, kinds, attributes = evaluation.labels.shape
+    flat = evaluation.labels.reshape(units, kinds * attributes)
+    counts = (times.astype(np.float32) @ flat).reshape(-1, kinds, attributes).astype(float)  # whole: exact
+    true_positive, true_negative, positive, negative = counts.transpose(1, 0, 2)
+    with np.errstate(invalid="ignore"):
+        attribute_ma = (true_positive / positive + true_negative / negative) / 2
+        defined = ~np.isnan(attribute_ma)
+        ma = np.where(defined, attribute_ma, 0).sum(1) / defined.sum(1)
+    *sums, pictures = (times.astype(float) @ evaluation.pictures).T
+    accuracy, precision, recall = (share(total, pictures) for total in sums)
+    f1 = share(2 * precision * recall, precision + recall)
+    return Figures(np.stack([ma, accuracy, precision, recall, f1], axis=1), attribute_ma)
+
+
+def intervals(evaluation: Tally) -> dict[str, Interval] | None:
+    """Return the 95 % interval of each of FIGURES; None where there are fewer than FEWEST units."""
+    if evaluation.units < FEWEST:
+        return None
+    overall = np.concatenate([figures_of(evaluation, times).overall for times in draws(evaluation)])
+    return {name: interval(values) for name, values in zip(FIGURES, overall.T, strict=True)}
+
+
+def compare(first: Tally, second: Tally) -> Paired:
+    """Compare two evaluations of the same pictures: the same ones are drawn for both.
+
+    A draw that leaves a figure undefined shows no difference. Raises SignificanceError where there are fewer
+    than FEWEST units.
+    """
+    if first.units < FEWEST:
+        raise SignificanceError(
+            f"{first.units} {first.resampled} are too few to compare by; at least {FEWEST} are needed"
+        )
+    drawn = [(figures_of(first, times), figures_of(second, times)) for times in draws(first)]
+    before, after = figures_of(first), figures_of(second)
+    p_values = sign_test(first, second)
+
+    spans = spans_of([b.overall - a.overall for a, b in drawn])
+    differ = [not low <= 0 <= high for low, high in spans]
+    values = before.overall[0].tolist(), after.overall[0].tolist()
+    figures = [Difference(*row) for row in zip(*values, spans, differ, strict=True)]
+
+    spans = spans_of([b.attribute_ma - a.attribute_ma for a, b in drawn])
+    values = before.attribute_ma[0].tolist(), after.attribute_ma[0].tolist()
+    attributes = [Difference(*row) for row in zip(*values, spans, holm(p_values).tolist(), strict=True)]
+
+    figures = dict(zip(FIGURES, figures, strict=True))
+    return Paired(figures, attributes, p_values, first.units, first.resampled)
+
+
+def spans_of(changes: Sequence[np.ndarray]) -> list[Interval]:
+    """Return the interval of each column of changes, (D, ...) each; an undefined change is none."""
+    return [interval(values) for values in np.nan_to_num(np.concatenate(changes)).T]
+
+
+def sign_test(first: Tally, second: Tally) -> np.ndarray:
+    """Return, (K,), how probable a difference as large in each attribute's mA is, if chance had decided for
+    each unit which predictions are the first's and which the second's.
+
+    This is McNemar's test, for mA and for units of several pictures: the difference is a sum over units, each
+    as likely to have the other sign, and nearly normal. NaN where the attribute's mA is undefined.
+    """
+    gained = second.labels[:, :2].astype(float) - first.labels[:, :2]  # (U, 2, K): right answers
+    totals = first.labels[:, 2:].sum(0, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (gained / totals).sum(1) / 2
+    spread = np.sqrt((shares**2).sum(0))
+    scores = np.divide(np.abs(shares.sum(0)), spread, out=spread.copy(), where=spread > 0)
+    return np.array([math.erfc(score / math.sqrt(2)) for score in scores])
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return, bool (K,), which hypotheses fall, so that one that is true falls in 5 % of all cases at most.
+
+    S. Holm, A simple sequentially rejective multiple test procedure, 1979: the smallest p-value must be at
+    most 5 % / K, the next 5 % / (K - 1), and so on, up to the first that is not. NaN are left out.
+    """
+    falls = np.zeros(len(p_values), bool)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    for rank, k in enumerate(tested[np.argsort(p_values[tested], kind="stable")]):
+        if p_values[k] > (1 - LEVEL) / (len(tested) - rank):
+            break
+        falls[k] = True
+    return falls
+
+
+def draws(evaluation: Tally) -> Iterator[np.ndarray]:
+    """Yield how often each of U units is drawn, int (D, U), for 1,000 draws of U, some of them at once."""
+    generator = np.random.default_rng(SEED)
+    units = evaluation.units
+    for start in range(0, DRAWS, AT_ONCE):
+        count = min(AT_ONCE, DRAWS - start)
+        drawn = generator.integers(units, size=(count, units)) + units * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * units).reshape(count, units)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Return the percentile interval of a figure's draws (D,), of those that define it."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(math.nan, math.nan)
+    tail = (1 - LEVEL) / 2
+    return Interval(*np.quantile(values, [tail, 1 - tail]).tolist())
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, 0 where the whole is."""
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

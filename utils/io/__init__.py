@@ -1,0 +1,1 @@
+"""Files, terminals and words: what every other room reads and writes with."""

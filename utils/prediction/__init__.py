@@ -1,0 +1,1 @@
+"""Many pictures come in; tables, files and sheets go out."""

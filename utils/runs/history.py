@@ -1,0 +1,69 @@
+"""How a run went, epoch by epoch, as its directory tells it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.list_file import DataError, read_text
+from utils.errors import LogError
+from utils.io.json_values import is_number, parsed
+from utils.runs.directory import LOG, METRICS
+from utils.runs.log_reader import read_losses
+
+MOST_POINTS = 200  # of the curve of losses; each is the mean of as many iterations
+
+
+@dataclass(frozen=True)
+class History:
+    """The curves of a run, empty where its directory tells nothing.
+
+    Attributes:
+        training: (epochs done, training loss), the means of neighbouring iterations.
+        evaluations: epoch -> {"ma": ..., "loss": ...}, epochs counted from 1, undefined figures None.
+    """
+
+    training: list[tuple[float, float]]
+    evaluations: dict[int, dict[str, float | None]]
+
+
+def read_history(directory: Path) -> History:
+    """Read train.log and metrics.jsonl of a run; what is missing or damaged there is left out."""
+    return History(read_training(directory / LOG), read_evaluations(directory / METRICS))
+
+
+def read_training(path: Path) -> list[tuple[float, float]]:
+    """Return the points of the loss's curve."""
+    try:
+        losses = {step: loss for step, loss in read_losses(path).losses.items() if math.isfinite(loss)}
+    except LogError:
+        return []
+    of = 1 + max((iteration for _, iteration in losses), default=0)
+    points = np.array(sorted((epoch + (i + 1) / of, loss) for (epoch, i), loss in losses.items()))
+    groups = np.array_split(points, min(MOST_POINTS, len(points))) if len(points) else []
+    return [tuple(group.mean(axis=0).tolist()) for group in groups]
+
+
+def read_evaluations(path: Path) -> dict[int, dict[str, float | None]]:
+    """Return mA and loss after each epoch."""
+    try:
+        lines = read_text(path).splitlines() if path.is_file() else []
+    except DataError:
+        lines = []
+    evaluations = {}
+    for line in lines:
+        record = parsed(line)
+        if isinstance(record, dict) and is_epoch(record.get("epoch")):
+            evaluations[record["epoch"]] = {name: figure_of(record.get(name)) for name in ("ma", "loss")}
+    return dict(sorted(evaluations.items()))
+
+
+def is_epoch(value) -> bool:
+    """Whether this is a number of epochs."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
+
+
+def figure_of(value) -> float | None:
+    """Return a figure, or None for whatever is no finite number."""
+    return float(value) if is_number(value) else None

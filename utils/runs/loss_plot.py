@@ -1,0 +1,124 @@
+"""Draw the loss curves of training runs."""
+
+from collections.abc import Sequence
+from itertools import cycle, product
+from pathlib import Path
+
+import numpy as np
+
+from utils.io.figure import cut, drawable, drawn_figure
+from utils.runs.log_reader import LossLog, Step
+from utils.runs.loss_comparison import DIVERGENCE, Comparison, relative_difference, smooth
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; then the same again, dashed and dotted.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = [{"color": colour, "linestyle": line} for line, colour in product(("-", "--", ":"), COLOURS)]
+REFERENCE_STYLE = {"color": "black", "linestyle": "-"}
+
+FEW_ITERATIONS = 30  # up to here each one gets a mark
+MANY_ITERATIONS = 1000  # from here lines are thin, or they would hide each other
+LONGEST_LABEL = 40  # characters; of a longer path the end is shown
+
+
+def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
+    """Draw the curves of all runs, smoothed over the faint raw ones, above their relative differences.
+
+    The figures stand in the title; those of several comparisons stand in the legend.
+
+    Args:
+        comparisons: one or more, all with the same reference.
+        path: the picture to write; its suffix names the format.
+
+    Raises:
+        PlotError: matplotlib is missing or the format is unknown.
+        OSError: the picture cannot be written.
+    """
+    paths = [comparisons[0].reference.path, *(comparison.candidate.path for comparison in comparisons)]
+    with drawn_figure(path, (10, 7.5), "".join(paths)) as figure:
+        from matplotlib.ticker import MaxNLocator  # of an extra
+
+        losses, differences = figure.subplots(2, sharex=True, height_ratios=(2, 1))
+        figure.suptitle(_title(comparisons), fontsize=11)
+        _draw_losses(losses, comparisons)
+        _draw_differences(differences, comparisons)
+        differences.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
+
+
+def _title(comparisons: Sequence[Comparison]) -> str:
+    reference = _label(comparisons[0].reference)
+    if len(comparisons) > 1:
+        return (
+            f"{len(comparisons)} logs against {reference}\n"
+            "in the legend: mean relative error, mean absolute error"
+        )
+    figures = comparisons[0].figures
+    return (
+        f"{_label(comparisons[0].candidate)} against {reference}\n"
+        f"mean relative error {figures.mean_relative_error:.3g}, "
+        f"mean absolute error {figures.mean_absolute_error:.3g}\n"
+        f"relative difference without sign: mean {figures.mean_difference:.2%}, "
+        f"95th percentile {figures.p95_difference:.2%}, largest {figures.largest_difference:.2%}"
+    )
+
+
+def _draw_losses(axes, comparisons: Sequence[Comparison]) -> None:
+    stride = _stride(comparisons)
+    reference = comparisons[0].reference
+    _draw_curve(axes, reference, stride, _label(reference), REFERENCE_STYLE)
+    for comparison, style in zip(comparisons, cycle(STYLES)):
+        label = _label(comparison.candidate)
+        if len(comparisons) > 1:
+            figures = comparison.figures
+            label += f": {figures.mean_relative_error:.3g}, {figures.mean_absolute_error:.3g}"
+        _draw_curve(axes, comparison.candidate, stride, label, style)
+    axes.set_ylabel("training loss, smoothed (faint: as logged)")
+    axes.grid(alpha=0.3)
+    for line in axes.legend(loc="upper right", fontsize=9).get_lines():
+        line.set_linewidth(2)  # also where the curve is thin
+
+
+def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> None:
+    steps = sorted(log.losses)
+    x = _positions(steps, stride)
+    losses = np.array([log.losses[step] for step in steps])
+    axes.plot(x, losses, alpha=0.3, linewidth=_width(steps, 0.8), **_marks(steps), **style)
+    axes.plot(x, smooth(losses), linewidth=_width(steps, 1.5), label=label, **style)
+
+
+def _draw_differences(axes, comparisons: Sequence[Comparison]) -> None:
+    stride = _stride(comparisons)
+    for comparison, style in zip(comparisons, cycle(STYLES)):
+        steps = comparison.steps
+        relative = relative_difference(comparison.candidate_losses, comparison.reference_losses)
+        x = _positions(steps, stride)
+        axes.plot(x, 100 * relative, linewidth=_width(steps, 1), **_marks(steps), **style)
+    above = {"color": "black", "linewidth": 0.8, "zorder": 3}  # many iterations would hide these lines
+    axes.axhline(0, **above)
+    axes.axhline(100 * DIVERGENCE, linestyle="--", **above)
+    axes.axhline(-100 * DIVERGENCE, linestyle="--", **above)
+    axes.set_xlabel("iteration, counted through all epochs")
+    axes.set_ylabel("relative difference, %")
+    axes.grid(alpha=0.3)
+
+
+def _width(steps: list[Step], width: float) -> float:
+    return width if len(steps) < MANY_ITERATIONS else width / 2
+
+
+def _marks(steps: list[Step]) -> dict:
+    return {"marker": "o", "markersize": 4} if len(steps) <= FEW_ITERATIONS else {}
+
+
+def _stride(comparisons: Sequence[Comparison]) -> int:
+    """Return the iterations of an epoch, as far as the logs show them."""
+    logs = [comparisons[0].reference, *(comparison.candidate for comparison in comparisons)]
+    return 1 + max(iteration for log in logs for _, iteration in log.losses)
+
+
+def _positions(steps: list[Step], stride: int) -> list[int]:
+    return [epoch * stride + iteration for epoch, iteration in steps]
+
+
+def _label(log: LossLog) -> str:
+    """Return the log's path, cut to fit."""
+    return drawable(cut(log.path, LONGEST_LABEL))

@@ -1,0 +1,234 @@
+"""The log of a run: what the trainer tells, as lines on a stream and in files."""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from utils.io.atomic import write_text
+from utils.io.printable import printable_block
+from utils.io.streams import send_to_null
+from utils.runs import log_text
+from utils.runs.sinks import EventStream, LineFile, Scalars
+
+
+class TrainingLog:
+    """The log of one training run or evaluation; a context manager.
+
+    A line goes to `stream` (standard output unless given) and, where `path` is given, to the end of that
+    file. `metrics_path` gets the figures of each evaluation, a line each; `page` writes what is of the
+    latest alone. `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are
+    counted from `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there
+    is an `Epoch:` or `Test:` line. A run that fails before its first iteration leaves the files as they were.
+
+    When the stream goes away (`| head`, a closed terminal), a run that also writes a file goes on without
+    it; without a file, the OSError ends the run, as BrokenPipeError ends any filter. When the disk of a file
+    is full, from the first iteration on, a warning says so once; lines and pages are kept and written when
+    that is possible. `close` raises OSError where it never was.
+
+    Raises:
+        LogError: a file cannot be opened, or tensorboard is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        stream: TextIO | None = None,
+        metrics_path: str | Path | None = None,
+        json_path: str | Path | None = None,
+        tensorboard_dir: str | Path | None = None,
+        print_freq: int = 100,
+        first_iteration: int = 0,
+    ):
+        self._stream = sys.stdout if stream is None else stream
+        self._print_freq = print_freq
+        self._iterations = first_iteration
+        self._begun = False  # an iteration was told
+        self._training, self._testing = log_text.Progress(), log_text.Progress()
+        self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
+        self._file = self._events = self._metrics = None
+        self._metrics_path = metrics_path
+        self._pages: dict[str | Path, str] = {}  # that are not written yet
+        with ExitStack() as sinks, ExitStack() as undoing:  # if a later one fails, what is open already
+            if path is not None:
+                self._file = sinks.enter_context(LineFile(path))
+                undoing.callback(self._file.undo)
+            if json_path is not None:
+                self._events = sinks.enter_context(EventStream(json_path))
+            if self._scalars is not None:
+                sinks.enter_context(self._scalars)
+            undoing.pop_all()
+            self._sinks = sinks.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None and not self._begun:
+            for file in filter(None, (self._file, self._events)):
+                with suppress(OSError):
+                    file.undo()
+        with nullcontext() if kind is None else suppress(OSError):  # the error that ends the run counts
+            self.close()
+
+    def close(self) -> None:
+        """Close all files; the stream stays open. A second call does nothing."""
+        pages, self._pages = self._pages, {}
+        for path, text in pages.items():
+            self._sinks.callback(write_text, path, text)
+        self._sinks.close()
+
+    def line(self, text: str = "") -> None:
+        """Write one line, or several, to the stream and to the file."""
+        text = printable_block(text)
+        if self._file is not None:
+            with self._going_on():
+                self._file.write(text)
+        if self._stream is not None:
+            self._write_to_stream(text)
+
+    def failed(self, reason: str) -> None:
+        """Write why a run ends that has begun: to its file alone, the terminal has it from the command."""
+        if self._begun and self._file is not None:
+            with suppress(OSError):  # of a full disk, which may be the reason
+                self._file.write(log_text.failure(reason))
+
+    def learning_rate(self, lr: float) -> None:
+        """An epoch begins, or goes on."""
+        self.line(log_text.learning_rate(lr))
+
+    def iteration(
+        self,
+        epoch: int,
+        iteration: int,
+        of: int,
+        pictures: int,
+        seconds: float,
+        loss: float,
+        accu: float,
+        rank: int = 0,
+    ) -> None:
+        """A training step was taken: `of` is the number of iterations in a whole epoch."""
+        self._begun = True
+        if iteration == 0:
+            self._training = log_text.Progress()
+        # A NumPy scalar would be printed as np.float64(...).
+        loss, ips = float(loss), float(pictures / seconds)
+        self.line(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
+        metrics = {"train.loss": loss, "train.ips": ips}
+        self._add([epoch, iteration], {"rank": rank}, metrics, self._iterations)
+        self._iterations += 1
+        self._training.add(pictures, seconds, loss, accu)
+        if iteration % self._print_freq == 0:
+            self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
+
+    def skipped(self, epoch: int, iteration: int, scale: float) -> None:
+        """A step's gradients overflowed in fp16, and the step was left out."""
+        self.line(log_text.skipped_step(epoch, iteration, scale))
+
+    def left_out(self, epoch: int, iteration: int, loss: float, count: int) -> None:
+        """A step's loss or gradients were not finite, and the step was left out."""
+        self.line(log_text.left_out_step(epoch, iteration, loss, count))
+
+    def at_fault(self, pictures: list[str]) -> None:
+        """A step over these pictures is what ends the run."""
+        self.line(log_text.at_fault(pictures))
+
+    def not_saved(self, reason: str) -> None:
+        """A checkpoint could not be written."""
+        self.line(log_text.not_saved(reason))
+
+    def stopped_early(self, iterations: int) -> None:
+        """An epoch has ended after so many of its iterations."""
+        self.line(log_text.early_stop(iterations))
+
+    def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:
+        """A batch was evaluated."""
+        self._begun = True
+        if iteration == 0:
+            self._testing = log_text.Progress()
+        self._testing.add(pictures, seconds, loss, accu)
+        if iteration % self._print_freq == 0:
+            self.line(self._testing.line(f"Test: [{iteration}/{of}]"))
+
+    def tested(self, accu: float) -> None:
+        """All batches were evaluated."""
+        self.line(log_text.mean_accu(accu))
+
+    def state_dict(self) -> dict:
+        """Return the running means of the epoch, to go on with."""
+        return self._training.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with running means that `state_dict` returned."""
+        self._training.load_state_dict(state)
+
+    def evaluation(self, epoch: int, figures: dict[str, float]) -> None:
+        """Log the figures of one evaluation as an event and as scalars; print nothing.
+
+        Args:
+            epoch: how many epochs were trained when it was made.
+            figures: name -> float, the names as in `log_sinks.METRICS` without `val.`.
+        """
+        metrics = {f"val.{name}": float(figure) for name, figure in figures.items()}
+        self._add([epoch], {}, metrics, epoch)
+
+    def record(self, record: dict) -> None:
+        """Write all that is known of an evaluation, as a line of JSON."""
+        if self._metrics_path is None:
+            return
+        with self._going_on():
+            if self._metrics is None:
+                self._metrics = self._sinks.enter_context(LineFile(self._metrics_path))
+            self._metrics.write(json.dumps(record))
+
+    def page(self, path: str | Path, text: str) -> bool:
+        """Write a whole file about the latest evaluation, in the place of the one before; return whether that
+        was possible.
+        """
+        self._pages[path] = text
+        with self._going_on():
+            write_text(path, text)
+            del self._pages[path]
+        return path not in self._pages
+
+    def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
+        """Log metrics as an event of `step` and as scalars at `count`."""
+        if self._events is not None:
+            with self._going_on():
+                self._events.log(step, tags | metrics)
+        if self._scalars is not None:
+            with self._going_on():
+                self._scalars.add(metrics, step=count)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a training that has begun go on where a file cannot be written, with a warning."""
+        try:
+            yield
+        except OSError as error:
+            if not self._begun:
+                raise
+            reason = error.strerror or error
+            warnings.warn(
+                f"{error.filename}: {reason}; what is to be written there is kept, and tried again",
+                stacklevel=4,
+            )
+
+    def _write_to_stream(self, text: str) -> None:
+        try:
+            tqdm.write(text, file=self._stream)  # a progress bar on the terminal stays whole
+            self._stream.flush()
+        except OSError:  # a broken pipe, or a terminal that is gone
+            if self._file is None:
+                raise
+            if self._stream is sys.stdout:
+                send_to_null(sys.stdout)
+            self._stream = None

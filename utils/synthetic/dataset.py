@@ -1,0 +1,154 @@
+"""The embedded data set: drawn pedestrians with PETA's attributes, in PETA's format, with known regions.
+
+<root>/PETA_train_list.txt, PETA_test_list.txt    `path l_1 ... l_35`
+<root>/synthetic/{train,test}/00001.jpg, ...      the pictures: jpg, png and bmp
+<root>/regions.json                               path -> attribute -> [x0, y0, x1, y1] in pixels
+<root>/settings.json                              all that decides the drawing
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.attributes import PETA
+from utils.data.list_file import DataError, read_list, read_text
+from utils.errors import InputError
+from utils.io.atomic import whole_directory, write_text
+from utils.io.untrusted import open_regular
+from utils.synthetic.album import Page, draw_pages
+from utils.synthetic.labels import sample_labels
+
+DRAWING_VERSION = 2  # to be raised with every change that gives other pictures or labels
+TRAIN, TEST = 1500, 300
+
+LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
+REGIONS, SETTINGS = "regions.json", "settings.json"
+MOST_SETTINGS = 2**20  # bytes; they have a hundred
+FILE_TYPES = (".jpg", ".png", ".bmp")
+ATTRIBUTES = tuple(attribute.name for attribute in PETA)
+
+
+class SyntheticError(InputError):
+    """The data set cannot be drawn as asked; the message is one sentence for the user."""
+
+
+def ensure_dataset(
+    root, *, train: int = TRAIN, test: int = TEST, seed: int = 1, processes: int | None = None
+) -> None:
+    """Draw the data set under `root` unless it is there already.
+
+    `train` and `test` are numbers of pictures. `processes` changes the time it takes, not the pictures; by
+    default it is the number of cores. The directory appears whole or not at all, also where two processes
+    start at once. Raises SyntheticError where `root` holds a set drawn with other settings, or anything else.
+    """
+    root = Path(root).resolve()
+    settings = {"drawing": DRAWING_VERSION, "train": train, "test": test, "seed": seed}
+    if _is_drawn(root, settings):
+        return
+    try:
+        with whole_directory(root) as directory:
+            _draw_dataset(directory, settings, processes)
+    except OSError:
+        if not _is_drawn(root, settings):  # else another process was faster, and drew the same
+            raise
+
+
+def draw_list(
+    labels, output, seed: int = 1, *, limit: int | None = None, processes: int | None = None
+) -> int:
+    """Draw a picture for each row of a list in PETA's format, or for its first `limit` rows.
+
+    The pictures get the list's paths under `output`; the list is copied beside them, and regions.json is
+    written. Contradictory labels are drawn as they are. Returns the number of pictures. Raises DataError
+    where the list is bad, naming file and line, and SyntheticError where `output` exists and is not empty.
+    """
+    labels, output = Path(labels), Path(output).resolve()
+    paths, rows = read_list(labels, len(ATTRIBUTES))
+    lines = [(n, line) for n, line in enumerate(read_text(labels).split("\n"), start=1) if line.strip()]
+    paths, rows, lines = paths[:limit], rows[:limit], lines[:limit]
+    _check_drawable(labels, [n for n, _ in lines], paths, rows)
+    _refuse_occupied(output)
+    with whole_directory(output) as directory:
+        regions = draw_pages(directory, _pages(paths, rows, (seed,)), processes)
+        write_text(directory / labels.name, "".join(f"{line}\n" for _, line in lines))
+        _write_data(directory / REGIONS, regions)
+    return len(paths)
+
+
+def _draw_dataset(directory: Path, settings: dict[str, int], processes: int | None) -> None:
+    pages = []
+    for number, (part, list_name) in enumerate(LISTS.items()):
+        key = (settings["seed"], number)
+        rows = sample_labels(settings[part], key)
+        paths = [
+            f"synthetic/{part}/{index + 1:05d}{FILE_TYPES[index % len(FILE_TYPES)]}"
+            for index in range(len(rows))
+        ]
+        lines = [f"{path} {' '.join(map(str, row))}\n" for path, row in zip(paths, rows, strict=True)]
+        write_text(directory / list_name, "".join(lines))
+        pages += _pages(paths, rows, key)
+    _write_data(directory / REGIONS, draw_pages(directory, pages, processes))
+    _write_data(directory / SETTINGS, settings)
+
+
+def _pages(paths: list[str], rows: np.ndarray, key: tuple[int, ...]) -> list[Page]:
+    """Return what to draw for each row (N, 35): its attributes, and the rest from `key` and its index."""
+    names = np.array(ATTRIBUTES)
+    return [
+        Page(path, frozenset(names[row == 1].tolist()), (*key, index))
+        for index, (path, row) in enumerate(zip(paths, rows, strict=True))
+    ]
+
+
+def _check_drawable(labels: Path, lines: list[int], paths: list[str], rows: np.ndarray) -> None:
+    """Raise DataError where a row cannot be drawn, naming its line."""
+    line_of: dict[str, int] = {}
+    for line, path, row in zip(lines, paths, rows, strict=True):
+        if (row > 1).any():
+            raise DataError(f"{labels}:{line}: label 2, unknown, cannot be drawn; write 0 or 1")
+        if Path(path).suffix.lower() not in (*FILE_TYPES, ".jpeg"):
+            raise DataError(f"{labels}:{line}: {path} is no jpg, jpeg, png or bmp; name one of these types")
+        if path in line_of:
+            raise DataError(f"{labels}:{line}: {path} is on line {line_of[path]} already; list it once")
+        line_of[path] = line
+
+
+def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
+    """Return whether `root` holds the set drawn with `settings`; SyntheticError where it holds another."""
+    found = _read_settings(root / SETTINGS)
+    if found is None:
+        _refuse_occupied(root)
+    elif found != settings:
+        drawn, asked = (
+            ", ".join(f"{name}={values.get(name)}" for name in settings if found.get(name) != settings[name])
+            for values in (found, settings)
+        )
+        raise SyntheticError(
+            f"{root} was drawn with {drawn}, asked for is {asked}; "
+            "name another directory, or delete this one to have it drawn anew"
+        )
+    return found is not None
+
+
+def _read_settings(path: Path) -> dict | None:
+    """Return the settings of the set beside `path`, None where they are missing or not ours."""
+    try:
+        with open_regular(path, MOST_SETTINGS) as file:
+            settings = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return settings if isinstance(settings, dict) and "drawing" in settings else None
+
+
+def _refuse_occupied(directory: Path) -> None:
+    """Raise SyntheticError where `directory` exists, unless it is an empty directory."""
+    if any(directory.iterdir()) if directory.is_dir() else directory.exists():
+        raise SyntheticError(
+            f"{directory} is there and holds something else, which is not written over; name a new directory"
+        )
+
+
+def _write_data(path: Path, content) -> None:
+    """Write JSON on one line."""
+    write_text(path, json.dumps(content) + "\n")

@@ -1,1 +1,0 @@
-"""Cartoon pedestrians drawn from attribute labels: the pictures of the embedded data set."""
