@@ -25,8 +25,7 @@ import numpy as np
 
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell
 from utils.data.attributes import PA100K, PETA, RAP
-from utils.data.catalog import custom_experiment
-from utils.data.identity import identities
+from utils.data.catalog import custom_experiment, identities
 from utils.data.list_file import read_list
 from utils.evaluation.difference_plot import plot_differences
 from utils.evaluation.prediction_table import (

@@ -25,9 +25,9 @@ from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torc
 from run_scripts.cli.main import clear_ending, new_parser, not_negative, tell
 from run_scripts.predict_options import share_or_file
 from utils.data.catalog import EXPERIMENTS
-from utils.deployment.export_int8 import Chosen, choose_pictures, write_int8
 from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
+from utils.deployment.quantization import Chosen, choose_pictures, write_int8
 from utils.evaluation.thresholds import HALF, read_thresholds
 from utils.io.atomic import temporary_name, unwritable
 from utils.prediction.load import assumed_attributes, named_attributes

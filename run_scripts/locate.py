@@ -26,9 +26,14 @@ from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outp
 from run_scripts.run_ALM import build_loader, build_trainer
 from run_scripts.training.options import DEFAULTS, parse_arguments
 from run_scripts.training.setup import start
-from utils.diagnostics import fingerprint_report, operator_report
-from utils.diagnostics.fingerprint_comparison import compare, read_fingerprint, starts_apart
-from utils.diagnostics.fingerprint_plot import plot_fingerprints
+from utils.diagnostics import fingerprint_comparison as fingerprint_report
+from utils.diagnostics import operator_report
+from utils.diagnostics.fingerprint_comparison import (
+    compare,
+    plot_fingerprints,
+    read_fingerprint,
+    starts_apart,
+)
 from utils.diagnostics.operator_check import OperatorCheck
 from utils.diagnostics.operator_origin import Whereabouts
 from utils.io.atomic import unwritable, write_json

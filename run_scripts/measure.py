@@ -16,7 +16,7 @@ from alm.devices.precision import autocast, choose_precision, gradient_scaler
 from alm.training.trainer import Trainer
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
-from utils.deployment.timing import Step, in_turn
+from utils.deployment.benchmark import Step, in_turn
 from utils.synthetic import LISTS
 
 

@@ -25,18 +25,16 @@ import numpy as np
 from tqdm import tqdm
 
 from alm.inference.image_io import PictureError
-from alm.inference.picture_predictor import PicturePredictor
-from alm.inference.prediction import Prediction
+from alm.inference.prediction import PicturePredictor, Prediction
 from run_scripts.cli.main import clear_ending, tell
 from run_scripts.predict_options import parse_options
 from utils.data.list_file import DataError
 from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.batched import predictions
 from utils.prediction.load import chosen_predictor
-from utils.prediction.prediction_text import block
 from utils.prediction.sheets import Sheets
 from utils.prediction.sources import Source, count, outside, sources
-from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, opened
+from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, block, opened
 
 NAMED = 3  # of many pictures that cannot be read
 

@@ -3,7 +3,7 @@
 import argparse
 
 from alm.devices.host import default_threads
-from alm.inference.picture_predictor import BATCH_SIZE
+from alm.inference.prediction import BATCH_SIZE
 from run_scripts.cli.main import new_parser, number, refuse_inputs_as_outputs, whole_number
 from utils.data.catalog import EXPERIMENTS
 from utils.io.atomic import unwritable

@@ -96,11 +96,8 @@ def add_check(subcommands) -> None:
 def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Print what is there, and what to type next. Raises DataError where training would fail."""
     # These import torch, which takes seconds and which no other subcommand needs.
-    from utils.prepare.check import check
-    from utils.prepare.check_notes import problems
-    from utils.prepare.check_plot import plot_check
-    from utils.prepare.check_report import record, report
-    from utils.prepare.find_lists import find_lists
+    from utils.prepare.check import check, find_lists
+    from utils.prepare.check_report import plot_check, problems, record, report
 
     for option, path in (("--json", options.json), ("--plot", options.plot)):
         if path and (reason := unwritable(path)):

@@ -29,19 +29,18 @@ from alm.checkpoint.restore import is_own
 from alm.checkpoint.retention import LAST
 from alm.devices.device import device_name
 from alm.devices.precision import gradient_scaler, precision_name
-from alm.training.nonfinite import NonFinite
 from alm.training.run import Run
-from alm.training.trainer import Trainer
+from alm.training.trainer import NonFinite, Trainer
 from run_scripts.cli.interruption import Interruption
 from run_scripts.cli.main import clear_ending, explain, refuse_several_processes
-from run_scripts.training import build
+from run_scripts.training import setup as build
 from run_scripts.training.evaluation import record_evaluation
 from run_scripts.training.options import parse_arguments
 from run_scripts.training.resolve import chosen
 from run_scripts.training.resume import restore
 from run_scripts.training.setup import Start, start
 from utils.diagnostics.fingerprint import Fingerprint
-from utils.io.printable import printable
+from utils.io.untrusted import printable
 from utils.runs import directory as run_directory
 from utils.runs import log_text
 from utils.runs.training_log import TrainingLog

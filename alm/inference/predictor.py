@@ -12,8 +12,7 @@ from alm.checkpoint.restore import load_model
 from alm.devices.capabilities import layout
 from alm.devices.device import CPU, choose_device
 from alm.errors import AlmError
-from alm.inference.picture_predictor import PicturePredictor
-from alm.inference.prediction import Prediction, predictions_of
+from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
 from alm.models.network import ALM, LEVELS
 from alm.models.preprocessing import preprocess
 

@@ -1,19 +1,52 @@
 """A run: its epochs, the learning rate of each, what is saved when, and its state."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from alm.checkpoint.files import all_finite
-from alm.checkpoint.optimizer_state import checked_state
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.checkpoint.retention import BEST, LAST, drop_surplus, numbered_name, save_under
+from alm.checkpoint.schema import checked_state
 from alm.errors import AlmError
-from alm.training.nonfinite import NonFiniteLossError
-from alm.training.stopping import Stopped, StoppedWhenAsked, until
-from alm.training.trainer import Loader, Trainer
+from alm.training.trainer import Batch, Loader, NonFiniteLossError, Trainer
+
+
+class Stopped(Exception):  # noqa: N818, no error
+    """An evaluation was asked to end."""
+
+
+def until(stop: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches until `stop()`, which is asked when each is done with."""
+    for batch in batches:
+        yield batch
+        if stop():
+            return
+
+
+@dataclass
+class StoppedWhenAsked:
+    """A loader for an evaluation that raises Stopped when `stop()` says so."""
+
+    loader: Loader
+    stop: Callable[[], bool]
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    @property
+    def num_attributes(self) -> int:
+        """K, the number of labels of each picture."""
+        return self.loader.num_attributes
+
+    def epoch(self, epoch: int, seen: int = 0) -> Iterator[Batch]:
+        """Yield the loader's batches."""
+        for batch in self.loader.epoch(epoch, seen):
+            yield batch
+            if self.stop():
+                raise Stopped
 
 
 @dataclass

@@ -18,8 +18,8 @@ from typing import NoReturn, TextIO
 
 from run_scripts.cli.beginning import ends_raised, interrupts_raised
 from utils.errors import InputError
-from utils.io.printable import printable, printable_block
-from utils.io.streams import open_streams, send_to_null
+from utils.io.process import open_streams, send_to_null
+from utils.io.untrusted import printable, printable_block
 
 BAD_INPUT = 1
 WRONG_OPTION = 2

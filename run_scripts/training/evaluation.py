@@ -13,12 +13,11 @@ from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
 from run_scripts.training.setup import Start
-from utils.data.identity import identities
-from utils.evaluation.calibrate import calibrate
-from utils.evaluation.pointing import Pointing, score
-from utils.evaluation.pointing_report import pointing_lines, pointing_record
+from utils.data.catalog import identities
+from utils.evaluation.pointing import Pointing, pointing_lines, pointing_record, score
 from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
+from utils.evaluation.thresholds import calibrate
 from utils.io.atomic import indented_json
 from utils.report.evaluation import Evaluation
 from utils.report.page import render

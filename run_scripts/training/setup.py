@@ -1,24 +1,238 @@
 """What run_ALM.py starts from. What can be wrong is found here, before the run's directory is made."""
 
+import warnings
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from alm import AlmError
+from alm import AlmError, build_model
+from alm.checkpoint import restore
 from alm.checkpoint.retention import Position
-from alm.devices.capabilities import explain_abilities, layout
+from alm.devices.capabilities import abilities, explain_abilities, layout
 from alm.devices.device import choose_device, explain_choice
+from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, set_arithmetic
-from run_scripts.training import build
-from run_scripts.training.resolve import chosen, complete
+from run_scripts.training.resolve import chosen, complete, origin_told
 from run_scripts.training.resume import check_data, find_checkpoint, reached_by
-from run_scripts.training.saved_options import origin_told
-from utils.data.catalog import Experiment
+from utils.data.cache import cache_directory
+from utils.data.catalog import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
+from utils.data.dataset import MultiLabelDataset
+from utils.data.list_file import DataError, positive_ratio, read_list
+from utils.data.loader import Loader
 from utils.data.true_boxes import find_true_boxes
+from utils.synthetic import ensure_dataset
+
+ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
+MOST_WORKERS = 4  # of --workers auto
+
+
+@dataclass
+class Data:
+    """The lists and pictures of a run; no training pictures when only evaluating, no `val` without a list."""
+
+    train_list: Path | None
+    train: MultiLabelDataset | None
+    val: MultiLabelDataset | None
+
+
+def choose_experiment(
+    name: str, attributes: str | None = None, data_root: str | None = None, resumed: Mapping | None = None
+) -> Experiment:
+    """Return a data set by name; `synthetic` is drawn where it is not there yet.
+
+    The names of `custom` are those of the file `attributes`, else of the checkpoint `resumed`. Raises
+    DataError where neither tells them.
+    """
+    if name == "custom":
+        if attributes:
+            return custom_experiment(attributes)
+        if resumed is None or "attributes" not in resumed:
+            raise DataError(
+                "a published checkpoint does not name its attributes; name them with --attributes"
+            )
+        return Experiment("custom", Path(), tuple(resumed["attributes"]))
+    experiment = get_experiment(name)
+    if name == "synthetic":
+        ensure_dataset(find_root(experiment, data_root))
+    return experiment
+
+
+def open_data(
+    experiment: Experiment,
+    *,
+    data_root: str | None = None,
+    train_list: str | None = None,
+    val_list: str | None = None,
+    training: bool = True,
+    allow_missing: bool = False,
+    follow_links: bool = False,
+    cache: str = "none",
+) -> Data:
+    """Return the lists and pictures of a data set. Raises DataError where one must be and is not."""
+    root, train_path, val_path = resolve_paths(
+        experiment, data_root, train_list, val_list, train_required=training
+    )
+    if val_path is None:
+        absence = f"no evaluation list in {root} (looked for {', '.join(experiment.val_lists)})"
+        if not training:
+            raise DataError(f"{absence}; name one with --val_list")
+        warnings.warn(f"{absence}; training goes on without evaluation", stacklevel=1)
+
+    def pictures(label: Path, skip_missing: bool) -> MultiLabelDataset:
+        count = len(experiment.attributes)
+        directory = cache_directory(cache, root)
+        return MultiLabelDataset(
+            root,
+            label,
+            num_attributes=count,
+            skip_missing=skip_missing,
+            cache=directory,
+            follow_links=follow_links,
+        )
+
+    data = Data(train_path, None, None)
+    if val_path:
+        data.val = pictures(val_path, allow_missing)
+    if training:
+        data.train = pictures(train_path, skip_missing=True)
+        if data.train.missing:
+            warnings.warn(f"{data.train.missing_summary()}; training goes on without them", stacklevel=1)
+    return data
+
+
+def build_loader(
+    dataset: MultiLabelDataset,
+    *,
+    training: bool,
+    batch_size: int,
+    seed: int,
+    workers: int | str,
+    device: torch.device,
+    replaces: bool = False,
+) -> Loader:
+    """Return the batches of a data set: shuffled and mirrored for training, in order for evaluation."""
+    if workers == "auto":
+        workers = min(MOST_WORKERS, usable_cores() // 2)
+    return Loader(
+        dataset,
+        batch_size,
+        shuffle=training,
+        mirror=training,
+        seed=seed,
+        workers=workers,
+        device=device,
+        replaces=replaces,
+    )
+
+
+def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -> list[float]:
+    """Return each attribute's positive ratio: "published", or those of the training "list". Raises DataError
+    where there is no list.
+    """
+    if ratios == "published":
+        return list(experiment.positive_ratio)
+    if train_list is None:
+        raise DataError("the loss needs the training list's positive ratios; name it with --train_list")
+    ratio = positive_ratio(read_list(train_list, len(experiment.attributes))[1]).tolist()
+    for value, always in ((0, "always 0"), (1, "always 1")):
+        constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share == value]
+        if constant:
+            verb = "is" if len(constant) == 1 else "are"
+            warnings.warn(
+                f"{', '.join(constant)} {verb} {always} in {train_list}, so nothing can be learned of it",
+                stacklevel=1,
+            )
+    return ratio
+
+
+def start_model(
+    approach: str,
+    attributes: Sequence[str],
+    *,
+    seed: int,
+    align_corners: bool | None = None,
+    resume: str | None = None,
+    resumed: Mapping | None = None,
+    pretrained: str | None = None,
+    init_from: str | None = None,
+) -> tuple[nn.Module, list[str]]:
+    """Return the model with the weights to start from, on the CPU, and lines that say which these are.
+
+    `resumed` is the checkpoint at `resume`. `align_corners` None means as the checkpoint was trained, where
+    there is one, else False.
+    """
+    given = restore.load_checkpoint(init_from) if init_from else resumed
+    convention = align_corners
+    if convention is None:
+        convention = given is not None and given["align_corners"]
+    torch.manual_seed(seed)  # drawn on the CPU: the same start on every device
+    model = build_model(approach, len(attributes), convention)
+    if resume:
+        restore.check_attributes(resume, resumed, attributes)
+        restore.restore_model(model, resumed, resume)
+        weights = f"from {resume}{'' if restore.is_own(resumed) else ASSUMED}"
+    elif init_from:
+        taken = restore.initialize(model, given, attributes, init_from)
+        weights = f"{taken.words} from {init_from}{'' if taken.whole else ', the rest from scratch'}"
+        weights += ASSUMED if taken.assumed else ""
+    elif pretrained:
+        weights = load_backbone(model, pretrained)
+    else:
+        weights = "from scratch (--pretrained FILE starts the backbone from published ones)"
+    source = "auto" if align_corners is None else str(align_corners).lower()
+    return model, [f"Weights: {weights}", f"Sampling: align_corners {convention} ({source})"]
+
+
+def load_backbone(model: nn.Module, path: str) -> str:
+    """Load the backbone's weights from a file; return what was loaded, in words."""
+    content = restore.load_checkpoint(path)
+    try:
+        if restore.is_own(content):
+            raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
+        used, unused = restore.load_backbone(model, content["state_dict"])
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
+    rest = f"; not used: {', '.join(unused)}" if unused else ""
+    return f"{len(used)} backbone tensors from {path}, the rest from scratch{rest}"
+
+
+def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:
+    """Return the model's compiled form; `options` are torch.compile's.
+
+    It is compiled for full batches; an epoch's smaller last one runs as it is, because compiling for its
+    size would cost another start. Calling it raises AlmError where torch cannot compile here.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # more than a second, for those who compile
+
+    compiled = torch.compile(model, dynamic=False, **options)
+
+    def forward(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if len(images) != batch_size:
+            return model(images)
+        try:
+            return compiled(images)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise AlmError(
+                f"--compile: torch cannot compile here ({reason}); leave the option out"
+            ) from error
+
+    return forward
+
+
+def build_optimizer(
+    model: nn.Module, *, optimizer: str, lr: float, weight_decay: float, momentum: float, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return an optimizer by name, over the parameters of a model already on its device."""
+    common = {"lr": lr, "weight_decay": weight_decay}
+    if optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
+    return torch.optim.Adam(model.parameters(), fused=abilities(device).fused_adam, **common)
 
 
 @dataclass
@@ -40,7 +254,7 @@ class Start:
     device: torch.device
     precision: torch.dtype | None
     experiment: Experiment
-    data: build.Data
+    data: Data
     ratio: list[float]
     model: nn.Module
     notes: list[str]
@@ -60,10 +274,8 @@ def start(named: Namespace) -> Start:
     with origin_told(found.named, options):
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
-        experiment = build.choose_experiment(
-            options.experiment, options.attributes, options.data_root, resumed
-        )
-        data = build.open_data(
+        experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
+        data = open_data(
             experiment,
             training=not options.evaluate,
             **chosen(
@@ -77,8 +289,8 @@ def start(named: Namespace) -> Start:
     if resumed and "positive_ratio" in resumed and "ratios" not in found.named:
         ratio = list(resumed["positive_ratio"])
     else:
-        ratio = build.choose_ratio(experiment, options.ratios, data.train_list)
-    model, weights = build.start_model(
+        ratio = choose_ratio(experiment, options.ratios, data.train_list)
+    model, weights = start_model(
         options.approach,
         experiment.attributes,
         align_corners=None if options.align_corners == "auto" else options.align_corners == "true",

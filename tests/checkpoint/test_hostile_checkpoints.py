@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import alm
-from alm.checkpoint import pickle_steps
+from alm.checkpoint import safe_load as pickle_steps
 from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.safe_load import safe_load
 

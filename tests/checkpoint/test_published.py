@@ -9,8 +9,7 @@ from support.models import ATTRIBUTES, model_of, published_file, same
 
 import alm
 from alm.checkpoint.published import reference_state, to_reference
-from alm.checkpoint.restore import load_checkpoint
-from alm.checkpoint.weights import load_backbone, load_reference_state, load_what_fits
+from alm.checkpoint.restore import load_backbone, load_checkpoint, load_reference_state, load_what_fits
 
 
 def backbone_file(model):

@@ -11,7 +11,7 @@ import torch
 from support import REPOSITORY
 
 from run_scripts import acceptance
-from run_scripts.training import build
+from run_scripts.training import setup as build
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import InputError
 from utils.runs.log_reader import read_losses

@@ -12,7 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 import alm
 from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkpoint
-from run_scripts.training.build import (
+from run_scripts.training.setup import (
     build_loader,
     choose_experiment,
     choose_ratio,

@@ -8,8 +8,7 @@ import alm
 from alm.checkpoint.files import temporary_name
 from alm.devices import precision
 from run_scripts.training.options import DEFAULTS, parse_arguments
-from run_scripts.training.resolve import complete
-from run_scripts.training.saved_options import GIVEN_BACK, origin_told
+from run_scripts.training.resolve import GIVEN_BACK, complete, origin_told
 
 
 def options_of(*words, resumed=None):

@@ -15,10 +15,9 @@ import torch
 from support.numbered import COUNT, Numbered, draw_numbered, indices_of
 
 from alm.inference.image_io import PictureError
-from utils.data import reader as reader_module
+from utils.data import loader as reader_module
 from utils.data.dataset import MultiLabelDataset
-from utils.data.loader import Loader
-from utils.data.reader import WorkerError
+from utils.data.loader import Loader, WorkerError
 
 
 @pytest.fixture

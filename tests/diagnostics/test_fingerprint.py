@@ -9,9 +9,16 @@ import torch
 from support.tiny import Batches, train, trainer_of
 
 from utils.diagnostics.fingerprint import NUMBERS, PERIOD, Fingerprint, numbers
-from utils.diagnostics.fingerprint_comparison import LIMITS, STAGES, compare, read_fingerprint, starts_apart
-from utils.diagnostics.fingerprint_plot import plot_fingerprints
-from utils.diagnostics.fingerprint_report import lines, record
+from utils.diagnostics.fingerprint_comparison import (
+    LIMITS,
+    STAGES,
+    compare,
+    lines,
+    plot_fingerprints,
+    read_fingerprint,
+    record,
+    starts_apart,
+)
 from utils.errors import InputError
 
 

@@ -7,8 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import alm
-from utils.diagnostics.equivalents import EQUIVALENTS
-from utils.diagnostics.operator_check import OperatorCheck
+from utils.diagnostics.operator_check import EQUIVALENTS, OperatorCheck
 from utils.diagnostics.operator_origin import Whereabouts
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alm
-from utils.data.identity import identities
+from utils.data.catalog import identities
 from utils.data.list_file import read_list
 from utils.evaluation.significance import (
     DRAWS,

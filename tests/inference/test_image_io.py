@@ -194,7 +194,7 @@ def test_of_a_bomb_the_terminal_shows_one_line(tmp_path, workers):
         "import torch\n"
         "from run_scripts.cli.main import clear_ending\n"
         "from utils.data.dataset import MultiLabelDataset\n"
-        "from utils.data.reader import Reader\n"
+        "from utils.data.loader import Reader\n"
         "with clear_ending():\n"
         f"    reader = Reader(MultiLabelDataset('.', 'list.txt'), {workers}, torch.device('cpu'), False)\n"
         "    list(reader.read([[0]]))\n"

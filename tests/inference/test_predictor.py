@@ -13,8 +13,7 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file
 import alm
 from alm.checkpoint.restore import save_checkpoint
 from alm.inference.image_io import PictureError, read_picture, resized
-from alm.inference.picture_predictor import read_input
-from alm.inference.prediction import boxes
+from alm.inference.prediction import boxes, read_input
 
 LEVELS = ("3b", "4d", "5b")
 CELLS = {"3b": (16, 32), "4d": (8, 16), "5b": (4, 8)}  # width and height of each level's map

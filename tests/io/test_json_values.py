@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from utils.io.json_values import is_number, is_share, parsed
+from utils.io.untrusted import is_number, is_share, parsed
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": 1} b', "\x00"])

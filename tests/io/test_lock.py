@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.io.lock import LockedError
+from utils.io.process import LockedError
 from utils.runs.directory import opened_run_directory
 
 
@@ -19,7 +19,7 @@ HOLD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from utils.io.lock import locked
+from utils.io.process import locked
 with locked(Path(sys.argv[2])):
     print("locked", flush=True)
     sys.stdin.read()

@@ -17,7 +17,7 @@ from run_scripts.cli.main import clear_ending, tell
 from utils.errors import InputError
 from utils.io.atomic import write_json
 from utils.io.figure import drawable
-from utils.io.printable import printable, printable_block
+from utils.io.untrusted import printable, printable_block
 from utils.runs import log_text
 from utils.runs.training_log import TrainingLog
 

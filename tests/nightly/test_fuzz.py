@@ -18,9 +18,10 @@ from support.logs import LINES, epoch_line, event
 from support.official import pa100k_mat, peta_mat, rap1_mat, rap2_mat
 
 import alm
+from alm.checkpoint import restore
 from alm.checkpoint.restore import load_checkpoint
 from alm.inference.image_io import PictureError, read_picture, resized
-from run_scripts.training.saved_options import given_back
+from run_scripts.training.resolve import given_back
 from utils.data.catalog import custom_experiment
 from utils.data.list_file import DataError, read_list
 from utils.data.true_boxes import checked, read_regions
@@ -30,10 +31,8 @@ from utils.errors import LogError
 from utils.evaluation.prediction_table import PredictionsError, numbers_of, read_predictions
 from utils.evaluation.thresholds import ThresholdsError, read_thresholds
 from utils.prediction.sources import sources
-from utils.prepare.pa100k import read_pa100k
-from utils.prepare.peta import read_peta
-from utils.prepare.peta_archive import read_labels
-from utils.prepare.rap import read_rap
+from utils.prepare.official import read_pa100k, read_rap
+from utils.prepare.peta import read_labels, read_peta
 from utils.prepare.split import read_names
 from utils.prepare.table import read_table
 from utils.runs.directory import is_record_until
@@ -132,7 +131,7 @@ def test_checkpoints():
     def read(path):
         content = load_checkpoint(path)
         given_back(content.get("options", {}), {"resume": str(path)})
-        assert alm.checkpoint.count_attributes(path, content) > 0
+        assert restore.count_attributes(path, content) > 0
 
     fuzz(corpus, read, alm.AlmError)
 

@@ -16,11 +16,9 @@ from utils.data.attributes import BODY_PARTS, PETA, RAP
 from utils.data.list_file import DataError
 from utils.prediction.batched import predictions
 from utils.prediction.drawing import COLOURS, draw_region
-from utils.prediction.prediction_text import block
-from utils.prediction.regions import draw_regions
-from utils.prediction.sheets import SheetError, Sheets
+from utils.prediction.sheets import SheetError, Sheets, draw_regions
 from utils.prediction.sources import Source, count, outside, sources
-from utils.prediction.writers import Csv, JsonLines
+from utils.prediction.writers import Csv, JsonLines, block
 
 
 @pytest.fixture

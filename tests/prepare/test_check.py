@@ -14,7 +14,7 @@ from run_scripts import prepare_data
 from utils.data.catalog import EXPERIMENTS
 from utils.data.list_file import positive_ratio, read_list
 from utils.prepare.check import check
-from utils.prepare.check_notes import notes, problems
+from utils.prepare.check_report import notes, problems
 
 COMMAND = REPOSITORY / "run_scripts" / "prepare_data.py"
 ARCHIVE = "PETA_dataset/GRID/archive"

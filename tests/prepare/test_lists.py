@@ -9,8 +9,7 @@ from support.official import write_picture
 
 from utils.data.list_file import DataError, read_list
 from utils.io import atomic as files
-from utils.prepare.lists import DataSet, Rows, write_data_set
-from utils.prepare.pictures import find_folder, find_pictures
+from utils.prepare.lists import DataSet, Rows, find_folder, find_pictures, write_data_set
 
 LABELS = np.array([[0, 1, 2], [1, 0, 0]], np.uint8)
 

@@ -19,8 +19,7 @@ from support.official import cells
 
 from utils.data.list_file import DataError
 from utils.prepare import matlab
-from utils.prepare.matlab import read_matlab
-from utils.prepare.matlab_array import Unread
+from utils.prepare.matlab import Unread, read_matlab
 
 NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 

@@ -10,10 +10,8 @@ from support.official import cells, column, pa100k_mat, partition, peta_mat, rap
 from utils.data.attributes import PA100K, RAP
 from utils.data.list_file import DataError
 from utils.prepare.lists import list_text, write_data_set
-from utils.prepare.official import data_set_of, indices
-from utils.prepare.pa100k import read_pa100k
+from utils.prepare.official import data_set_of, indices, read_pa100k, read_rap
 from utils.prepare.peta import read_peta
-from utils.prepare.rap import read_rap
 
 COUNT = 20
 RANDOM = np.random.default_rng(5)

@@ -20,9 +20,15 @@ from support.official import (
 from utils.data.attributes import PETA
 from utils.data.list_file import DataError
 from utils.prepare.lists import write_data_set
-from utils.prepare.peta import archive_data_set, choose_attributes, name_rows, read_peta
-from utils.prepare.peta_archive import read_archive
-from utils.prepare.peta_names import NEVER, OFFICIAL
+from utils.prepare.peta import (
+    NEVER,
+    OFFICIAL,
+    archive_data_set,
+    choose_attributes,
+    name_rows,
+    read_archive,
+    read_peta,
+)
 from utils.prepare.split import split_by_lists
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from support.official import write_picture
 
 from utils.data.list_file import DataError
-from utils.prepare.pictures import pixel_digest, pixel_digests
+from utils.prepare.lists import pixel_digest, pixel_digests
 from utils.prepare.split import (
     describe_people,
     group_people,

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from alm.inference.picture_predictor import PicturePredictor
-from alm.inference.prediction import Prediction
+from alm.inference.prediction import PicturePredictor, Prediction
 
 NAMES = ("Hat", "Jeans", "Riding a bicycle in the rain")
 BOXES = {"3b": [1.0, 2.0, 11.0, 12.0], "4d": [0.0, 0.0, 40.0, 60.125], "5b": [20.0, 100.0, 40.0, 120.0]}

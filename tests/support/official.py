@@ -5,8 +5,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from utils.data.attributes import PA100K, PETA, RAP
-from utils.prepare.peta_archive import SUBSETS
-from utils.prepare.peta_names import NEVER, OFFICIAL
+from utils.prepare.peta import NEVER, OFFICIAL, SUBSETS
 
 PETA_NAMES = [attribute.official_name for attribute in PETA]
 IN_LABELS = {"footwearSneaker": "footwearSneakers"}  # as Label.txt spells it

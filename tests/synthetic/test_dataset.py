@@ -10,8 +10,9 @@ from support.drawn import PETA, files, row, write_people
 
 from utils.data.list_file import DataError, read_list
 from utils.io.atomic import whole_directory
-from utils.synthetic import SyntheticError, album, draw_list, ensure_dataset
+from utils.synthetic import SyntheticError, draw_list, ensure_dataset
 from utils.synthetic import dataset as data_set
+from utils.synthetic import pedestrian as album
 
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}
 SMALL = {"train": 12, "test": 6}

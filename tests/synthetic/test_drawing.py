@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from utils.data.catalog import EXPERIMENTS
 from utils.synthetic.pedestrian import draw_pedestrian
-from utils.synthetic.shapes import mirrored, shade, smooth
+from utils.synthetic.pen import mirrored, shade, smooth
 
 ATTRIBUTES = EXPERIMENTS["peta"].attributes
 PLACELESS = {name for name in ATTRIBUTES if name.startswith("Age")} | {"Male", "No accessory", "No carrying"}

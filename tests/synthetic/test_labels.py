@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.data.catalog import EXPERIMENTS
-from utils.synthetic.labels import RARE, sample_labels
+from utils.synthetic.dataset import RARE, sample_labels
 
 PETA = EXPERIMENTS["peta"]
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}

@@ -8,7 +8,7 @@ from support.tiny import Batches, Tiny, train, trainer_of
 from torch import nn
 
 from alm.training import step_queue as steps_module
-from alm.training.nonfinite import NonFinite, NonFiniteLossError
+from alm.training.trainer import NonFinite, NonFiniteLossError
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from support.tiny import Batches, figures_of, load, names, run_of, trainer_of
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.checkpoint.retention import LAST
-from alm.training.nonfinite import NonFiniteLossError
-from alm.training.trainer import Trainer
+from alm.training.trainer import NonFiniteLossError, Trainer
 from utils.data.loader import Loader
 
 IDENTITY = {"identity": "a name"}

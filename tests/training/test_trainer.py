@@ -8,8 +8,8 @@ from support.tiny import CPU, Batches, Localized, Tiny, train, trainer_of
 
 import alm
 from alm.training import step_queue as steps_module
-from alm.training.nonfinite import NonFiniteLossError
 from alm.training.step_queue import Steps
+from alm.training.trainer import NonFiniteLossError
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The data sets: attribute names, published positive ratios, where pictures and lists are looked for."""
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,3 +127,18 @@ def find_list(root: Path, given, default_names: tuple[str, ...], option: str) ->
     if found is None and given is not None:
         raise DataError(f"list {given} found neither as it is nor in {root}; check {option}")
     return found
+
+
+PETA_SUBSETS = (
+    "3DPeS", "CAVIAR4REID", "CUHK", "GRID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR", "i-LID"
+)  # fmt: skip
+# An identity is the file's name up to the first `_` or `.`, within its subset.
+PETA_PICTURE = re.compile(rf"(?:^|/)({'|'.join(PETA_SUBSETS)})/archive/([^/_.]+)[^/]*$")
+
+
+def identities(names: Sequence[str]) -> list[str] | None:
+    """Return the identity of each picture of a list, `<subset>/<identity>`; None where any path does not tell
+    it. Those of PETA's archive do, `.../<subset>/archive/<identity>_1.png`.
+    """
+    matches = [PETA_PICTURE.search(name.replace("\\", "/")) for name in names]
+    return [f"{match[1]}/{match[2]}" for match in matches] if all(matches) else None

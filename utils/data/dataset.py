@@ -7,8 +7,7 @@ from torch import Tensor
 
 from alm.inference.image_io import HEIGHT, WIDTH, PictureError, read_picture, read_resized
 from utils.data.cache import open_cache
-from utils.data.find_picture import find_picture, refuse_links_out
-from utils.data.list_file import DataError, read_list
+from utils.data.list_file import DataError, find_picture, read_list, refuse_links_out
 
 __all__ = ["MultiLabelDataset", "PictureError", "find_picture", "refuse_links_out"]
 

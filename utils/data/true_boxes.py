@@ -13,7 +13,7 @@ import numpy as np
 from alm.inference.image_io import picture_size
 from utils.data.dataset import MultiLabelDataset
 from utils.data.list_file import DataError, read_text
-from utils.io.json_values import is_number, parsed
+from utils.io.untrusted import is_number, parsed
 
 REGIONS = "regions.json"
 REMEDY = "mend it, or rename it to evaluate without true boxes"

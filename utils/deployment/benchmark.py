@@ -1,6 +1,7 @@
 """What predict.py --benchmark does: every form of a network that can be made here, timed side by side."""
 
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -9,23 +10,51 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from tqdm import tqdm
 
 from alm.devices.host import processor_name
 from alm.errors import AlmError
 from alm.inference.image_io import PictureError
-from alm.inference.picture_predictor import PicturePredictor
+from alm.inference.prediction import PicturePredictor
 from run_scripts.cli.main import tell
 from utils.data.list_file import DataError
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
-from utils.deployment.timing import Step, in_turn
 from utils.errors import InputError
 from utils.evaluation.thresholds import HALF
 from utils.prediction.batched import read
 from utils.prediction.load import chosen_predictor, is_onnx
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
+
+Step = Callable[[], None]
+
+
+def in_turn(
+    steps: Sequence[Step],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    pause: float = 0.0,
+) -> dict[Step, list[float]]:
+    """Return the seconds of each step in each round.
+
+    All steps are timed in turn, so that drift hits all; one that is named several times once a round. Before
+    each are `pause` seconds: threads wait for more work for a while, and would take the next one's cores.
+    """
+    steps = list(dict.fromkeys(steps))
+    for step in steps:
+        step()  # the first call builds what later ones reuse
+    seconds: dict[Step, list[float]] = {step: [] for step in steps}
+    for _ in tqdm(range(rounds), "Measure", leave=False, disable=None):
+        steps.reverse()  # no step always runs on what the same one left in caches and heap
+        for step in steps:
+            time.sleep(pause)
+            start = clock()
+            step()
+            seconds[step].append(clock() - start)
+    return seconds
+
 
 BATCH_SIZES = (1, 8, 32)
 LEAST = 8  # pictures that are timed together, however small the batches

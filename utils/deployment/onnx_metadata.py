@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from utils.data.catalog import MAX_ATTRIBUTES
 from utils.data.list_file import DataError
-from utils.io.json_values import is_share, parsed
+from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"
 REGIONS = (

@@ -8,8 +8,7 @@ import numpy as np
 
 from alm.devices.host import default_threads
 from alm.inference.image_io import HEIGHT, WIDTH
-from alm.inference.picture_predictor import PicturePredictor
-from alm.inference.prediction import Prediction, predictions_of
+from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
 from utils.data.list_file import DataError
 from utils.deployment.onnx_metadata import read_metadata
 from utils.errors import InputError

@@ -3,10 +3,13 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
+from utils.diagnostics.operator_report import finite, ratio, row
 from utils.errors import InputError
+from utils.io.figure import cut, drawable, drawn_figure
 from utils.io.untrusted import open_regular
 
 FORMAT = "alm-fingerprint-1"
@@ -168,3 +171,101 @@ def by_stage(differences: Sequence[Difference]) -> dict[tuple[int, str], list[Di
     for entry in differences:
         groups.setdefault((entry.iteration, entry.stage), []).append(entry)
     return groups
+
+
+RUN = ("device", "machine", "torch", "precision", "batch_size", "seed")
+STAGE_TITLES = (
+    ("iteration", 9), ("stage", 21), ("tensors", 7), ("median", 9), ("largest", 9), ("limit", 9), ("", 0),
+)  # fmt: skip
+
+
+def lines(
+    first: Fingerprint, second: Fingerprint, apart: Sequence[str], differences: Sequence[Difference]
+) -> Iterator[str]:
+    """Yield the report: what both started from, each stage's differences, the first that is too large."""
+    for fingerprint in (first, second):
+        about = ", ".join(f"{name} {fingerprint.run[name]}" for name in RUN if name in fingerprint.run)
+        yield f"{fingerprint.path}: {about}"
+    if apart:
+        yield f"They did not start alike; different are {'; '.join(apart)}. That alone explains what follows."
+    else:
+        yield "Both started from the same weights and saw the same pictures, labels and mirroring."
+    yield from ("", row(STAGE_TITLES, *(name for name, _ in STAGE_TITLES)))
+    for (iteration, stage), group in by_stage(differences).items():
+        errors = [entry.error for entry in group]
+        beyond = sum(entry.beyond for entry in group)
+        yield row(
+            STAGE_TITLES, str(iteration), stage, str(len(group)), ratio(median(errors)), ratio(max(errors)),
+            ratio(max(entry.limit for entry in group)), f"{beyond} beyond" if beyond else "",
+        )  # fmt: skip
+    yield from ("", *verdict(apart, differences))
+
+
+def verdict(apart: Sequence[str], differences: Sequence[Difference]) -> Iterator[str]:
+    """Yield the verdict, and the first tensor that differs too much, in order of execution."""
+    first = next((entry for entry in differences if entry.beyond), None)
+    if first is not None:
+        kinds = " and ".join(dict.fromkeys(first.dtypes))
+        yield "fail: the first that differs by more than its type allows, in order of execution:"
+        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({kinds})"
+        yield f"  apart by {ratio(first.error)} of its size; the limit is {ratio(first.limit)}"
+    elif apart:
+        yield "fail: they did not start alike"
+    else:
+        yield "pass: no tensor differs by more than its type allows"
+
+
+def record(
+    first: Fingerprint, second: Fingerprint, apart: Sequence[str], differences: Sequence[Difference]
+) -> dict:
+    """Return the findings for JSON."""
+    beyond = [entry for entry in differences if entry.beyond]
+    return {
+        "passed": not apart and not beyond,
+        "runs": [first.run, second.run],
+        "apart_from_the_start": list(apart),
+        "first_beyond": asdict(beyond[0]) | {"error": finite(beyond[0].error)} if beyond else None,
+        "differences": [asdict(entry) | {"error": finite(entry.error)} for entry in differences],
+    }
+
+
+SIZE = 10, 5.5
+COLORS = {"forward": "#0072b2", "gradient": "#d55e00", "weight after the step": "#009e73"}  # Okabe and Ito
+LEAST = 1e-12  # where equal tensors are drawn
+
+
+def plot_fingerprints(differences: Sequence[Difference], first: str, second: str, path: str | Path) -> None:
+    """Draw each tensor's difference, in order of execution, below or above its limit. Raises PlotError."""
+    names = cut(first, 40), cut(second, 40)
+    beyond = next((index for index, entry in enumerate(differences) if entry.beyond), None)
+    with drawn_figure(path, SIZE, "".join(names)) as figure:
+        axes = figure.add_subplot()
+        start = 0
+        for (iteration, stage), group in by_stage(differences).items():
+            places = range(start, start + len(group))
+            label = stage if iteration == differences[0].iteration else None
+            heights = [drawn_height(entry.error) for entry in group]
+            axes.plot(places, heights, ".", markersize=4, color=COLORS[stage], label=label)
+            axes.plot(places, [entry.limit for entry in group], color=COLORS[stage], linewidth=1, alpha=0.6)
+            start += len(group)
+        if beyond is not None:
+            entry = differences[beyond]
+            where = f"{entry.stage}, iteration {entry.iteration}"
+            axes.axvline(beyond, color="black", linewidth=0.8, linestyle=":")
+            axes.annotate(
+                drawable(f" first beyond its limit: \n {cut(entry.name, 48)} \n {where} "),
+                (beyond, 0.25), xycoords=("data", "axes fraction"), va="top", fontsize=8,
+                ha="left" if beyond < len(differences) / 2 else "right",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            )  # fmt: skip
+        axes.set_yscale("log")
+        axes.set_xlabel("tensors in order of execution")
+        axes.set_ylabel("difference relative to the tensor's size (lines: limits)")
+        axes.set_title(drawable(f"{names[1]} against {names[0]}"), fontsize=10)
+        axes.legend(loc="lower right", fontsize=8)
+        axes.grid(alpha=0.3)
+
+
+def drawn_height(error: float) -> float:
+    """Return an error where a logarithmic axis has it."""
+    return min(max(error, LEAST), 1e3) if math.isfinite(error) else 1e3

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from utils.data.catalog import Experiment
+from utils.data.dataset import MultiLabelDataset
 from utils.data.list_file import UNKNOWN, read_text
 from utils.errors import InputError
 from utils.io.atomic import write_json
-from utils.io.json_values import is_share, parsed
+from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-thresholds-1"
 HALF = 0.5  # of the paper's figures, and where nothing can be chosen
@@ -119,3 +122,18 @@ def named_thresholds(path: str | Path) -> dict | None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None
     return content["thresholds"] if isinstance(content.get("thresholds"), dict) else None
+
+
+def calibrate(
+    path: str, logits: np.ndarray, pictures: MultiLabelDataset, experiment: Experiment, checkpoint: str
+) -> str:
+    """Write each attribute's best threshold on the pictures that were evaluated; return what is told of it.
+
+    `logits` (N, K) are those of the `checkpoint`.
+    """
+    probabilities = torch.from_numpy(logits).sigmoid().numpy()  # as predict.py computes them
+    choice = best_thresholds(probabilities, pictures.labels.numpy())
+    about = {"list": str(pictures.label), "pictures": len(pictures), "checkpoint": str(checkpoint)}
+    write_thresholds(path, experiment.attributes, choice, about)
+    is_test_list = Path(pictures.label).name in experiment.val_lists
+    return choice_lines(path, pictures.label, experiment.attributes, choice, is_test_list)

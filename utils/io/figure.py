@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.errors import InputError
 from utils.io.atomic import whole_file
-from utils.io.printable import printable
+from utils.io.untrusted import printable
 
 
 class PlotError(InputError):

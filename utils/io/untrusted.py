@@ -1,8 +1,11 @@
 """Open a file that anyone may have given: what waits for ever, or has no end, is no file."""
 
 import errno
+import json
 import os
+import re
 import stat
+import sys
 from io import BufferedReader
 from pathlib import Path
 
@@ -26,3 +29,44 @@ def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
 def open_at_once(path: str, flags: int) -> int:
     """Open without waiting for whoever writes to a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no pipes with a file's name
+
+
+def parsed(text: str):
+    """Return what a text says, or None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_number(value) -> bool:
+    """Whether this is a finite number, of a size that a float has; true and false are none."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    )
+
+
+def is_share(value) -> bool:
+    """Whether this is a number from 0 to 1."""
+    return is_number(value) and 0 <= value <= 1
+
+
+# What a terminal obeys (C0 but the tab, DEL, C1), what ends a line or sets its direction, and the halves of
+# characters that stand for a file name's undecodable bytes.
+_OBEYED = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return one line of text with such characters spelt out, as in `\\x1b` and `\\u202e`; line ends too."""
+    return _OBEYED.sub(lambda match: spelt_out(match[0]), text)
+
+
+def printable_block(text: str) -> str:
+    """Return the same of several lines: what ends them stays."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def spelt_out(character: str) -> str:
+    """Return a character as Python's source would have it."""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

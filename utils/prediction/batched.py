@@ -8,8 +8,7 @@ from itertools import islice
 import numpy as np
 
 from alm.inference.image_io import PictureError
-from alm.inference.picture_predictor import PicturePredictor, read_input
-from alm.inference.prediction import Prediction
+from alm.inference.prediction import PicturePredictor, Prediction, read_input
 from utils.prediction.sources import Source
 
 Input = tuple[np.ndarray, tuple[int, int]]  # uint8 (256, 128, 3), and the width and height before

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from alm.devices.host import default_threads
 from alm.errors import AlmError
-from alm.inference.picture_predictor import PicturePredictor
+from alm.inference.prediction import PicturePredictor
 from utils.data.catalog import EXPERIMENTS, custom_experiment, get_experiment
 from utils.deployment.onnx_predictor import OnnxPredictor
 

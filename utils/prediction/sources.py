@@ -6,9 +6,18 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from utils.data.find_picture import find_picture, refuse_links_out
-from utils.data.list_file import LABELS, WORD, DataError, count_labels, is_header, read_list, read_text
-from utils.prepare.pictures import SUFFIXES
+from utils.data.list_file import (
+    LABELS,
+    WORD,
+    DataError,
+    count_labels,
+    find_picture,
+    is_header,
+    read_list,
+    read_text,
+    refuse_links_out,
+)
+from utils.prepare.lists import SUFFIXES
 
 STANDARD_INPUT = "-"
 SNIFFED = 4096  # bytes of a file that say whether it is text

@@ -2,13 +2,116 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
 
-from utils.io.printable import printable
-from utils.prepare.check import Check, Picture
-from utils.prepare.check_notes import notes, problems, published_ratio
+from utils.io.figure import drawable, drawn_figure
+from utils.io.untrusted import printable
+from utils.prepare.check import TEST, TRAIN, Check, Picture
+
+NAMED = 5  # of many pictures
+FAR, FACTOR = 0.2, 10  # a ratio so far from the published one, or so many times it, is noted
+
+
+def problems(check: Check) -> Iterator[str]:
+    """Yield what would end a training, and how to mend it."""
+    for part, each in check.lists.items():
+        if len(each.missing) == len(each.names):
+            yield (
+                f"no picture of the {part} list is in {check.root} ({some(each.missing)}); name the "
+                "directory that its paths are relative to with --data_root"
+            )
+        elif each.missing and part == TEST:
+            yield f"{missing(check, part)}; put them there, or evaluate with run_ALM.py's --allow_missing"
+        unreadable = check.unreadable(part)
+        yield from map(str, unreadable[:NAMED])
+        if len(unreadable) > NAMED:
+            yield f"so many pictures of the {part} list cannot be read: {len(unreadable):,}"
+
+
+def notes(check: Check) -> Iterator[str]:
+    """Yield facts that one should know and that end no training."""
+    train = check.lists.get(TRAIN)
+    if train and 0 < len(train.missing) < len(train.names):
+        yield f"{missing(check, TRAIN)}; training goes on without them"
+    yield from constant_notes(check)
+    yield from repetition_notes(check)
+    if check.shared_people:
+        yield identity_note(check)
+    if published_ratio(check):
+        yield from ratio_notes(check)
+
+
+def constant_notes(check: Check) -> Iterator[str]:
+    """Yield the attributes that have no positives, or nothing else."""
+    consequence = {TRAIN: "nothing can be learned of it", TEST: "its mA is undefined there"}
+    for part, each in check.lists.items():
+        for value in (0, 1):
+            names = [check.attributes[k] for k in np.flatnonzero(each.ratio == value)]
+            if names:
+                yield f"always {value} in the {part} list, so {consequence[part]}: {', '.join(names)}"
+
+
+def repetition_notes(check: Check) -> Iterator[str]:
+    """Yield the pictures that are there twice: in a list, in both, or as files with the same pixels."""
+    for groups, what in (
+        (check.repeated, "pictures listed more than once"),
+        (check.equal, "groups of pictures that are equal by pixels"),
+    ):
+        if groups:
+            across = sum(len({part for part, _ in group}) > 1 for group in groups)
+            yield f"{what}: {len(groups):,}, across the lists: {across:,} ({shown(check, groups)})"
+        if differing := [group for group in groups if check.contradicts(group)]:
+            yield f"of these, with two labels for one picture: {len(differing):,} ({shown(check, differing)})"
+
+
+def identity_note(check: Check) -> str:
+    """Return how many people are in both lists."""
+    test = check.lists[TEST]
+    count = sum(person in check.shared_people for person in test.people)
+    return (
+        f"identities in both lists: {len(check.shared_people):,}; they are on {count:,} of "
+        f"{len(test.names):,} test pictures, so the figures flatter"
+    )
+
+
+def ratio_notes(check: Check) -> Iterator[str]:
+    """Yield the attributes whose ratio is far from the published one."""
+    part, each = next(iter(check.lists.items()))
+    far = [
+        f"{name} {here:.4f}, published {there:.4f}"
+        for name, here, there in zip(check.attributes, each.ratio, published_ratio(check), strict=True)
+        if abs(here - there) > FAR or not 1 / FACTOR <= here / there <= FACTOR
+    ]
+    if far:
+        yield (
+            f"far from the published positive ratio, in the {part} list: {len(far):,} ({some(far)}); where "
+            "many are, the labels may be in another order than the published one"
+        )
+
+
+def published_ratio(check: Check) -> tuple[float, ...] | None:
+    """Return the published ratios of the data set, where there are any."""
+    return check.experiment.positive_ratio if check.experiment else None
+
+
+def missing(check: Check, part: str) -> str:
+    """Return how many pictures of a list are missing, and the first of them."""
+    names = check.lists[part].missing
+    return f"missing pictures of the {part} list: {len(names):,} ({some(names)})"
+
+
+def shown(check: Check, groups: Sequence) -> str:
+    """Return the first of many groups of pictures."""
+    return some([" = ".join(check.names_of(group)) for group in groups])
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first five of many names."""
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
 
 TITLE, CELL = 24, 14  # columns of a table
 WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
@@ -141,3 +244,59 @@ def sizes_of(pictures: Sequence[Picture]) -> dict[str, dict[str, float]]:
 def counts_of(pictures: Sequence[Picture], name: str) -> dict[str, int]:
     """Return how many pictures have each mode, or each format, the most frequent first."""
     return dict(Counter(getattr(picture, name) for picture in pictures).most_common())
+
+
+MOST_ATTRIBUTES = 120  # that are legible
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+STYLES = {
+    "train": {"marker": "o", "color": "#0072B2", "markersize": 5},
+    "test": {"marker": "o", "color": "#D55E00", "markersize": 5, "fillstyle": "none"},
+    "published": {"marker": "|", "color": "black", "markersize": 11, "markeredgewidth": 1.5},
+}
+
+
+def plot_check(check: Check, path: str | Path) -> None:
+    """Draw sizes above ratios.
+
+    Raises PlotError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    written.
+    """
+    names = check.attributes[:MOST_ATTRIBUTES]
+    text = "".join([*names, str(check.root)])
+    with drawn_figure(path, (8, 4.6 + 0.17 * len(names)), text) as figure:
+        sizes, ratios = figure.subplots(2, height_ratios=(3.2, 0.6 + 0.17 * len(names)))
+        draw_sizes(sizes, check)
+        draw_ratios(ratios, check, names)
+
+
+def draw_sizes(axes, check: Check) -> None:
+    """Draw a mark for each size, the larger the more pictures have it."""
+    counts = Counter((picture.width, picture.height) for picture in check.readable)
+    if counts:
+        widths, heights = zip(*counts, strict=True)
+        areas = [4 + 60 * (count / max(counts.values())) for count in counts.values()]
+        axes.scatter(widths, heights, areas, color="#0072B2", alpha=0.4, linewidths=0)
+    axes.set_title(f"sizes of {len(check.readable):,} pictures of {drawable(str(check.root))}", fontsize=9)
+    axes.set_xlabel("width, pixels", fontsize=9)
+    axes.set_ylabel("height, pixels", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+
+
+def draw_ratios(axes, check: Check, names: tuple[str, ...]) -> None:
+    """Draw a row for each attribute."""
+    published = published_ratio(check)
+    columns = {part: each.ratio for part, each in check.lists.items()}
+    columns |= {"published": published} if published else {}
+    rows = range(len(names))
+    for part, ratio in columns.items():
+        axes.plot(ratio[: len(names)], rows, linestyle="", label=part, **STYLES[part])
+    left_out = len(check.attributes) - len(names)
+    more = f" (the first {len(names)} of {len(check.attributes)})" if left_out else ""
+    axes.set_title(f"positive ratio of each attribute{more}", fontsize=9)
+    axes.set_yticks(rows, [drawable(name) for name in names], fontsize=7.5)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(-0.02, 1.02)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")

@@ -10,13 +10,18 @@ from run_scripts.cli.main import tell
 from utils.data.attributes import PA100K, PETA, RAP
 from utils.data.list_file import UNKNOWN
 from utils.io.phrases import counted
-from utils.prepare.lists import DataSet, write_data_set
-from utils.prepare.official import Annotation, data_set_of
-from utils.prepare.pa100k import read_pa100k
-from utils.prepare.peta import archive_data_set, name_rows, read_peta
-from utils.prepare.peta_archive import FOLDER, LINE_END, SPELLINGS, Archive, read_archive
-from utils.prepare.pictures import find_folder, find_pictures, pixel_digests
-from utils.prepare.rap import read_rap
+from utils.prepare.lists import DataSet, find_folder, find_pictures, pixel_digests, write_data_set
+from utils.prepare.official import Annotation, data_set_of, read_pa100k, read_rap
+from utils.prepare.peta import (
+    FOLDER,
+    LINE_END,
+    SPELLINGS,
+    Archive,
+    archive_data_set,
+    name_rows,
+    read_archive,
+    read_peta,
+)
 from utils.prepare.split import (
     PETA_TEST_SHARE,
     describe_people,

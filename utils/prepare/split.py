@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.data.list_file import DataError, read_text
 from utils.io.phrases import counted, some
-from utils.prepare.pictures import SUFFIXES
+from utils.prepare.lists import SUFFIXES
 
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
 # The first words of a line up to a picture's suffix: a folder may have blanks, `PETA dataset/...`.

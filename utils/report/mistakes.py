@@ -1,11 +1,39 @@
 """Which mistakes an evaluation made: the surest ones, and those that come together."""
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from alm.inference.image_io import PictureError, read_picture
+from utils.data.catalog import identities
 from utils.data.list_file import UNKNOWN
+from utils.prediction.drawing import draw_region, fitted
+from utils.report import text
+from utils.report.evaluation import Evaluation
+
+SIZE = (160, 240)  # the most width and height, in pixels
+QUALITY = 80  # of the JPEG: 5 to 8 kB a picture
+
+
+def thumbnail(path: str, boxes: Mapping[str, Sequence[float]], winner: str) -> tuple[str, int, int] | None:
+    """Return a picture as a data URI, with its width and height; None where it cannot be read any more.
+
+    `boxes` are each level's, in shares of the picture; the `winner`'s is drawn strong. Without any, the
+    picture is shown as it is.
+    """
+    try:
+        picture = read_picture(path)
+    except PictureError:
+        return None
+    scale = (*picture.size, *picture.size)
+    pixels = {level: np.multiply(box, scale) for level, box in boxes.items()}
+    panel = draw_region(picture, pixels, winner, SIZE) if boxes else fitted(picture, SIZE)
+    file = io.BytesIO()
+    panel.save(file, "JPEG", quality=QUALITY, subsampling=0)  # else thin lines lose their colour
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), *panel.size
 
 
 class Together(NamedTuple):
@@ -86,3 +114,43 @@ def winning_shares(branches: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     counts = np.stack([((winner == branch) & predicted).sum(axis=0) for branch in range(len(branches))])
     total = counts.sum(axis=0)
     return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
+WORST = 10  # attributes
+OF_EACH = 3  # pictures overlooked, and as many seen where it is not
+OVERLOOKED, INVENTED = "Overlooked", "Seen where it is not"
+
+
+def worst(evaluation: Evaluation, wrong: np.ndarray) -> list[dict]:
+    """Return the weakest attributes with pictures, of mistakes (N, K)."""
+    rows = evaluation.record["attributes"]
+    logits, names = evaluation.logits, evaluation.pictures.names
+    people = identities(names) or names
+    chosen = worst_attributes([row["ma"] for row in rows], wrong, WORST)
+    found = []
+    for k in chosen:
+        overlooked, invented = surest(logits[:, k], wrong[:, k], people, OF_EACH)
+        mistakes = [(OVERLOOKED, row) for row in overlooked] + [(INVENTED, row) for row in invented]
+        shots = [shot(evaluation, what, row, k) for what, row in mistakes]
+        found.append({"name": rows[k]["name"], "ma": rows[k]["ma"], "shots": shots})
+    return found
+
+
+def shot(evaluation: Evaluation, what: str, row: int, k: int) -> dict:
+    """Return what is shown of one mistake."""
+    branches, name = evaluation.branches[:, row, k], evaluation.pictures.names[row]
+    level = evaluation.levels[branches.argmax()]
+    probability = text.probability(float(branches.max()))
+    boxes = {of: box[row, k] for of, box in evaluation.boxes.items()}
+    drawn = thumbnail(evaluation.pictures.paths[row], boxes, level)
+    image, width, height = drawn or (None, 0, 0)
+    return {
+        "what": what,
+        "probability": probability,
+        "level": level,
+        "name": name,
+        "image": image,
+        "width": width,
+        "height": height,
+        "alt": f"{name}: {evaluation.attributes[k]}, {what.lower()}, {probability}",
+    }

@@ -12,7 +12,7 @@ from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import BEST, LAST, Position, numbered_position, position
 from utils.errors import InputError
 from utils.io.atomic import write_json, write_text
-from utils.io.lock import locked
+from utils.io.process import locked
 
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
 CHECKPOINT = ".pth.tar"

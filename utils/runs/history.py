@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.data.list_file import DataError, read_text
 from utils.errors import LogError
-from utils.io.json_values import is_number, parsed
+from utils.io.untrusted import is_number, parsed
 from utils.runs.directory import LOG, METRICS
 from utils.runs.log_reader import read_losses
 

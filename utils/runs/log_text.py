@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from utils.evaluation.significance import DRAWS, FEWEST, LEVEL
-from utils.io.printable import printable
+from utils.io.untrusted import printable
 
 RULE = "=" * 100
 FIGURES = (

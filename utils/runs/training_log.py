@@ -12,8 +12,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from utils.io.atomic import write_text
-from utils.io.printable import printable_block
-from utils.io.streams import send_to_null
+from utils.io.process import send_to_null
+from utils.io.untrusted import printable_block
 from utils.runs import log_text
 from utils.runs.sinks import EventStream, LineFile, Scalars
 

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence, Set
 from functools import partial
 
-from utils.synthetic.body import Figure
-from utils.synthetic.lower import CREASE, SUIT
-from utils.synthetic.pen import Pen
-from utils.synthetic.shapes import BLACK, WHITE, Colour, Point, around, between, mirrored, shade
+from utils.synthetic.body import Figure, Look
+from utils.synthetic.pen import BLACK, WHITE, Colour, Pen, Point, around, between, choose, mirrored, shade
 
 CREAM = (250, 236, 206)
 ZIP = (250, 196, 30)
@@ -153,3 +151,149 @@ def _draw_logo(pen: Pen) -> None:
         pen.ellipse(centre, (6.4, 6.4), LOGO)
         bolt = [(1.2, -3.9), (-2.8, 0.7), (-0.4, 0.7), (-1.4, 4.3), (2.8, -0.9), (0.4, -0.9)]
         pen.polygon(around(centre, bolt), BOLT, outline=0)
+
+
+SUIT = (44, 46, 58)
+CREASE = (150, 154, 176)
+DENIM = (44, 98, 196)
+TROUSERS = ((150, 118, 82), (122, 128, 84), (168, 146, 112))
+SHORTS = ((206, 190, 150), (190, 196, 170))
+SKIRTS = ((178, 30, 92), (150, 36, 128), (198, 50, 66))
+LEGGINGS = (110, 84, 110)
+STITCHES = (240, 170, 60)
+
+GARMENTS = {"Trousers", "Jeans", "Shorts", "Skirt"}
+
+
+def draw_lower(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
+    """Draw legs and garments, formal ones dark and creased; without a label for their kind, leggings."""
+    formal = "Formal lower" in wears
+    with pen.marking(*({"Formal lower", "Casual lower"} & wears)):
+        if {"Shorts", "Skirt"} & wears:
+            _draw_long(pen, body, body.skin, slack=-1.5)
+        if not GARMENTS & wears:
+            _draw_long(pen, body, SUIT if formal else LEGGINGS, slack=-1.2)
+        if "Trousers" in wears:
+            with pen.marking("Trousers"):
+                _draw_long(pen, body, SUIT if formal else choose(TROUSERS, look.lower))
+        if "Jeans" in wears:
+            with pen.marking("Jeans"):
+                _draw_jeans(pen, body, shade(DENIM, 0.6) if formal else DENIM)
+        if "Shorts" in wears:
+            with pen.marking("Shorts"):
+                _draw_shorts(pen, body, SUIT if formal else choose(SHORTS, look.lower))
+        if "Skirt" in wears:
+            with pen.marking("Skirt"):
+                _draw_skirt(
+                    pen, body, SUIT if formal else choose(SKIRTS, look.lower), flare=0 if formal else 4
+                )
+        if formal:
+            _draw_creases(pen, body, end=0.7 if {"Shorts", "Skirt"} & wears else 2.0)
+
+
+def _draw_long(pen: Pen, body: Figure, colour: Colour, slack: float = 0.0) -> None:
+    """Trousers, or bare legs: hips and both legs down to the ankles, `slack` units wider than a thigh."""
+    wide = body.thigh + slack
+    for leg in body.legs:
+        pen.limb(leg, [wide + 0.6, wide - 0.8, wide - 1.6], colour)
+    _draw_hips(pen, body, colour)
+
+
+def _draw_hips(pen: Pen, body: Figure, colour: Colour) -> None:
+    pen.polygon(mirrored((body.waist, 45), (body.hip, 56), (1.2, 60)), colour, outline=0)
+
+
+def _draw_jeans(pen: Pen, body: Figure, colour: Colour) -> None:
+    """Washed on the thighs, rolled up at the ankles."""
+    _draw_long(pen, body, colour)
+    for hip, knee, ankle in body.legs:
+        pen.line([between(hip, knee, 0.35), between(hip, knee, 0.85)], 2.2, shade(colour, 1.4))
+        pen.line(around(between(knee, ankle, 0.92), [(-2.2, 0), (2.2, 0)]), 2.4, shade(colour, 1.65))
+    pen.line([(0, 52), (0, 58)], 0.6, STITCHES)
+
+
+def _draw_shorts(pen: Pen, body: Figure, colour: Colour) -> None:
+    for hip, knee, _ in body.legs:
+        pen.limb([hip, between(hip, knee, 0.82)], [body.thigh + 1, body.thigh + 1.6], colour)
+    _draw_hips(pen, body, colour)
+
+
+def _draw_skirt(pen: Pen, body: Figure, colour: Colour, flare: float) -> None:
+    hem = body.hip + flare
+    pen.polygon(mirrored((body.waist, 45), (body.hip, 53), (hem, 72)), colour)
+    for share in (-0.5, 0.0, 0.5):
+        pen.line([(share * body.hip, 56), (share * hem, 71)], 0.5, shade(colour, 0.75))
+
+
+def _draw_creases(pen: Pen, body: Figure, end: float) -> None:
+    """`end` counts from the hip, 0, by the knee, 1, to the ankle, 2."""
+    for hip, knee, ankle in body.legs:
+        pen.line([hip, between(hip, knee, end)] if end < 1 else [hip, knee, ankle], 1.0, CREASE)
+
+
+GLOSS = (226, 230, 240)
+STRAP = (255, 140, 30)
+SUEDE = (146, 84, 36)
+LACE = (240, 206, 140)
+SNEAKER = (232, 30, 40)
+RUBBER = (112, 132, 140)
+
+
+def draw_feet(pen: Pen, body: Figure, wears: Set[str]) -> None:
+    """Draw both feet; without a label, in rubber boots; with two labels, one on each foot."""
+    worn = [kind for kind in KINDS if kind in wears]
+    if not worn:
+        for _, _, ankle in body.legs:
+            _draw_boot(pen, ankle)
+        return
+    for (_, _, ankle), kind in zip(body.legs, (worn[0], worn[-1]), strict=True):
+        with pen.marking(kind):
+            KINDS[kind](pen, ankle, body.skin)
+
+
+def _foot(ankle: Point, length: float, height: float) -> list[Point]:
+    """Return the outline of a shoe whose sole is 5 units below the ankle."""
+    toe = length - 3.2
+    back = [(-3.2, 5), (-3.5, 5 - 0.6 * height), (-2.4, 5 - height), (2.6, 5 - height)]
+    front = [(4.6, 5 - 0.6 * height), (toe - 1, 5 - 0.45 * height), (toe, 4.2), (toe - 0.4, 5)]
+    return around(ankle, back + front)
+
+
+def _draw_leather_shoe(pen: Pen, ankle: Point, skin: Colour) -> None:
+    pen.blob(_foot(ankle, 12.5, 4.6), BLACK)
+    pen.polygon(around(ankle, [(-3.2, 3.8), (0.2, 3.8), (-0.2, 6), (-3.2, 6)]), BLACK, outline=0)
+    pen.line(around(ankle, [(3.4, 1.9), (6.4, 3)]), 0.9, GLOSS)
+
+
+def _draw_sandal(pen: Pen, ankle: Point, skin: Colour) -> None:
+    pen.line(around(ankle, [(0, -4), (0, 2)]), 4.8, skin)
+    pen.blob(_foot(ankle, 11.4, 4.4), skin)
+    pen.polygon(around(ankle, [(-3.8, 4.2), (8.6, 4.2), (8.6, 5.8), (-3.8, 5.8)]), STRAP, outline=0)
+    for strap in ([(4, 4.6), (5.6, 1.8)], [(-2.8, 1), (2.8, 0.4)], [(1.4, 4.6), (3.2, 0.8)]):
+        pen.line(around(ankle, strap), 1.2, STRAP)
+
+
+def _draw_shoe(pen: Pen, ankle: Point, skin: Colour) -> None:
+    pen.blob(_foot(ankle, 11, 6.2), SUEDE)
+    pen.line(around(ankle, [(-3, 5), (7.4, 5)]), 1.3, shade(SUEDE, 0.5))
+    pen.line(around(ankle, [(2.2, 0.6), (4.6, 2)]), 1.0, LACE)
+
+
+def _draw_sneaker(pen: Pen, ankle: Point, skin: Colour) -> None:
+    pen.blob(_foot(ankle, 12.4, 6.4), SNEAKER)
+    pen.polygon(around(ankle, [(-3.9, 3.2), (9.6, 3.4), (9.6, 6), (-3.9, 6)]), WHITE, outline=0.3)
+    pen.line(around(ankle, [(0.2, 2.4), (2.8, -0.2)]), 1.3, WHITE)
+
+
+def _draw_boot(pen: Pen, ankle: Point) -> None:
+    pen.limb(around(ankle, [(0, -9), (0, 1)]), [6.6, 6.2], RUBBER)
+    pen.blob(_foot(ankle, 11, 6), RUBBER)
+    pen.line(around(ankle, [(-3.3, -9.5), (3.3, -9.5)]), 1.4, shade(RUBBER, 1.5))
+
+
+KINDS = {
+    "Leather Shoes": _draw_leather_shoe,
+    "Sandals": _draw_sandal,
+    "Shoes": _draw_shoe,
+    "Sneaker": _draw_sneaker,
+}

@@ -7,6 +7,8 @@
 """
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,72 @@ from utils.data.list_file import DataError, read_list, read_text
 from utils.errors import InputError
 from utils.io.atomic import whole_directory, write_text
 from utils.io.untrusted import open_regular
-from utils.synthetic.album import Page, draw_pages
-from utils.synthetic.labels import sample_labels
+from utils.synthetic.pedestrian import Page, draw_pages
+
+RARE = 0.12
+
+
+@dataclass(frozen=True)
+class Group:
+    """Attributes that exclude each other, and the pictures that can have one of them."""
+
+    attributes: tuple[str, ...]
+    only_with: tuple[str, ...] = ()  # all of these
+    not_with: tuple[str, ...] = ()  # none of these
+    exhaustive: bool = False  # every such picture has one: the ratios are renormalized to sum to one
+
+
+GROUPS = (
+    Group(("Age16-30", "Age31-45", "Age46-60", "AgeAbove61"), exhaustive=True),
+    Group(("Jeans", "Trousers", "Shorts", "Skirt"), exhaustive=True),
+    Group(("Male",), not_with=("Skirt",)),
+    Group(("Long hair",), not_with=("Male",)),
+    Group(("Formal lower",), not_with=("Jeans", "Shorts")),
+    Group(("Casual lower",), not_with=("Formal lower",), exhaustive=True),
+    Group(("Formal upper",), not_with=("Shorts",)),
+    Group(("Casual upper",), not_with=("Formal upper",), exhaustive=True),
+    Group(("Short Sleeve",), only_with=("Casual upper",)),
+    Group(("Tshirt",), only_with=("Short Sleeve",)),
+    Group(("Jacket",), only_with=("Casual upper",), not_with=("Short Sleeve",)),
+    Group(("UpperOther",), only_with=("Casual upper",), not_with=("Jacket", "Tshirt")),
+    Group(("V-Neck",), only_with=("Casual upper",), not_with=("Jacket",)),
+    Group(("Logo", "Plaid", "Stripes"), only_with=("Casual upper",)),
+    Group(("Leather Shoes", "Sandals", "Shoes", "Sneaker")),
+    Group(("Backpack", "CarryingOther", "Messenger Bag", "PlasticBags", "No carrying"), exhaustive=True),
+    Group(("Hat", "Muffler", "Sunglasses", "No accessory"), exhaustive=True),
+)
+
+
+def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
+    """Return labels of `count` pictures, uint8 (count, 35), columns in PETA's order.
+
+    An attribute's number of positives is as near to its aim as whole numbers allow, so that from 20 pictures
+    up every attribute has positives and negatives.
+    """
+    random = np.random.default_rng(seed)
+    aim = {attribute.name: max(attribute.positive_ratio, RARE) for attribute in PETA}
+    wears = {attribute.name: np.zeros(count, dtype=bool) for attribute in PETA}
+    for group in GROUPS:
+        suits = np.ones(count, dtype=bool)
+        for name in group.only_with:
+            suits &= wears[name]
+        for name in group.not_with:
+            suits &= ~wears[name]
+        rows = np.flatnonzero(suits)
+        ratios = np.array([aim[name] for name in group.attributes]) * count / max(len(rows), 1)
+        total = ratios.sum()
+        if group.exhaustive or total > 1:
+            ratios /= total
+        for name, chosen in zip(group.attributes, _allot(ratios, rows, random), strict=True):
+            wears[name][chosen] = True
+    return np.stack([wears[attribute.name] for attribute in PETA], axis=1).astype(np.uint8)
+
+
+def _allot(ratios: np.ndarray, rows: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    """Return disjoint random parts of `rows`, each of its ratio's size rounded down or up."""
+    ends = np.floor(np.cumsum(ratios) * len(rows) + random.random() + 1e-9).astype(int)
+    return np.split(random.permutation(rows), np.minimum(ends, len(rows)))[: len(ratios)]
+
 
 DRAWING_VERSION = 2  # to be raised with every change that gives other pictures or labels
 TRAIN, TEST = 1500, 300

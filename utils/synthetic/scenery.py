@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.synthetic.shapes import Colour, shade
+from utils.synthetic.pen import Colour, shade
 
 # Upper and lower end of the wall's or sky's gradient, and the ground.
 SCENES = (
