@@ -1,5 +1,9 @@
-"""The one exception of the method that is about the user's input."""
+"""What is wrong with the user's input, here and in utils. Needs no torch."""
 
 
 class AlmError(ValueError):
-    """Bad input; the message is one sentence for the user: what, where, how to fix it."""
+    """Bad input. The message is for the user: what is wrong, where, and how to fix it."""
+
+
+class PictureError(AlmError):
+    """A picture that cannot be read."""

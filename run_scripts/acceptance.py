@@ -26,8 +26,8 @@ import re
 import subprocess
 import tempfile
 
+from alm.errors import AlmError
 from run_scripts.cli.main import clear_ending, new_parser, tell
-from utils.errors import InputError
 
 BASELINE = Path(__file__).parent / "baseline"
 MODULES = {"pillow": "PIL"}  # where a package is imported under another name
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 def install() -> int:
     """Install the packages of requirement.txt that do not import, keeping a torch that does as it is.
 
-    Raises InputError where pip fails.
+    Raises AlmError where pip fails.
     """
     lines = (REPOSITORY / "requirement.txt").read_text(encoding="utf-8").split()
     missing = [line for line in lines if not imports(re.match(r"[\w-]+", line)[0])]
@@ -75,7 +75,7 @@ def install() -> int:
         command = [sys.executable, "-m", "pip", "install", *missing, "--constraint", str(constraint)]
         status = subprocess.run(command).returncode
     if status:
-        raise InputError(
+        raise AlmError(
             f"pip could not install {', '.join(missing)} (exit status {status}; it says why above); install "
             "them, and start again"
         )

@@ -28,9 +28,9 @@ from multiprocessing import active_children, get_context
 import numpy as np
 import torch
 
-from alm import AlmError
 from alm.devices.device import CPU, DEVICES, choose_device, device_name
 from alm.devices.precision import PRECISIONS
+from alm.errors import AlmError
 from run_scripts import measure
 from run_scripts.cli.main import clear_ending, new_parser, tell, whole_number
 from utils.io.atomic import unwritable, write_json

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from alm.errors import AlmError
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell
 from utils.data.attributes import PA100K, PETA, RAP
 from utils.data.catalog import custom_experiment, identities
@@ -30,7 +31,6 @@ from utils.data.list_file import read_list
 from utils.evaluation.difference_plot import plot_differences
 from utils.evaluation.prediction_table import (
     SCALES,
-    PredictionsError,
     PredictionsFile,
     in_list_order,
     numbers_of,
@@ -97,7 +97,7 @@ def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) 
     """Return the spellings of each attribute, in the order of the list's labels: from a file of names, else
     those of the published data set whose attributes the columns are.
 
-    Raises PredictionsError where neither tells the order.
+    Raises AlmError where neither tells the order.
     """
     if names_file:
         return [(name,) for name in custom_experiment(names_file).attributes]
@@ -106,7 +106,7 @@ def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) 
     for spellings in tables.values():
         if any(in_order(file.columns, spellings) for file in files):
             return spellings
-    raise PredictionsError(
+    raise AlmError(
         f"neither {files[0].path} nor {files[1].path} has the attributes of {', '.join(tables)} in their "
         "published order; name the list's attributes, in its order, with --attributes FILE"
     )

@@ -19,8 +19,9 @@ if __name__ == "__main__":
 
 import argparse
 
-from alm import AlmError
 from alm.checkpoint.restore import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
+from alm.constants import THRESHOLD
+from alm.errors import AlmError
 from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
 from run_scripts.cli.main import clear_ending, new_parser, not_negative, tell
 from run_scripts.predict_options import share_or_file
@@ -28,7 +29,7 @@ from utils.data.catalog import EXPERIMENTS
 from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
 from utils.deployment.quantization import Chosen, choose_pictures, write_int8
-from utils.evaluation.thresholds import HALF, read_thresholds
+from utils.evaluation.thresholds import read_thresholds
 from utils.io.atomic import temporary_name, unwritable
 from utils.prediction.load import assumed_attributes, named_attributes
 
@@ -177,10 +178,10 @@ def describe(options: argparse.Namespace) -> Metadata:
 
 
 def chosen_thresholds(options: argparse.Namespace, attributes: Sequence[str]) -> tuple[float, ...]:
-    """Return each attribute's threshold. Raises InputError where a file of them is for other attributes."""
+    """Return each attribute's threshold. Raises AlmError where a file of them is for other attributes."""
     if isinstance(options.threshold, str):
         return tuple(read_thresholds(options.threshold, attributes).tolist())
-    return (HALF if options.threshold is None else options.threshold,) * len(attributes)
+    return (THRESHOLD if options.threshold is None else options.threshold,) * len(attributes)
 
 
 if __name__ == "__main__":

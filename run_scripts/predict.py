@@ -24,11 +24,11 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from alm.inference.image_io import PictureError
+from alm.errors import PictureError
 from alm.inference.prediction import PicturePredictor, Prediction
 from run_scripts.cli.main import clear_ending, tell
 from run_scripts.predict_options import parse_options
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.batched import predictions
 from utils.prediction.load import chosen_predictor

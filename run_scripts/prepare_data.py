@@ -25,7 +25,7 @@ import shlex
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.prepare_options import add_csv, add_official
 from utils.data.catalog import EXPERIMENTS, custom_experiment
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.io.atomic import unwritable, write_json
 from utils.synthetic import draw_list, ensure_dataset
 

@@ -24,11 +24,12 @@ from functools import partial
 
 import torch
 
-from alm import AlmError, WeightedBCELoss
+from alm import WeightedBCELoss
 from alm.checkpoint.restore import is_own
-from alm.checkpoint.retention import LAST
+from alm.constants import LAST
 from alm.devices.device import device_name
 from alm.devices.precision import gradient_scaler, precision_name
+from alm.errors import AlmError
 from alm.training.run import Run
 from alm.training.trainer import NonFinite, Trainer
 from run_scripts.cli.interruption import Interruption

@@ -1,9 +1,11 @@
-"""The base of bad input around the method. The method's own is `alm.AlmError`; commands catch these two."""
+"""Bad input that callers tell apart from other bad input."""
+
+from alm.errors import AlmError
 
 
-class InputError(ValueError):
-    """Bad input; the message is one sentence for the user: what, where, how to fix it."""
+class DataError(AlmError):
+    """A list file or a data set that is not as it should be."""
 
 
-class LogError(InputError):
+class LogError(AlmError):
     """A log that cannot be written, read or compared."""

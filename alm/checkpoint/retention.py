@@ -7,9 +7,8 @@ from typing import NamedTuple
 from alm.checkpoint.files import check_sums, give_second_name, save_checkpoint
 from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.schema import NUMBERED
+from alm.constants import BEST, LAST
 from alm.errors import AlmError
-
-BEST, LAST = "best.pth.tar", "last.pth.tar"
 
 
 class Position(NamedTuple):

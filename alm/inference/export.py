@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alm.constants import HEIGHT, LEVELS, WIDTH
 from alm.errors import AlmError
-from alm.inference.image_io import HEIGHT, WIDTH
-from alm.models.network import LEVELS
 from alm.models.preprocessing import MEAN, STD
 
 OPSET = 17  # the newest that every supported torch writes

@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from alm.errors import AlmError
+from alm.constants import HEIGHT, WIDTH
+from alm.errors import PictureError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEIGHT, WIDTH = 256, 128  # of the network's input
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
 MOST_PIXELS = 64_000_000
 TOO_MANY = f"more than {MOST_PIXELS // 10**6} million pixels"
 MOST_BYTES = 8 * MOST_PIXELS  # of a file: four channels of 16 bits, not compressed
 WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up to 8 bits only
 PHOTOMETRIC_INTERPRETATION = 262
-
-
-class PictureError(AlmError):
-    """A picture that cannot be read; the message names the file."""
 
 
 def read_picture(path: str | Path, turned: bool = False) -> Image.Image:

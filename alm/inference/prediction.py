@@ -13,21 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alm.errors import AlmError
-from alm.inference.image_io import (
-    HEIGHT,
-    WIDTH,
-    PictureError,
-    check_size,
-    read_picture,
-    resized,
-    to_rgb,
-    turn,
-)
-
-STRIDES = {"3b": 8, "4d": 16, "5b": 32}  # level -> pixels of the network's input to a cell of its map
-GLOBAL = "main"  # the branch that looks at the whole picture
-THRESHOLD = 0.5  # of the paper's figures
+from alm.constants import GLOBAL, HEIGHT, STRIDES, THRESHOLD, WIDTH
+from alm.errors import AlmError, PictureError
+from alm.inference.image_io import check_size, read_picture, resized, to_rgb, turn
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from alm.checkpoint.restore import load_model
+from alm.constants import LEVELS
 from alm.devices.capabilities import layout
 from alm.devices.device import CPU, choose_device
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from alm.models.network import ALM, LEVELS
+from alm.models.network import ALM
 from alm.models.preprocessing import preprocess
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from alm.constants import UNKNOWN
 from alm.devices.device import is_accelerator
 from alm.errors import AlmError
 
 WEIGHTINGS = ("reference", "paper", "none")
-UNKNOWN = 2  # a label that counts neither way
 EPSILON = 1e-12  # inside the logarithms, as published
 
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from alm.constants import UNKNOWN
 from alm.devices.device import CPU
 from alm.errors import AlmError
-from alm.models.loss import UNKNOWN, check_answers, is_no_label
+from alm.models.loss import check_answers, is_no_label
 
 
 class AttributeMetrics:

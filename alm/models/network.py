@@ -8,6 +8,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from alm.constants import LEVELS
 from alm.errors import AlmError
 from alm.models.bn_inception import TAPS, BNInception
 from alm.models.localization import (
@@ -20,7 +21,6 @@ from alm.models.localization import (
 )
 
 LATERAL_CHANNELS = 256
-LEVELS = ("3b", "4d", "5b")  # fine to coarse; the order of the predictions
 
 
 class Baseline(nn.Module):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from alm.checkpoint.files import all_finite
 from alm.checkpoint.restore import OWN_FORMAT
-from alm.checkpoint.retention import BEST, LAST, drop_surplus, numbered_name, save_under
+from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import checked_state
+from alm.constants import BEST, LAST
 from alm.errors import AlmError
 from alm.training.trainer import Batch, Loader, NonFiniteLossError, Trainer
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from alm.errors import AlmError
 from run_scripts.cli.beginning import ends_raised, interrupts_raised
-from utils.errors import InputError
 from utils.io.process import open_streams, send_to_null
 from utils.io.untrusted import printable, printable_block
 
@@ -126,7 +126,7 @@ def refuse_several_processes() -> None:
             continue
         if int(rank) > 0:
             sys.exit(BAD_INPUT)
-        raise InputError(
+        raise AlmError(
             f"{count} processes were started; one is supported so far: start it without {launcher} "
             f"({size}={count})"
         )
@@ -200,7 +200,7 @@ def explain(error: Exception) -> str:
 
 def meaning(error: Exception) -> str:
     """Return what an error means to the user."""
-    if is_bad_input(error):
+    if isinstance(error, AlmError):
         return str(error)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
@@ -223,12 +223,3 @@ def meaning(error: Exception) -> str:
 def on_one_line(text: str) -> str:
     """Return a text as one line that may be shown."""
     return printable(" ".join(text.replace("\r\n", "\n").rstrip("\n").split("\n")))
-
-
-def is_bad_input(error: Exception) -> bool:
-    """Whether an error is about what the user gave: an InputError, or the method's own AlmError.
-
-    Importing alm for that would take torch, and seconds; where nobody has imported it, nobody raised one.
-    """
-    method = sys.modules.get("alm.errors")
-    return isinstance(error, InputError) or (method is not None and isinstance(error, method.AlmError))

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from alm import AlmError
 from alm.checkpoint.schema import shown
 from alm.devices.precision import fast_amp
+from alm.errors import AlmError
 from run_scripts.cli.main import LARGEST, refuse_inputs_as_outputs
 from run_scripts.cli.parser import is_file_name_part
 from run_scripts.training.options import CHOICES, DEFAULTS, LARGEST_SEED, PUBLISHED, SYNTHETIC, build_parser
-from utils.errors import InputError
 from utils.evaluation.thresholds import named_thresholds
 from utils.io.atomic import unwritable
 from utils.io.untrusted import is_number
@@ -119,7 +118,7 @@ def origin_told(named: Container[str], options: Namespace) -> Iterator[None]:
     """Let an error about an option that is not `named`, and so the checkpoint's, say where it is from."""
     try:
         yield
-    except (AlmError, InputError) as error:
+    except AlmError as error:
         theirs = [
             f"--{name} {getattr(options, name)}"
             for name in OF_THE_MACHINE
@@ -226,7 +225,7 @@ def is_other_file(path: str) -> bool:
     """Whether a file is there that holds no thresholds, such as the list to choose them on."""
     try:
         return os.path.isfile(path) and named_thresholds(path) is None
-    except InputError:
+    except AlmError:
         return True
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from alm import AlmError
 from alm.checkpoint.restore import is_own, load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
+from alm.errors import AlmError
 from alm.training.run import Run
 from run_scripts.training.options import AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset

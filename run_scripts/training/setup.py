@@ -10,21 +10,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from alm import AlmError, build_model
+from alm import build_model
 from alm.checkpoint import restore
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
 from alm.devices.device import choose_device, explain_choice
 from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, set_arithmetic
+from alm.errors import AlmError
 from run_scripts.training.resolve import chosen, complete, origin_told
 from run_scripts.training.resume import check_data, find_checkpoint, reached_by
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import DataError, positive_ratio, read_list
+from utils.data.list_file import positive_ratio, read_list
 from utils.data.loader import Loader
 from utils.data.true_boxes import find_true_boxes
+from utils.errors import DataError
 from utils.synthetic import ensure_dataset
 
 ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
@@ -262,7 +264,7 @@ class Start:
 
 
 def start(named: Namespace) -> Start:
-    """Return what the `named` options ask for. Raises AlmError or InputError where there is no such thing."""
+    """Return what the `named` options ask for. Raises AlmError or AlmError where there is no such thing."""
     found = find_checkpoint(named)
     resumed = found.checkpoint
     options, differences = complete(found.named, resumed)

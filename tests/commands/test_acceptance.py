@@ -10,10 +10,10 @@ import pytest
 import torch
 from support import REPOSITORY
 
+from alm.errors import AlmError
 from run_scripts import acceptance
 from run_scripts.training import setup as build
 from utils.data.catalog import EXPERIMENTS
-from utils.errors import InputError
 from utils.runs.log_reader import read_losses
 from utils.synthetic import ensure_dataset
 
@@ -71,7 +71,7 @@ def test_install_takes_all_that_is_missing_and_nothing_else(monkeypatch):
 
 
 def test_a_pip_that_fails_is_told_in_one_sentence(monkeypatch):
-    with pytest.raises(InputError, match=r"pip could not install tqdm \(exit status 7; .* start again"):
+    with pytest.raises(AlmError, match=r"pip could not install tqdm \(exit status 7; .* start again"):
         installed(
             monkeypatch, {"torch", "torchvision", "numpy", "pillow", "jinja2", "matplotlib", "scipy"}, 7
         )

@@ -20,7 +20,7 @@ from run_scripts.training.setup import (
     start_model,
 )
 from utils.data.catalog import EXPERIMENTS, Experiment
-from utils.data.list_file import DataError
+from utils.errors import DataError
 
 CUSTOM = Experiment("custom", None, ATTRIBUTES)
 

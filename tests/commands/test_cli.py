@@ -10,7 +10,7 @@ import warnings
 import pytest
 from support import REPOSITORY
 
-import alm
+from alm.errors import AlmError, PictureError
 from run_scripts.cli.main import (
     LARGEST,
     LAUNCHERS,
@@ -19,11 +19,7 @@ from run_scripts.cli.main import (
     refuse_several_processes,
     whole_number,
 )
-from utils.data.list_file import DataError
-from utils.errors import InputError, LogError
-from utils.io.figure import PlotError
-from utils.runs.directory import RunDirectoryError
-from utils.synthetic import SyntheticError
+from utils.errors import DataError, LogError
 
 
 def ended(error, capsys, **options):
@@ -35,9 +31,7 @@ def ended(error, capsys, **options):
     return ending.value.code, err
 
 
-@pytest.mark.parametrize(
-    "kind", [InputError, DataError, LogError, PlotError, RunDirectoryError, SyntheticError, alm.AlmError]
-)
+@pytest.mark.parametrize("kind", [AlmError, DataError, LogError, PictureError])
 def test_bad_input_of_every_kind_is_its_message(kind, capsys):
     assert ended(kind("fix\n--train_list"), capsys) == (1, "error: fix --train_list\n")
     assert ended(kind("fix it"), capsys, bad_input=2) == (2, "error: fix it\n")
@@ -74,10 +68,10 @@ def test_a_fault_of_the_program_says_so_and_where(capsys):
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["command", "--debug"])
-    status, text = ended(InputError("fix it"), capsys)
+    status, text = ended(AlmError("fix it"), capsys)
     assert status == 1
     assert text.startswith("Traceback (most recent call last):\n")
-    assert text.endswith("InputError: fix it\n")
+    assert text.endswith("AlmError: fix it\n")
 
 
 def test_an_interrupt_is_one_word(capsys):
@@ -189,9 +183,7 @@ def alone(monkeypatch):
 def test_several_processes_are_refused_by_the_first(monkeypatch, capsys, alone, size, number):
     monkeypatch.setenv(size, "4")
     monkeypatch.setenv(number, "0")
-    with pytest.raises(
-        InputError, match=rf"4 processes were started; one is supported so far: .*\({size}=4\)"
-    ):
+    with pytest.raises(AlmError, match=rf"4 processes were started; one is supported so far: .*\({size}=4\)"):
         refuse_several_processes()
     monkeypatch.setenv(number, "3")
     with pytest.raises(SystemExit) as ending:

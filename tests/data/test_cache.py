@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from alm.inference.image_io import PictureError, read_resized
+from alm.errors import PictureError
+from alm.inference.image_io import read_resized
 from utils.data import cache as cache_module
 from utils.data.cache import cache_directory, open_cache
 from utils.data.dataset import MultiLabelDataset

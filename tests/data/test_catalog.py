@@ -13,7 +13,7 @@ from utils.data.catalog import (
     get_experiment,
     resolve_paths,
 )
-from utils.data.list_file import DataError
+from utils.errors import DataError
 
 
 @pytest.fixture(autouse=True)

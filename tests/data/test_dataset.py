@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import Compose, PILToTensor, Resize
 
-from utils.data.dataset import MultiLabelDataset, PictureError
-from utils.data.list_file import DataError
+from alm.errors import PictureError
+from utils.data.dataset import MultiLabelDataset
+from utils.errors import DataError
 
 
 def noise(size=(70, 150), seed=0):

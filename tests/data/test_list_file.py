@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.data.list_file import DataError, positive_ratio, read_list
+from utils.data.list_file import positive_ratio, read_list
+from utils.errors import DataError
 
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="/\\:."), min_size=1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.numbered import COUNT, Numbered, draw_numbered, indices_of
 
-from alm.inference.image_io import PictureError
+from alm.errors import PictureError
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
 

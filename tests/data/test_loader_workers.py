@@ -14,7 +14,7 @@ import pytest
 import torch
 from support.numbered import COUNT, Numbered, draw_numbered, indices_of
 
-from alm.inference.image_io import PictureError
+from alm.errors import PictureError
 from utils.data import loader as reader_module
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader, WorkerError

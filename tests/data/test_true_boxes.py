@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alm.inference.image_io import PictureError
+from alm.errors import PictureError
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import DataError
 from utils.data.true_boxes import find_true_boxes
+from utils.errors import DataError
 from utils.synthetic import ensure_dataset
 
 NAMES = ("Hat", "Male")

@@ -17,8 +17,8 @@ from alm.errors import AlmError
 from alm.inference.export import Deployed
 from run_scripts import export
 from run_scripts.cli.main import clear_ending
-from utils.data.list_file import DataError
-from utils.deployment.parity import DeploymentError, compare, samples
+from utils.deployment.parity import compare, samples
+from utils.errors import DataError
 from utils.prediction.load import load_predictor
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -142,13 +142,13 @@ def test_what_differs_is_refused():
         probabilities, regions, levels = deployed(images)
         return probabilities + 2e-4, regions, levels
 
-    with torch.inference_mode(), pytest.raises(DeploymentError, match=r"differs from PyTorch by 0\.0002"):
+    with torch.inference_mode(), pytest.raises(AlmError, match=r"differs from PyTorch by 0\.0002"):
         compare(deployed, off)
 
 
 def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, exported):
     def fail(*_):
-        raise DeploymentError("differs")
+        raise AlmError("differs")
 
     monkeypatch.setattr(export, "compare_onnx", fail)
     _, errors = exported("--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)

@@ -14,10 +14,10 @@ from alm.checkpoint.restore import save_checkpoint
 from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import DataError
 from utils.deployment import quantization as export_int8
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
+from utils.errors import DataError
 from utils.synthetic import LISTS, ensure_dataset
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.tiny import Batches, train, trainer_of
 
+from alm.errors import AlmError
 from utils.diagnostics.fingerprint import NUMBERS, PERIOD, Fingerprint, numbers
 from utils.diagnostics.fingerprint_comparison import (
     LIMITS,
@@ -19,7 +20,6 @@ from utils.diagnostics.fingerprint_comparison import (
     record,
     starts_apart,
 )
-from utils.errors import InputError
 
 
 def written(tmp_path, name="a", iterations=2, change=lambda trainer: None, batches=None, precision=None):
@@ -149,7 +149,7 @@ def test_values_that_are_not_finite_differ_from_those_that_are(tmp_path):
 def test_what_is_no_fingerprint_is_refused(tmp_path, text):
     path = tmp_path / "other.jsonl"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"other.jsonl.* --fingerprint FILE writes one"):
+    with pytest.raises(AlmError, match=r"other.jsonl.* --fingerprint FILE writes one"):
         read_fingerprint(path)
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_fingerprint_is_refused(tmp_path, text):
 )  # fmt: skip
 def test_damaged_entries_are_refused_by_line(tmp_path, change):
     path = altered(written(tmp_path), **change)
-    with pytest.raises(InputError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
+    with pytest.raises(AlmError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
         read_fingerprint(path)
 
 
@@ -168,7 +168,7 @@ def test_damaged_entries_are_refused_by_line(tmp_path, change):
 def test_entries_without_a_part_are_refused_by_line(tmp_path, part):
     path = written(tmp_path)
     path.write_text(path.read_text().replace(f'"{part}"', '"other"'))
-    with pytest.raises(InputError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
+    with pytest.raises(AlmError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
         read_fingerprint(path)
 
 
@@ -177,7 +177,7 @@ def test_runs_of_different_models_are_refused(tmp_path):
     other = tmp_path / "b.jsonl"
     other.write_text(path.read_text().replace('"network', '"net').replace("first", "1").replace("second", "2")
                      .replace('"loss', '"l'))  # fmt: skip
-    with pytest.raises(InputError, match="no tensor in common"):
+    with pytest.raises(AlmError, match="no tensor in common"):
         compare(read_fingerprint(path), read_fingerprint(other))
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from utils.data.list_file import DataError
+from alm.errors import AlmError
+from utils.errors import DataError
 from utils.evaluation.prediction_table import (
-    PredictionsError,
     in_list_order,
     numbers_of,
     predicted,
@@ -28,7 +28,7 @@ def file_of(directory, text, name="a.csv"):
 
 
 def refusal(do, *arguments):
-    with pytest.raises((PredictionsError, DataError)) as caught:
+    with pytest.raises((AlmError, DataError)) as caught:
         do(*arguments)
     return str(caught.value)
 

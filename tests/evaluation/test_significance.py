@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alm
+from alm.errors import AlmError
 from utils.data.catalog import identities
 from utils.data.list_file import read_list
 from utils.evaluation.significance import (
     DRAWS,
     FEWEST,
     FIGURES,
-    SignificanceError,
     compare,
     draws,
     figures_of,
@@ -138,10 +138,10 @@ def test_fewer_than_30_give_no_interval():
         interval_lines(None, 29, "pictures") == "95 % intervals: none; 29 pictures are too few, 30 are needed"
     )
     assert interval_record(None, 29, "pictures")["f1"] is None
-    with pytest.raises(SignificanceError, match="29 pictures are too few to compare by; at least 30"):
+    with pytest.raises(AlmError, match="29 pictures are too few to compare by; at least 30"):
         compare(*[tally(predicted, labels)] * 2)
     two = np.arange(200) % 2
-    with pytest.raises(SignificanceError, match="2 identities are too few"):
+    with pytest.raises(AlmError, match="2 identities are too few"):
         compare(*[tally(*drawn(0), two)] * 2)
 
 

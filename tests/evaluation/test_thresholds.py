@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.data.list_file import DataError
-from utils.evaluation.thresholds import ThresholdsError, best_thresholds, read_thresholds, write_thresholds
+from alm.errors import AlmError
+from utils.errors import DataError
+from utils.evaluation.thresholds import best_thresholds, read_thresholds, write_thresholds
 
 NAMES = ("Hat", "Bag")
 
@@ -64,7 +65,7 @@ def test_another_file_is_refused(tmp_path, content, words):
         content = {"format": "alm-thresholds-1", "thresholds": content}
     text = content if isinstance(content, str) else json.dumps(content)
     (tmp_path / "t.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ThresholdsError, match=words):
+    with pytest.raises(AlmError, match=words):
         read_thresholds(tmp_path / "t.json", NAMES)
 
 

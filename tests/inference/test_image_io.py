@@ -16,8 +16,9 @@ from support import REPOSITORY
 from torchvision.transforms import Resize
 
 import alm
+from alm.errors import PictureError
 from alm.inference import image_io as pictures
-from alm.inference.image_io import FORMATS, PictureError, read_picture, read_pictures, read_resized
+from alm.inference.image_io import FORMATS, read_picture, read_pictures, read_resized
 
 SIZE = (70, 150)
 RAMP = np.linspace(0, 65535, SIZE[0] * SIZE[1]).reshape(SIZE[::-1]).astype(np.uint16)  # black to white

@@ -12,7 +12,8 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
-from alm.inference.image_io import PictureError, read_picture, resized
+from alm.errors import PictureError
+from alm.inference.image_io import read_picture, resized
 from alm.inference.prediction import boxes, read_input
 
 LEVELS = ("3b", "4d", "5b")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.io.process import LockedError
+from alm.errors import AlmError
 from utils.runs.directory import opened_run_directory
 
 
@@ -37,7 +37,7 @@ def test_two_runs_do_not_share_a_directory(tmp_path, ending):
         assert other.stdout.readline() == "locked\n"
         before = contents(tmp_path)
         with (
-            pytest.raises(LockedError, match="another run is writing there at this moment"),
+            pytest.raises(AlmError, match="another run is writing there at this moment"),
             opened_run_directory(tmp_path, {}),
         ):
             pass

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.printable import is_obeyed
 
+from alm.errors import AlmError
 from run_scripts import prepare_data
 from run_scripts.cli.main import clear_ending, tell
-from utils.errors import InputError
 from utils.io.atomic import write_json
 from utils.io.figure import drawable
 from utils.io.untrusted import printable, printable_block
@@ -44,7 +44,7 @@ def test_the_usual_is_shown_as_it_is():
 @pytest.mark.parametrize("debug", [False, True])
 def test_errors_and_warnings(capsys, monkeypatch, debug):
     monkeypatch.setattr(sys, "argv", ["command", *(["--debug"] if debug else [])])
-    for error in (InputError(HOSTILE), OSError(2, "gone", HOSTILE), ValueError(HOSTILE)):
+    for error in (AlmError(HOSTILE), OSError(2, "gone", HOSTILE), ValueError(HOSTILE)):
         with pytest.raises(SystemExit), clear_ending():
             raise error
         shown = capsys.readouterr().err

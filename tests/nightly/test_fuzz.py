@@ -20,16 +20,17 @@ from support.official import pa100k_mat, peta_mat, rap1_mat, rap2_mat
 import alm
 from alm.checkpoint import restore
 from alm.checkpoint.restore import load_checkpoint
-from alm.inference.image_io import PictureError, read_picture, resized
+from alm.errors import AlmError, PictureError
+from alm.inference.image_io import read_picture, resized
 from run_scripts.training.resolve import given_back
 from utils.data.catalog import custom_experiment
-from utils.data.list_file import DataError, read_list
+from utils.data.list_file import read_list
 from utils.data.true_boxes import checked, read_regions
 from utils.deployment.onnx_metadata import Metadata, read_metadata
-from utils.diagnostics.fingerprint_comparison import FORMAT, FingerprintError, compare, read_fingerprint
-from utils.errors import LogError
-from utils.evaluation.prediction_table import PredictionsError, numbers_of, read_predictions
-from utils.evaluation.thresholds import ThresholdsError, read_thresholds
+from utils.diagnostics.fingerprint_comparison import FORMAT, compare, read_fingerprint
+from utils.errors import DataError, LogError
+from utils.evaluation.prediction_table import numbers_of, read_predictions
+from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.sources import sources
 from utils.prepare.official import read_pa100k, read_rap
 from utils.prepare.peta import read_labels, read_peta
@@ -87,7 +88,7 @@ def test_tables_and_predictions():
             read_table(path)
         numbers_of(read_predictions(path), [("Hat",), ("Bag",)])
 
-    fuzz(corpus, read, (DataError, PredictionsError))
+    fuzz(corpus, read, (DataError, AlmError))
 
 
 def test_logs():
@@ -214,7 +215,7 @@ def test_json():
             texts = json.loads(text)
             if isinstance(texts, dict) and all(isinstance(value, str) for value in texts.values()):
                 read_metadata(texts)
-        with suppress(DataError, ThresholdsError):
+        with suppress(DataError, AlmError):
             read_thresholds(path, ["Hat", "Bag"])
         with suppress(DataError):
             for places in read_regions(path).values():
@@ -224,4 +225,4 @@ def test_json():
         compare(fingerprint, fingerprint)
 
     corpus = encoded(run + batch + tensor, settings, metrics, thresholds, boxes, metadata)
-    fuzz(corpus, read, FingerprintError)
+    fuzz(corpus, read, AlmError)

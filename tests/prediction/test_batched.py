@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 from support.known import BOXES, NAMES, Known, prediction_of
 
-from alm.inference.image_io import PictureError
+from alm.errors import AlmError, PictureError
 from alm.inference.prediction import Prediction
 from run_scripts import predict
 from utils.data.attributes import BODY_PARTS, PETA, RAP
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prediction.batched import predictions
 from utils.prediction.drawing import COLOURS, draw_region
-from utils.prediction.sheets import SheetError, Sheets, draw_regions
+from utils.prediction.sheets import Sheets, draw_regions
 from utils.prediction.sources import Source, count, outside, sources
 from utils.prediction.writers import Csv, JsonLines, block
 
@@ -187,7 +187,7 @@ def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
     written = [sheets.draw("a", place, picture, prediction_of()) for place in places]
     shown = [str(path.relative_to(tmp_path / "out")) for path in written]
     assert shown == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
-    with pytest.raises(SheetError, match="is not empty; name a new directory with --regions"):
+    with pytest.raises(AlmError, match="is not empty; name a new directory with --regions"):
         Sheets(tmp_path / "out", None, 0.5)
 
 

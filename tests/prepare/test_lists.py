@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.official import write_picture
 
-from utils.data.list_file import DataError, read_list
+from utils.data.list_file import read_list
+from utils.errors import DataError
 from utils.io import atomic as files
 from utils.prepare.lists import DataSet, Rows, find_folder, find_pictures, write_data_set
 

@@ -17,7 +17,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import eye_array
 from support.official import cells
 
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prepare import matlab
 from utils.prepare.matlab import Unread, read_matlab
 

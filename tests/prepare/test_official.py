@@ -8,7 +8,7 @@ from scipy.io import savemat
 from support.official import cells, column, pa100k_mat, partition, peta_mat, rap1_mat, rap2_mat
 
 from utils.data.attributes import PA100K, RAP
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prepare.lists import list_text, write_data_set
 from utils.prepare.official import data_set_of, indices, read_pa100k, read_rap
 from utils.prepare.peta import read_peta

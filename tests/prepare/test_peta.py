@@ -18,7 +18,7 @@ from support.official import (
 )
 
 from utils.data.attributes import PETA
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prepare.lists import write_data_set
 from utils.prepare.peta import (
     NEVER,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.official import write_picture
 
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prepare.lists import pixel_digest, pixel_digests
 from utils.prepare.split import (
     describe_people,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.prepare.table import read_table, table_data_set
 
 TABLE = "Image,Hat,Bag\na.jpg,0,1\nb.PNG,1,0\n"

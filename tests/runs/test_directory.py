@@ -8,9 +8,9 @@ from support.models import model_of, own_checkpoint
 
 from alm.checkpoint.restore import save_checkpoint
 from alm.checkpoint.retention import Position
+from alm.errors import AlmError
 from utils.runs import directory as run_directory
 from utils.runs.directory import (
-    RunDirectoryError,
     can_go_on,
     check_run_directory,
     go_back,
@@ -57,13 +57,13 @@ def test_empty_unrelated_or_started_directory_is_taken(tmp_path):
 @pytest.mark.parametrize("name", ["best.pth.tar", "x_10.pth.tar"])
 def test_directory_with_another_runs_checkpoints_is_refused(tmp_path, name):
     (tmp_path / name).touch()
-    with pytest.raises(RunDirectoryError, match=r"another run's files are there .*--resume"):
+    with pytest.raises(AlmError, match=r"another run's files are there .*--resume"):
         check_run_directory(tmp_path, None, Position(0))
 
 
 def test_a_file_is_no_directory(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(RunDirectoryError, match="that is a file"):
+    with pytest.raises(AlmError, match="that is a file"):
         check_run_directory(tmp_path / "run", None, Position(0))
 
 
@@ -71,9 +71,7 @@ def test_a_place_that_cannot_be_made_says_how_to_name_another(tmp_path):
     (tmp_path / "file").touch()
     for must_be_new in (False, True):
         with (
-            pytest.raises(
-                RunDirectoryError, match=r"cannot make .*file/run \(.*; name another .*--output_dir"
-            ),
+            pytest.raises(AlmError, match=r"cannot make .*file/run \(.*; name another .*--output_dir"),
             opened_run_directory(tmp_path / "file" / "run", {}, must_be_new),
         ):
             pass
@@ -85,14 +83,14 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
         directory.mkdir()
         (directory / "10.pth.tar").touch()
     check_run_directory(own, own / "10.pth.tar", Position(10))
-    with pytest.raises(RunDirectoryError, match="another run"):
+    with pytest.raises(AlmError, match="another run"):
         check_run_directory(other, own / "10.pth.tar", Position(10))
 
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
     for epoch in (10, 20):
         save_checkpoint(tmp_path / f"{epoch}.pth.tar", own_checkpoint(model_of(), epoch=epoch))
-    with pytest.raises(RunDirectoryError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
+    with pytest.raises(AlmError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
         check_run_directory(tmp_path, tmp_path / "10.pth.tar", Position(10))
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageColor
 from support.logs import FALLING, loss_command, write_log
 
+from alm.errors import AlmError
 from utils.io import figure
-from utils.io.figure import PlotError
 from utils.runs import loss_plot as plots
 from utils.runs.log_reader import LossLog
 from utils.runs.loss_comparison import compare
@@ -52,7 +52,7 @@ def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
 
 def test_a_plot_error_leaves_no_file(tmp_path):
     log = LossLog("a.log", "text", {(0, 0): 1.0, (0, 1): 0.5}, 0, None)
-    with pytest.raises(PlotError):
+    with pytest.raises(AlmError):
         plot_losses([compare(log, log)], tmp_path / "loss.xyz")
     assert list(tmp_path.iterdir()) == []
 

@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 from support.drawn import PETA, files, row, write_people
 
-from utils.data.list_file import DataError, read_list
+from alm.errors import AlmError
+from utils.data.list_file import read_list
+from utils.errors import DataError
 from utils.io.atomic import whole_directory
-from utils.synthetic import SyntheticError, draw_list, ensure_dataset
 from utils.synthetic import dataset as data_set
+from utils.synthetic import draw_list, ensure_dataset
 from utils.synthetic import pedestrian as album
 
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}
@@ -69,7 +71,7 @@ def test_data_set_is_drawn_once(tmp_path, monkeypatch):
 def test_other_settings_are_refused(tmp_path):
     ensure_dataset(tmp_path / "set", **SMALL)
     before = files(tmp_path / "set")
-    with pytest.raises(SyntheticError, match=r"seed=1, asked for is seed=5; .* delete"):
+    with pytest.raises(AlmError, match=r"seed=1, asked for is seed=5; .* delete"):
         ensure_dataset(tmp_path / "set", **SMALL, seed=5)
     assert files(tmp_path / "set") == before
 
@@ -77,7 +79,7 @@ def test_other_settings_are_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"drawing": '])
 def test_a_directory_of_something_else_is_refused(tmp_path, content):
     (tmp_path / "settings.json").write_text(content, encoding="utf-8")
-    with pytest.raises(SyntheticError, match="something else"):
+    with pytest.raises(AlmError, match="something else"):
         ensure_dataset(tmp_path, **SMALL)
     assert files(tmp_path) == {"settings.json": content.encode()}
 
@@ -128,7 +130,7 @@ def test_two_at_once_end_with_one_data_set(tmp_path, monkeypatch, theirs):
     if theirs == 1:
         ensure_dataset(tmp_path / "set", **SMALL, seed=1)
     else:
-        with pytest.raises(SyntheticError, match="seed=2"):
+        with pytest.raises(AlmError, match="seed=2"):
             ensure_dataset(tmp_path / "set", **SMALL, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert json.loads((tmp_path / "set/settings.json").read_text(encoding="utf-8"))["seed"] == theirs
@@ -191,6 +193,6 @@ def test_bad_list_is_refused_with_file_and_line(list_file, tmp_path, line, messa
 def test_list_is_not_drawn_over_anything(list_file, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(SyntheticError, match="something else"):
+    with pytest.raises(AlmError, match="something else"):
         draw_list(list_file, tmp_path / "out")
     assert files(tmp_path / "out") == {"mine": b""}

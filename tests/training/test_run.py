@@ -11,7 +11,7 @@ from support.tiny import Batches, figures_of, load, names, run_of, trainer_of
 
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
-from alm.checkpoint.retention import LAST
+from alm.constants import LAST
 from alm.training.trainer import NonFiniteLossError, Trainer
 from utils.data.loader import Loader
 

@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from alm.inference.image_io import HEIGHT, WIDTH
+from alm.constants import HEIGHT, WIDTH
 from utils.io.atomic import whole_file
 
 PICTURE_SHAPE = (HEIGHT, WIDTH, 3)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.data.attributes import PA100K, PETA, RAP, Attribute
-from utils.data.list_file import DataError, read_text
+from utils.data.list_file import read_text
+from utils.errors import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_ATTRIBUTES = 1000

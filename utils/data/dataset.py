@@ -5,9 +5,12 @@ import hashlib
 import torch
 from torch import Tensor
 
-from alm.inference.image_io import HEIGHT, WIDTH, PictureError, read_picture, read_resized
+from alm.constants import HEIGHT, WIDTH
+from alm.errors import PictureError
+from alm.inference.image_io import read_picture, read_resized
 from utils.data.cache import open_cache
-from utils.data.list_file import DataError, find_picture, read_list, refuse_links_out
+from utils.data.list_file import find_picture, read_list, refuse_links_out
+from utils.errors import DataError
 
 __all__ = ["MultiLabelDataset", "PictureError", "find_picture", "refuse_links_out"]
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.errors import InputError
+from alm.constants import UNKNOWN
+from utils.errors import DataError
 from utils.io.untrusted import open_regular
-
-UNKNOWN = 2
 
 # An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
 LEAVES_ROOT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
@@ -23,10 +22,6 @@ COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`,
 )
 LABELS = {"0", "1", "2"}
 MOST_BYTES = 2**29  # of a text: PETA's lists have 2 MB, and a million pictures with 200 labels 450
-
-
-class DataError(InputError):
-    """A data set that cannot be used as it is: a list, a picture's place, a file of names."""
 
 
 def read_text(path) -> str:

@@ -16,19 +16,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from alm.constants import HEIGHT, WIDTH
 from alm.devices.capabilities import abilities, pin, pinning
 from alm.devices.device import CPU
 from alm.devices.host import usable_cores
-from alm.inference.image_io import HEIGHT, WIDTH, PictureError
+from alm.errors import AlmError, PictureError
 from utils.data.dataset import MultiLabelDataset
-from utils.errors import InputError
 
 READ_AHEAD = 2  # batches that each worker reads before they are asked for
 IN_USE = 2  # batches that have left the workers and still lie in shared memory
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps what processes share; a container's has 64 MB by default
 
 
-class WorkerError(InputError):
+class WorkerError(AlmError):
     """A process that reads pictures has died."""
 
     def __init__(self):

@@ -12,17 +12,15 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
+from alm.constants import THRESHOLD
 from alm.devices.host import processor_name
-from alm.errors import AlmError
-from alm.inference.image_io import PictureError
+from alm.errors import AlmError, PictureError
 from alm.inference.prediction import PicturePredictor
 from run_scripts.cli.main import tell
-from utils.data.list_file import DataError
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
-from utils.errors import InputError
-from utils.evaluation.thresholds import HALF
+from utils.errors import DataError
 from utils.prediction.batched import read
 from utils.prediction.load import chosen_predictor, is_onnx
 from utils.prediction.sources import sources
@@ -119,7 +117,7 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
 
     def exported() -> OnnxPredictor:
         count = len(predictor.attributes)
-        about = Metadata(predictor.attributes, "", (HALF,) * count, model.align_corners)
+        about = Metadata(predictor.attributes, "", (THRESHOLD,) * count, model.align_corners)
         write_onnx(Deployed(model).eval(), float32, about.texts())
         return OnnxPredictor(float32, options.threads)
 
@@ -136,7 +134,7 @@ def made(make: Callable[[], PicturePredictor]) -> Form:
     """Return what is made, or why it cannot be."""
     try:
         return make()
-    except (AlmError, InputError) as error:
+    except AlmError as error:
         return str(error)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from utils.data.catalog import MAX_ATTRIBUTES
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"

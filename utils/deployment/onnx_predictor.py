@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from alm.constants import HEIGHT, LEVELS, WIDTH
 from alm.devices.host import default_threads
-from alm.inference.image_io import HEIGHT, WIDTH
+from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from utils.data.list_file import DataError
 from utils.deployment.onnx_metadata import read_metadata
-from utils.errors import InputError
+from utils.errors import DataError
 from utils.io.untrusted import open_regular
 
 MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
-LEVELS = ("3b", "4d", "5b")
 NOWHERE = os.devnull  # where onnxruntime may look for weights that are not in the file: under no directory
 
 
@@ -36,7 +35,7 @@ class OnnxPredictor(PicturePredictor):
             self._session = open_session(content, threads)
             about = read_metadata(self._session.get_modelmeta().custom_metadata_map)
             self._outputs = checked_outputs(self._session, len(about.attributes))
-        except InputError as error:
+        except AlmError as error:
             raise DataError(f"{path}: {error}") from error
         self.attributes, self.thresholds = about.attributes, about.thresholds
         self.align_corners = about.align_corners

@@ -5,23 +5,19 @@ import warnings
 import torch
 from torch import Tensor
 
+from alm.constants import HEIGHT, WIDTH
+from alm.errors import AlmError
 from alm.inference.export import Deployed
-from alm.inference.image_io import HEIGHT, WIDTH
 from utils.deployment.onnx_predictor import open_session, read_model
-from utils.errors import InputError
 
 LIMIT = 1e-4  # of probabilities and regions
 TIE = 1e-3  # logits this near each other may win one or the other
 BATCHES = (1, 3)
 
 
-class DeploymentError(InputError):
-    """An exported file that cannot be used."""
-
-
 def compare_onnx(deployed: Deployed, path) -> float:
     """Return the largest difference of an .onnx file, in onnxruntime, from the network. Raises
-    DeploymentError where it is beyond the limit.
+    AlmError where it is beyond the limit.
     """
     session = open_session(read_model(path))
     return compare(
@@ -34,7 +30,7 @@ def compare_onnx(deployed: Deployed, path) -> float:
 
 
 def compare_torch_export(deployed: Deployed, path) -> float:
-    """Return the largest difference of a .pt2 file, loaded back, from the network. Raises DeploymentError."""
+    """Return the largest difference of a .pt2 file, loaded back, from the network. Raises AlmError."""
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its remarks about a package of compiled code, which is none
         return compare(deployed, torch.export.load(file).module())
@@ -42,7 +38,7 @@ def compare_torch_export(deployed: Deployed, path) -> float:
 
 def compare(deployed: Deployed, exported) -> float:
     """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
-    Raises DeploymentError where it is beyond the limit, or another level wins where it is no tie.
+    Raises AlmError where it is beyond the limit, or another level wins where it is no tie.
     """
     largest = 0.0
     for images in samples():
@@ -52,13 +48,13 @@ def compare(deployed: Deployed, exported) -> float:
         for ours, theirs in zip(found[:2], expected[:2], strict=True):
             difference = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
             if not difference <= LIMIT:
-                raise DeploymentError(
+                raise AlmError(
                     f"what was exported differs from PyTorch by {difference:.3g}, more than {LIMIT:g}; "
                     "nothing was written. This is a fault of the exporter's: try another version of torch"
                 )
             largest = max(largest, difference)
         if len(expected) > 2 and (clear_winners(logits) & (found[2] != expected[2])).any():
-            raise DeploymentError("what was exported names other levels than PyTorch; nothing was written")
+            raise AlmError("what was exported names other levels than PyTorch; nothing was written")
     return largest
 
 

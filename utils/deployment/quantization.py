@@ -16,9 +16,9 @@ from tqdm import tqdm
 from alm.models.metrics import AttributeMetrics
 from utils.data.catalog import find_list
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import DataError
 from utils.deployment.onnx_metadata import Int8
 from utils.deployment.onnx_predictor import OnnxPredictor
+from utils.errors import DataError
 
 BACKBONE = "/backbone/"  # how the exporter's names of its operators begin
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from alm.errors import AlmError
 from utils.diagnostics.operator_report import finite, ratio, row
-from utils.errors import InputError
 from utils.io.figure import cut, drawable, drawn_figure
 from utils.io.untrusted import open_regular
 
@@ -31,10 +31,6 @@ LIMITS = {
 # In later ones: Adam moves a weight by its rate, however small its gradient, so these start apart.
 LATER = {"float32": (0.6, 6.0, 3e-2), "fp16": (3.0, 12.0, 8e-2), "bf16": (7.0, 20.0, 0.12)}
 MOST_BYTES = 200 << 20  # files of a default run have half a million
-
-
-class FingerprintError(InputError):
-    """A file that is no fingerprint, or two that do not belong together."""
 
 
 @dataclass
@@ -65,12 +61,12 @@ class Fingerprint:
 
 
 def read_fingerprint(path: str | Path) -> Fingerprint:
-    """Read a file of `run_ALM.py --fingerprint`. Raises FingerprintError where it is something else."""
+    """Read a file of `run_ALM.py --fingerprint`. Raises AlmError where it is something else."""
     try:
         with open_regular(path, MOST_BYTES) as file:
             lines = file.read().decode("utf-8").splitlines()
     except OSError as error:
-        raise FingerprintError(f"cannot read {path} ({error.strerror}); check the path") from error
+        raise AlmError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
         lines = []
     kinds = {"run": [], "batch": [], "tensor": []}
@@ -79,11 +75,11 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
             entry = json.loads(line)
             kinds[entry["type"]].append(checked(entry))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise FingerprintError(
+            raise AlmError(
                 f"{path}:{number}: no entry of a fingerprint; run_ALM.py --fingerprint FILE writes one"
             ) from error
     if len(kinds["run"]) != 1 or not kinds["tensor"]:
-        raise FingerprintError(f"{path} is no whole fingerprint; run_ALM.py --fingerprint FILE writes one")
+        raise AlmError(f"{path} is no whole fingerprint; run_ALM.py --fingerprint FILE writes one")
     return Fingerprint(str(path), kinds["run"][0], kinds["batch"], kinds["tensor"])
 
 
@@ -115,7 +111,7 @@ def starts_apart(first: Fingerprint, second: Fingerprint) -> Iterator[str]:
 def compare(first: Fingerprint, second: Fingerprint) -> list[Difference]:
     """Return the difference of each tensor that both have, in the first one's order of execution.
 
-    Raises FingerprintError where they have none in common.
+    Raises AlmError where they have none in common.
     """
     others = {(entry["iteration"], entry["stage"], entry["name"]): entry for entry in second.tensors}
     pairs = [
@@ -124,9 +120,7 @@ def compare(first: Fingerprint, second: Fingerprint) -> list[Difference]:
         if (key := (entry["iteration"], entry["stage"], entry["name"])) in others
     ]
     if not pairs:
-        raise FingerprintError(
-            f"{first.path} and {second.path} have no tensor in common; are they of one model?"
-        )
+        raise AlmError(f"{first.path} and {second.path} have no tensor in common; are they of one model?")
     sizes = sibling_sizes(pairs)
     coarser = max(first.run["precision"], second.run["precision"], key=list(LIMITS).index)
     return [difference(a, b, sizes, coarser) for a, b in pairs]
@@ -235,7 +229,7 @@ LEAST = 1e-12  # where equal tensors are drawn
 
 
 def plot_fingerprints(differences: Sequence[Difference], first: str, second: str, path: str | Path) -> None:
-    """Draw each tensor's difference, in order of execution, below or above its limit. Raises PlotError."""
+    """Draw each tensor's difference, in order of execution, below or above its limit. Raises AlmError."""
     names = cut(first, 40), cut(second, 40)
     beyond = next((index for index, entry in enumerate(differences) if entry.beyond), None)
     with drawn_figure(path, SIZE, "".join(names)) as figure:

@@ -18,7 +18,7 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
     """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are what
     the two are called.
 
-    Raises PlotError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
     written.
     """
     by_name = {

@@ -10,18 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from alm.errors import AlmError
 from utils.data.list_file import read_text
-from utils.errors import InputError
 from utils.io.atomic import whole_file
 
 DELIMITERS = (",", "\t", ";")
 NAMED = 5  # of many pictures
 DIGITS = 9  # that give a float32 back
 SCALES = ("auto", "logits", "probabilities")
-
-
-class PredictionsError(InputError):
-    """A predictions file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def read_predictions(path: str | Path) -> PredictionsFile:
     """Read a predictions file, ours or any other program's: separated by commas, tabs or semicolons, the path
     in the first column, whatever it is called.
 
-    Raises PredictionsError, naming the line, where there is no header, or a line has other cells than it;
+    Raises AlmError, naming the line, where there is no header, or a line has other cells than it;
     DataError where the file cannot be read or is not text.
     """
     text = read_text(path)
@@ -64,21 +60,19 @@ def read_predictions(path: str | Path) -> PredictionsFile:
     try:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise PredictionsError(f"{path}:{reader.line_num}: not a CSV file ({error})") from error
+        raise AlmError(f"{path}:{reader.line_num}: not a CSV file ({error})") from error
     if len(rows) < 2:
-        raise PredictionsError(f"{path} has no predictions; give a CSV with a header and a line a picture")
+        raise AlmError(f"{path} has no predictions; give a CSV with a header and a line a picture")
     (first_line, (_, *columns)), *rows = rows
     columns = [column.strip() for column in columns]
     if not columns or all(map(is_number, columns)):
-        raise PredictionsError(
-            f"{path}:{first_line}: this is no header; name the columns there, as in path,Hat,Male"
-        )
+        raise AlmError(f"{path}:{first_line}: this is no header; name the columns there, as in path,Hat,Male")
     for column, count in Counter(columns).items():
         if count > 1:
-            raise PredictionsError(f"{path}:{first_line}: {count} columns are called {column!r}; keep one")
+            raise AlmError(f"{path}:{first_line}: {count} columns are called {column!r}; keep one")
     for line, row in rows:
         if len(row) != len(columns) + 1:
-            raise PredictionsError(
+            raise AlmError(
                 f"{path}:{line}: {len(row)} cells, where the header has {len(columns) + 1}; give each "
                 "picture a number for each attribute"
             )
@@ -90,7 +84,7 @@ def read_predictions(path: str | Path) -> PredictionsFile:
 def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.ndarray:
     """Return the columns of K attributes, float64 (N, K), in the file's order of pictures.
 
-    `spellings` has an attribute's names, of which the first that is there counts. Raises PredictionsError
+    `spellings` has an attribute's names, of which the first that is there counts. Raises AlmError
     where none is, or a cell is NaN or no number.
     """
     places = {column: k for k, column in enumerate(file.columns)}
@@ -100,7 +94,7 @@ def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.
         if not found:
             nearest = get_close_matches(known_as[0], file.columns, 1)
             hint = f" ({nearest[0]!r} is the nearest)" if nearest else ""
-            raise PredictionsError(
+            raise AlmError(
                 f"{file.path} has no column {known_as[0]!r}{hint}; name the columns as the attributes are"
             )
         chosen.append(found[0])
@@ -110,7 +104,7 @@ def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.
     except ValueError:
         values = None
     if values is None or np.isnan(values).any():
-        raise PredictionsError(cell_fault(file, chosen, cells))
+        raise AlmError(cell_fault(file, chosen, cells))
     return values
 
 
@@ -140,7 +134,7 @@ def is_number(text: str) -> bool:
 def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | Path) -> list[int]:
     """Return for each picture of a list where it is in the file.
 
-    Paths are the same however the separators and PETA's directory are spelt. Raises PredictionsError where
+    Paths are the same however the separators and PETA's directory are spelt. Raises AlmError where
     pictures are missing, or not in the list, or either has one twice.
     """
     listed, given = [same_path(name) for name in names], [same_path(name) for name in file.names]
@@ -159,17 +153,17 @@ def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | 
 def predicted(values: np.ndarray, scale: str, path: str, option: str) -> np.ndarray:
     """Return where attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
 
-    `scale` is one of SCALES; "auto" takes numbers for logits where any is negative. Raises PredictionsError
+    `scale` is one of SCALES; "auto" takes numbers for logits where any is negative. Raises AlmError
     where none is, which `option` would decide, or a probability is not from 0 to 1.
     """
     if scale == "auto" and values.min() >= 0:
-        raise PredictionsError(
+        raise AlmError(
             f"{path}: no number is negative, so these may be probabilities, predicted above 0.5, or logits, "
             f"predicted above 0; say which with {option} probabilities or {option} logits"
         )
     if scale == "probabilities" and (values.min() < 0 or values.max() > 1):
         wrong = values[(values < 0) | (values > 1)]
-        raise PredictionsError(
+        raise AlmError(
             f"{path}: {len(wrong)} numbers are no probabilities, {wrong[0]:g} the first of them; logits are "
             f"{option} logits"
         )
@@ -187,8 +181,8 @@ def repeated(names: Sequence[str]) -> list[str]:
 
 
 def refuse(names: Sequence[str], before: str, after: str) -> None:
-    """Raise PredictionsError about pictures, if there are any: how many, and the first five of them."""
+    """Raise AlmError about pictures, if there are any: how many, and the first five of them."""
     if names:
         first = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
         pictures = "1 picture" if len(names) == 1 else f"{len(names)} pictures"
-        raise PredictionsError(f"{before} {pictures} {after}: {first}")
+        raise AlmError(f"{before} {pictures} {after}: {first}")

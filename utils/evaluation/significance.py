@@ -13,18 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.data.list_file import UNKNOWN
-from utils.errors import InputError
+from alm.constants import UNKNOWN
+from alm.errors import AlmError
 
 FIGURES = ("ma", "accuracy", "precision", "recall", "f1")
 LEVEL = 0.95  # of the intervals, and 1 - LEVEL the chance that Holm's method lists any attribute wrongly
 DRAWS, SEED = 1000, 1
 AT_ONCE = 50  # draws in memory
 FEWEST = 30  # pictures or identities; of fewer the draws say too little
-
-
-class SignificanceError(InputError):
-    """Evaluations that cannot be compared."""
 
 
 class Interval(NamedTuple):
@@ -159,11 +155,11 @@ def intervals(evaluation: Tally) -> dict[str, Interval] | None:
 def compare(first: Tally, second: Tally) -> Paired:
     """Compare two evaluations of the same pictures: the same ones are drawn for both.
 
-    A draw that leaves a figure undefined shows no difference. Raises SignificanceError where there are fewer
+    A draw that leaves a figure undefined shows no difference. Raises AlmError where there are fewer
     than FEWEST units.
     """
     if first.units < FEWEST:
-        raise SignificanceError(
+        raise AlmError(
             f"{first.units} {first.resampled} are too few to compare by; at least {FEWEST} are needed"
         )
     drawn = [(figures_of(first, times), figures_of(second, times)) for times in draws(first)]

@@ -8,20 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from alm.constants import THRESHOLD, UNKNOWN
+from alm.errors import AlmError
 from utils.data.catalog import Experiment
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import UNKNOWN, read_text
-from utils.errors import InputError
+from utils.data.list_file import read_text
 from utils.io.atomic import write_json
 from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-thresholds-1"
-HALF = 0.5  # of the paper's figures, and where nothing can be chosen
 ROUNDING = 1e-12  # by which two shares that are the same may differ
-
-
-class ThresholdsError(InputError):
-    """A file of thresholds that cannot be used."""
 
 
 class Choice(NamedTuple):
@@ -51,18 +47,18 @@ def best_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> Choice:
 def best_threshold(values: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
     """Return one attribute's threshold, and the balanced accuracy of this and of 0.5."""
     if positive.all() or not positive.any():
-        return HALF, math.nan, math.nan
+        return THRESHOLD, math.nan, math.nan
     order = np.argsort(values)
     values, positive = values[order], positive[order]
     padded = np.concatenate([[0.0], np.unique(values), [1.0]])
-    thresholds = np.append((padded[:-1] + padded[1:]) / 2, HALF)
+    thresholds = np.append((padded[:-1] + padded[1:]) / 2, THRESHOLD)
     below = np.searchsorted(values, thresholds, side="right")  # how many are not above each
     positives_below = np.append(0, np.cumsum(positive))[below]
     recall = 1 - positives_below / positive.sum()
     specificity = (below - positives_below) / (~positive).sum()
     accuracy = (recall + specificity) / 2
     best = np.flatnonzero(accuracy > accuracy.max() - ROUNDING)
-    nearest = best[np.abs(thresholds[best] - HALF).argmin()]
+    nearest = best[np.abs(thresholds[best] - THRESHOLD).argmin()]
     return thresholds[nearest], accuracy[nearest], accuracy[-1]
 
 
@@ -94,21 +90,21 @@ def choice_lines(
 def read_thresholds(path: str | Path, attributes: Sequence[str]) -> np.ndarray:
     """Return the thresholds of a file for attributes, float64 (K,).
 
-    Raises ThresholdsError where it is no such file, lacks an attribute or has another one, or where a
+    Raises AlmError where it is no such file, lacks an attribute or has another one, or where a
     threshold is not in [0, 1]; DataError where it cannot be read or is not text.
     """
     thresholds = named_thresholds(path)
     if thresholds is None:
-        raise ThresholdsError(
+        raise AlmError(
             f"{path} is no file of thresholds; run_ALM.py -e --calibrate writes one, or name one number"
         )
     for name in attributes:
         if name not in thresholds:
-            raise ThresholdsError(f"{path} has no threshold for {name!r}; calibrate this checkpoint")
+            raise AlmError(f"{path} has no threshold for {name!r}; calibrate this checkpoint")
         if not is_share(thresholds[name]):
-            raise ThresholdsError(f"{path}: the threshold for {name!r} is no number from 0 to 1")
+            raise AlmError(f"{path}: the threshold for {name!r} is no number from 0 to 1")
     if others := [name for name in thresholds if name not in set(attributes)]:
-        raise ThresholdsError(
+        raise AlmError(
             f"{path} is for other attributes too, such as {others[0]!r}; calibrate this checkpoint"
         )
     return np.array([thresholds[name] for name in attributes], dtype=np.float64)

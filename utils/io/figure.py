@@ -5,13 +5,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from utils.errors import InputError
+from alm.errors import AlmError
 from utils.io.atomic import whole_file
 from utils.io.untrusted import printable
-
-
-class PlotError(InputError):
-    """A picture that cannot be drawn."""
 
 
 @contextmanager
@@ -19,20 +15,20 @@ def drawn_figure(path: str | Path, size: tuple[float, float], text: str = "") ->
     """Give a matplotlib figure of `size` in inches, in fonts that have the characters of `text`; at the end
     it becomes the picture `path`, whole or not at all, in the format of its suffix.
 
-    Raises PlotError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
     written.
     """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure  # without pyplot: no display, no state left behind
     except ImportError as error:
-        raise PlotError("the plot needs matplotlib: pip install matplotlib") from error
+        raise AlmError("the plot needs matplotlib: pip install matplotlib") from error
     suffix = Path(path).suffix[1:].lower()
     with rc_context({"font.family": fonts_for(text)[0]}):
         figure = Figure(figsize=size, dpi=120, layout="constrained")
         known = figure.canvas.get_supported_filetypes()
         if suffix not in known:
-            raise PlotError(
+            raise AlmError(
                 f"cannot draw {path}: choose a suffix of {', '.join(f'.{name}' for name in sorted(known))}"
             )
         yield figure

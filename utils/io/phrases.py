@@ -1,19 +1,20 @@
-"""Phrases of the sentences about data sets."""
+"""Phrases of sentences that people read: the first few of many, a count with its noun, the nearest name."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the name of `names` that is spelt most like `name`."""
-    return next(iter(difflib.get_close_matches(name, list(names), 1, 0.0)), "")
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.0) -> str:
+    """Return the one of `names` that is spelt most like `name`, "" if none is as similar as `cutoff`."""
+    return next(iter(difflib.get_close_matches(name, list(names), 1, cutoff)), "")
 
 
-def counted(items: Sequence, noun: str) -> str:
-    """Return `1 picture` or `2 pictures`."""
-    return f"{len(items)} {noun}" + ("s" if len(items) != 1 else "")
+def counted(count: int | Sized, noun: str) -> str:
+    """Return `1 picture` or `2 pictures`; `count` is a number, or what is to be counted."""
+    number = count if isinstance(count, int) else len(count)
+    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
-def some(names: Sequence[str]) -> str:
-    """Return the first five names."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return the first `most` names, with `, ...` behind them if there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

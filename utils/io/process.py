@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from utils.errors import InputError
+from alm.errors import AlmError
 
 
 @contextmanager
@@ -55,16 +55,12 @@ except ImportError:  # Windows
 LOCK = ".lock"
 
 
-class LockedError(InputError):
-    """Another run has the directory."""
-
-
 @contextmanager
 def locked(directory: Path) -> Iterator[bool]:
     """Keep other runs out of a directory, and say whether they are; a run that has died keeps nobody out.
 
     It is a POSIX lock on a file: network file systems know these, and worker processes inherit none. Where
-    the system or its file system knows no such locks there is none. Raises LockedError.
+    the system or its file system knows no such locks there is none. Raises AlmError.
     """
     if fcntl is None:
         yield False
@@ -76,7 +72,7 @@ def locked(directory: Path) -> Iterator[bool]:
             alone = take(handle)
         except BlockingIOError as error:
             os.close(handle)
-            raise LockedError(
+            raise AlmError(
                 f"--output_dir {directory}: another run is writing there at this moment; name a new directory"
             ) from error
         if is_at(handle, path):

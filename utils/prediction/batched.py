@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from alm.inference.image_io import PictureError
+from alm.errors import PictureError
 from alm.inference.prediction import PicturePredictor, Prediction, read_input
 from utils.prediction.sources import Source
 

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from alm.inference.prediction import GLOBAL
+from alm.constants import GLOBAL
 from utils.io.figure import fonts_for
 
 TEXT_SIZE = 15  # pixels

@@ -35,7 +35,7 @@ def load_predictor(
     The attributes are those of the `experiment` or of the file `names`, else the checkpoint's own, else, of a
     published checkpoint, those of the one data set that has as many. Of an .onnx file all is in the file, and
     torch is not imported. `threads` of the CPU compute, by default as many as alm.devices.host says. Raises
-    AlmError or InputError.
+    AlmError or AlmError.
     """
     threads = threads or default_threads()
     if is_onnx(checkpoint):

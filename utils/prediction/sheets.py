@@ -7,9 +7,10 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from alm.constants import GLOBAL, THRESHOLD
+from alm.errors import AlmError
 from alm.inference.image_io import read_picture
-from alm.inference.prediction import GLOBAL, THRESHOLD, Prediction
-from utils.errors import InputError
+from alm.inference.prediction import Prediction
 from utils.io.atomic import whole_file
 from utils.prediction.drawing import (
     ROW,
@@ -162,10 +163,6 @@ COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
 LONGEST_STEM = 240  # bytes; with a number and `.png` a file's name has 255
 
 
-class SheetError(InputError):
-    """Sheets that cannot be drawn."""
-
-
 class Sheets:
     """Draws a sheet for each picture into a new directory, in folders as the pictures are."""
 
@@ -179,13 +176,13 @@ class Sheets:
         """Make the directory. `attributes` and `thresholds` are those of `draw_regions`; `as_trained` says
         that the pictures were predicted as they are stored.
 
-        Raises SheetError where something is in it, OSError where it cannot be made.
+        Raises AlmError where something is in it, OSError where it cannot be made.
         """
         self.directory = Path(directory)
         self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
         self.directory.mkdir(parents=True, exist_ok=True)
         if any(self.directory.iterdir()):
-            raise SheetError(f"{directory} is not empty; name a new directory with --regions")
+            raise AlmError(f"{directory} is not empty; name a new directory with --regions")
 
     def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
         """Draw a picture's sheet. It is read again: whole pictures of a batch could fill the memory."""

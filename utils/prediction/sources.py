@@ -9,7 +9,6 @@ from typing import NamedTuple
 from utils.data.list_file import (
     LABELS,
     WORD,
-    DataError,
     count_labels,
     find_picture,
     is_header,
@@ -17,6 +16,7 @@ from utils.data.list_file import (
     read_text,
     refuse_links_out,
 )
+from utils.errors import DataError
 from utils.prepare.lists import SUFFIXES
 
 STANDARD_INPUT = "-"

@@ -13,10 +13,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from alm.inference.image_io import FORMATS, PictureError, read_picture
+from alm.constants import UNKNOWN
+from alm.errors import PictureError
+from alm.inference.image_io import FORMATS, read_picture
 from utils.data.catalog import EXPERIMENTS, Experiment, find_list, identities
 from utils.data.dataset import find_picture, refuse_links_out
-from utils.data.list_file import UNKNOWN, DataError, positive_ratio, read_list
+from utils.data.list_file import positive_ratio, read_list
+from utils.errors import DataError
 
 PUBLISHED = tuple(EXPERIMENTS[name] for name in ("peta", "rap", "pa100k"))
 NAMELESS = Experiment("nameless", Path(), ())  # its lists have upstream's names

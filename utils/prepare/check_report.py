@@ -258,7 +258,7 @@ STYLES = {
 def plot_check(check: Check, path: str | Path) -> None:
     """Draw sizes above ratios.
 
-    Raises PlotError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
     written.
     """
     names = check.attributes[:MOST_ATTRIBUTES]

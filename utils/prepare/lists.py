@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from utils.data.attributes import Attribute
 from utils.data.catalog import MAX_ATTRIBUTES, custom_experiment
-from utils.data.list_file import LEAVES_ROOT, DataError
+from utils.data.list_file import LEAVES_ROOT
+from utils.errors import DataError
 from utils.io.atomic import whole_file
-from utils.io.phrases import counted, nearest, some
+from utils.io.phrases import counted, first_few, nearest
 
 SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
             ".webp")  # fmt: skip
@@ -36,8 +37,8 @@ def find_pictures(names: Sequence[str], source: Path) -> Path:
     missing = [name for name in names if not os.path.isfile(folder / name)]
     if missing:
         raise DataError(
-            f"{counted(missing, 'picture')} of {len(names)} not in {folder}: {some(missing)}; unpack the "
-            "pictures whole"
+            f"{counted(missing, 'picture')} of {len(names)} not in {folder}: {first_few(missing)}; unpack "
+            "the pictures whole"
         )
     return folder
 
@@ -146,7 +147,7 @@ def refuse_existing(output: Path, names: Iterable[str], force: bool) -> None:
     there = [name for name in names if (output / name).exists()]
     if there and not force:
         raise DataError(
-            f"{some(there)} already in {output}; name another --output, or write over them with --force"
+            f"{first_few(there)} already in {output}; name another --output, or write over them with --force"
         )
 
 
@@ -200,18 +201,18 @@ def check_names(names: Sequence[str]) -> None:
     blanks = [name for name in names if name.split() != [name]]
     if blanks:
         raise DataError(
-            f"{counted(blanks, 'file name')} with blanks, which end a name in a list: {some(blanks)}; "
+            f"{counted(blanks, 'file name')} with blanks, which end a name in a list: {first_few(blanks)}; "
             "rename the files, with _ for example"
         )
     outside = [name for name in names if LEAVES_ROOT.search(name)]
     if outside:
         raise DataError(
-            f"{counted(outside, 'path')} outside the pictures' directory: {some(outside)}; "
+            f"{counted(outside, 'path')} outside the pictures' directory: {first_few(outside)}; "
             "give paths relative to it"
         )
     broken = [name for name in names if "\ufffd" in name or not is_utf8(name)]
     if broken:
-        raise DataError(f"{counted(broken, 'file name')} not in UTF-8: {some(broken)}; rename the files")
+        raise DataError(f"{counted(broken, 'file name')} not in UTF-8: {first_few(broken)}; rename the files")
 
 
 def is_utf8(name: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.list_file import DataError
+from utils.errors import DataError
 from utils.io.untrusted import open_regular
 
 DEEPEST = 16  # arrays in arrays

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alm.constants import UNKNOWN
 from utils.data.attributes import Attribute
-from utils.data.list_file import UNKNOWN, DataError
+from utils.errors import DataError
 from utils.io.phrases import counted, nearest
 from utils.prepare.lists import (
     ALL,

@@ -10,8 +10,9 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from utils.data.attributes import PETA
-from utils.data.list_file import DataError, read_text
-from utils.io.phrases import counted, nearest, some
+from utils.data.list_file import read_text
+from utils.errors import DataError
+from utils.io.phrases import counted, first_few, nearest
 from utils.prepare.lists import ALL, SUFFIXES, DataSet, Rows, check_choice, name_experiment, named
 from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
 
@@ -119,7 +120,7 @@ def read_archive(source: str | Path) -> Archive:
         without = [picture.place for picture in shown if picture.identity not in worn]
         if without:
             raise DataError(
-                f"{counted(without, 'picture')} without a line in {place / LABELS}: {some(without)}; "
+                f"{counted(without, 'picture')} without a line in {place / LABELS}: {first_few(without)}; "
                 "get the archive anew, or move them away"
             )
         idle += [f"{subset} {identity}" for identity in sorted(worn.keys() - people)]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.list_file import DataError, read_text
-from utils.io.phrases import counted, some
+from utils.data.list_file import read_text
+from utils.errors import DataError
+from utils.io.phrases import counted, first_few
 from utils.prepare.lists import SUFFIXES
 
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
@@ -38,7 +39,7 @@ def split_by_lists(files: Sequence[Path], names: Sequence[str]) -> tuple[dict[st
         lacking = [name for name in listed if key_of(name) not in index_of]
         if lacking:
             raise DataError(
-                f"{counted(lacking, 'picture')} of {file} not in the archive: {some(lacking)}; "
+                f"{counted(lacking, 'picture')} of {file} not in the archive: {first_few(lacking)}; "
                 "get the archive whole, or correct the list"
             )
         parts[part] = [index_of[key_of(name)] for name in listed]
@@ -48,7 +49,7 @@ def split_by_lists(files: Sequence[Path], names: Sequence[str]) -> tuple[dict[st
             place_of[index] = file
     for faults, where in ((twice, "more than once in a list"), (across, "in two lists")):
         if faults:
-            raise DataError(f"{counted(faults, 'picture')} {where}: {some(faults)}; list each once")
+            raise DataError(f"{counted(faults, 'picture')} {where}: {first_few(faults)}; list each once")
     left = len(names) - len(place_of)
     return parts, [f"{left} of {len(names)} pictures are in none of the lists"] if left else []
 

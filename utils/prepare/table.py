@@ -8,8 +8,10 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from alm.constants import UNKNOWN
 from utils.data.catalog import custom_experiment
-from utils.data.list_file import UNKNOWN, DataError, read_text
+from utils.data.list_file import read_text
+from utils.errors import DataError
 from utils.io.phrases import counted, nearest
 from utils.prepare.lists import SUFFIXES, DataSet, Rows, check_attributes, check_choice
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alm.inference.prediction import GLOBAL
+from alm.constants import GLOBAL
 from utils.data.dataset import MultiLabelDataset
 from utils.evaluation.pointing import Pointing
 from utils.runs.history import History

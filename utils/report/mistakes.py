@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alm.inference.image_io import PictureError, read_picture
+from alm.constants import UNKNOWN
+from alm.errors import PictureError
+from alm.inference.image_io import read_picture
 from utils.data.catalog import identities
-from utils.data.list_file import UNKNOWN
 from utils.prediction.drawing import draw_region, fitted
 from utils.report import text
 from utils.report.evaluation import Evaluation

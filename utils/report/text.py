@@ -4,9 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alm.inference.prediction import GLOBAL
-from alm.training.run import BEST
-from utils.data.list_file import UNKNOWN
+from alm.constants import BEST, GLOBAL, UNKNOWN
 from utils.evaluation.significance import FEWEST
 from utils.report.evaluation import Evaluation
 

@@ -7,19 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from alm import AlmError
 from alm.checkpoint.restore import load_checkpoint
-from alm.checkpoint.retention import BEST, LAST, Position, numbered_position, position
-from utils.errors import InputError
+from alm.checkpoint.retention import Position, numbered_position, position
+from alm.constants import BEST, LAST, LOG, METRICS, OPTIONS
+from alm.errors import AlmError
 from utils.io.atomic import write_json, write_text
 from utils.io.process import locked
 
-OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
 CHECKPOINT = ".pth.tar"
-
-
-class RunDirectoryError(InputError):
-    """A directory that must not be written to."""
 
 
 def new_run_directory(runs: Path, experiment: str, approach: str) -> Path:
@@ -33,27 +28,27 @@ def can_go_on(resume: Path, reached: Position) -> bool:
 
 
 def check_run_directory(directory: Path, resume: Path | None, reached: Position) -> None:
-    """Raise RunDirectoryError where checkpoints of a run lie in the directory that `--output_dir` names, and
+    """Raise AlmError where checkpoints of a run lie in the directory that `--output_dir` names, and
     the new run does not go on from them, or goes on from before what was saved last: nothing that was learned
     is written over. `reached` is how far `resume` is.
     """
     if directory.exists() and not directory.is_dir():
-        raise RunDirectoryError(f"--output_dir {directory}: that is a file; name a directory")
+        raise AlmError(f"--output_dir {directory}: that is a file; name a directory")
     theirs = checkpoints(directory)
     if not theirs:
         return
     if resume is None:
-        raise RunDirectoryError(
+        raise AlmError(
             f"--output_dir {directory}: another run's files are there ({theirs[0].name}, ...); "
             "name a new directory, or go on from that run with --resume"
         )
     if resume.resolve().parent != directory.resolve():
-        raise RunDirectoryError(
+        raise AlmError(
             f"--output_dir {directory}: the files of another run than {resume}'s are there "
             f"({theirs[0].name}, ...); name a new directory"
         )
     if later := later_checkpoints(directory, reached):
-        raise RunDirectoryError(
+        raise AlmError(
             f"--output_dir {directory}: {later[0].name} is later than {resume.name}, and would be written "
             "over; go on from that one, or name a new directory"
         )
@@ -65,12 +60,12 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
 
     What an earlier run without checkpoints left there is kept beside, what a killed one had not written whole
     is removed. A run that fails before its log has anything to tell leaves nothing: see `TrainingLog`. Raises
-    LockedError where a run is using it.
+    AlmError where a run is using it.
     """
     try:
         directory, made = make_directory(directory, must_be_new)
     except OSError as error:
-        raise RunDirectoryError(
+        raise AlmError(
             f"cannot make {directory} ({error.strerror}); name another place with --output_dir"
         ) from error
     try:

@@ -30,7 +30,7 @@ def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
         path: the picture to write; its suffix names the format.
 
     Raises:
-        PlotError: matplotlib is missing or the format is unknown.
+        AlmError: matplotlib is missing or the format is unknown.
         OSError: the picture cannot be written.
     """
     paths = [comparisons[0].reference.path, *(comparison.candidate.path for comparison in comparisons)]

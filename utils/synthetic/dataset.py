@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from alm.errors import AlmError
 from utils.data.attributes import PETA
-from utils.data.list_file import DataError, read_list, read_text
-from utils.errors import InputError
+from utils.data.list_file import read_list, read_text
+from utils.errors import DataError
 from utils.io.atomic import whole_directory, write_text
 from utils.io.untrusted import open_regular
 from utils.synthetic.pedestrian import Page, draw_pages
@@ -95,10 +96,6 @@ FILE_TYPES = (".jpg", ".png", ".bmp")
 ATTRIBUTES = tuple(attribute.name for attribute in PETA)
 
 
-class SyntheticError(InputError):
-    """The data set cannot be drawn as asked; the message is one sentence for the user."""
-
-
 def ensure_dataset(
     root, *, train: int = TRAIN, test: int = TEST, seed: int = 1, processes: int | None = None
 ) -> None:
@@ -106,7 +103,7 @@ def ensure_dataset(
 
     `train` and `test` are numbers of pictures. `processes` changes the time it takes, not the pictures; by
     default it is the number of cores. The directory appears whole or not at all, also where two processes
-    start at once. Raises SyntheticError where `root` holds a set drawn with other settings, or anything else.
+    start at once. Raises AlmError where `root` holds a set drawn with other settings, or anything else.
     """
     root = Path(root).resolve()
     settings = {"drawing": DRAWING_VERSION, "train": train, "test": test, "seed": seed}
@@ -127,7 +124,7 @@ def draw_list(
 
     The pictures get the list's paths under `output`; the list is copied beside them, and regions.json is
     written. Contradictory labels are drawn as they are. Returns the number of pictures. Raises DataError
-    where the list is bad, naming file and line, and SyntheticError where `output` exists and is not empty.
+    where the list is bad, naming file and line, and AlmError where `output` exists and is not empty.
     """
     labels, output = Path(labels), Path(output).resolve()
     paths, rows = read_list(labels, len(ATTRIBUTES))
@@ -181,7 +178,7 @@ def _check_drawable(labels: Path, lines: list[int], paths: list[str], rows: np.n
 
 
 def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
-    """Return whether `root` holds the set drawn with `settings`; SyntheticError where it holds another."""
+    """Return whether `root` holds the set drawn with `settings`; AlmError where it holds another."""
     found = _read_settings(root / SETTINGS)
     if found is None:
         _refuse_occupied(root)
@@ -190,7 +187,7 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
             ", ".join(f"{name}={values.get(name)}" for name in settings if found.get(name) != settings[name])
             for values in (found, settings)
         )
-        raise SyntheticError(
+        raise AlmError(
             f"{root} was drawn with {drawn}, asked for is {asked}; "
             "name another directory, or delete this one to have it drawn anew"
         )
@@ -208,9 +205,9 @@ def _read_settings(path: Path) -> dict | None:
 
 
 def _refuse_occupied(directory: Path) -> None:
-    """Raise SyntheticError where `directory` exists, unless it is an empty directory."""
+    """Raise AlmError where `directory` exists, unless it is an empty directory."""
     if any(directory.iterdir()) if directory.is_dir() else directory.exists():
-        raise SyntheticError(
+        raise AlmError(
             f"{directory} is there and holds something else, which is not written over; name a new directory"
         )
 
