@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from alm.inference.image_io import SUFFIXES
 from utils.data.list_file import (
     LABELS,
     WORD,
@@ -17,7 +18,6 @@ from utils.data.list_file import (
     refuse_links_out,
 )
 from utils.errors import DataError
-from utils.prepare.lists import SUFFIXES
 
 STANDARD_INPUT = "-"
 SNIFFED = 4096  # bytes of a file that say whether it is text

@@ -18,8 +18,6 @@ from utils.errors import DataError
 from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
 
-SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-            ".webp")  # fmt: skip
 # Where the downloads have their pictures.
 PLACES = ("", "data", "release_data/release_data", "release_data", "images", "RAP_dataset")
 

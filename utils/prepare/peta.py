@@ -9,11 +9,12 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from alm.inference.image_io import SUFFIXES
 from utils.data.attributes import PETA
 from utils.data.list_file import read_text
 from utils.errors import DataError
 from utils.io.phrases import counted, first_few, nearest
-from utils.prepare.lists import ALL, SUFFIXES, DataSet, Rows, check_choice, name_experiment, named
+from utils.prepare.lists import ALL, DataSet, Rows, check_choice, name_experiment, named
 from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
 
 COLOURS = ("Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow")

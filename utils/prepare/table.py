@@ -9,11 +9,12 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from alm.constants import UNKNOWN
+from alm.inference.image_io import SUFFIXES
 from utils.data.catalog import custom_experiment
 from utils.data.list_file import read_text
 from utils.errors import DataError
 from utils.io.phrases import counted, nearest
-from utils.prepare.lists import SUFFIXES, DataSet, Rows, check_attributes, check_choice
+from utils.prepare.lists import DataSet, Rows, check_attributes, check_choice
 
 LABELS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1, "2": UNKNOWN}
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
