@@ -14,14 +14,11 @@ from run_scripts.cli.beginning import guard
 if __name__ == "__main__":
     guard()  # while the rest is imported
 
-import shutil
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
-from typing import Protocol
 
-import numpy as np
 from tqdm import tqdm
 
 from alm.errors import PictureError
@@ -31,29 +28,12 @@ from run_scripts.predict_options import parse_options
 from utils.errors import DataError
 from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.batched import predictions
-from utils.prediction.load import chosen_predictor
+from utils.prediction.load import load_predictor
 from utils.prediction.sheets import Sheets
 from utils.prediction.sources import Source, count, outside, sources
-from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, block, opened
+from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, opened
 
 NAMED = 3  # of many pictures that cannot be read
-
-
-class Output(Protocol):
-    """What predictions are written to."""
-
-    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Write what is predicted of a picture; `positive` (K,) says which attributes it has."""
-
-
-class Table:
-    """Prints what is found in each picture, as wide as the terminal."""
-
-    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Print a picture's lines."""
-        width = shutil.get_terminal_size().columns
-        with tqdm.external_write_mode(sys.stdout):
-            tell(*block(source.name, prediction, positive, width), "")
 
 
 def main() -> None:
@@ -66,7 +46,14 @@ def main() -> None:
         return
     places = options.paths, options.data_root, options.follow_links
     total = count(*places)  # whatever is not there is told before the checkpoint is read
-    predictor, notes = chosen_predictor(options)
+    predictor, notes = load_predictor(
+        options.checkpoint,
+        device=options.device,
+        experiment=options.experiment,
+        names=options.names,
+        align_corners=options.align_corners,
+        threads=options.threads,
+    )
     check_regions(options, predictor)
     thresholds = chosen_thresholds(options.threshold, predictor)
     for note in notes:
@@ -106,9 +93,9 @@ def chosen_thresholds(given: float | str | None, predictor: PicturePredictor) ->
 @contextmanager
 def opened_outputs(
     options: Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
-) -> Iterator[list[Output]]:
+) -> Iterator[list[Writer]]:
     """Give what predictions are written to. Files are whole at the end, or not there at all."""
-    outputs: list[Output] = []
+    outputs: list[Writer] = []
     with ExitStack() as files:
         if options.csv:
             file = files.enter_context(opened(options.csv))
@@ -124,7 +111,7 @@ def opened_outputs(
 
 def write(
     found: Iterable[tuple[Source, Prediction | PictureError]],
-    outputs: Sequence[Output],
+    outputs: Sequence[Writer],
     thresholds: float | Sequence[float],
 ) -> tuple[int, list[str]]:
     """Write each prediction; return how many pictures were given, and which could not be read.

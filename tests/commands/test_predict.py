@@ -178,7 +178,7 @@ class Watched(predict.Table):
         if self.number % 100 == 0:
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 
-predict.Table, predict.chosen_predictor = Watched, lambda _: (Known(), [])
+predict.Table, predict.load_predictor = Watched, lambda *_, **__: (Known(), [])
 with clear_ending():
     predict.main()
 """

@@ -66,7 +66,7 @@ def refused(start_here, checkpoints, tmp_path, monkeypatch):
         ("--checkpoint alm.pth.tar in/*.jpg", "in/*.jpg matches no picture"),
         ("--checkpoint alm.pth.tar /dev/null", "/dev/null is a device or a pipe; name pictures"),
         ("--checkpoint alm.pth.tar bad.txt", "bad.txt:2: 2 labels, expected 3; give one label for each"),
-        ("--checkpoint alm.pth.tar nothing.txt", "nothing.txt is empty; give a list with a path in each"),
+        ("--checkpoint alm.pth.tar nothing.txt", "nothing.txt is empty; write"),
         ("--checkpoint alm.pth.tar link.txt --data_root root", "leads out of root through a link, to "),
         ("--checkpoint alm.pth.tar in --threshold other.json", "other.json has no threshold for 'Hat'"),
         ("--checkpoint alm.pth.tar in --threshold more.json", "more.json is for other attributes too"),

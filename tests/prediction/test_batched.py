@@ -15,10 +15,10 @@ from run_scripts import predict
 from utils.data.attributes import BODY_PARTS, PETA, RAP
 from utils.errors import DataError
 from utils.prediction.batched import predictions
-from utils.prediction.drawing import COLOURS, draw_region
-from utils.prediction.sheets import Sheets, draw_regions
+from utils.prediction.drawing import draw_regions, level_styles
+from utils.prediction.sheets import Sheets, draw_sheet
 from utils.prediction.sources import Source, count, outside, sources
-from utils.prediction.writers import Csv, JsonLines, block
+from utils.prediction.writers import Csv, JsonLines, table_lines
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_lists_with_labels_and_without(folder, tmp_path, line):
 @pytest.mark.parametrize("text", [",,\n", "sub/1.jpg 0 1\nsub/2.jpg 1 1\n", "Words.\n\nAnd others.\n"])
 def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
-    words = r"list\.txt: none of its pictures is there, such as .*; name the folder .* with --data_root"
+    words = r"list\.txt: none of its pictures exists, such as .*; name the folder .* with --data_root"
     with pytest.raises(DataError, match=words):
         count([str(tmp_path / "list.txt")])
 
@@ -123,13 +123,13 @@ def test_a_bad_picture_among_good_ones(folder):
 
 def test_the_table():
     prediction = prediction_of()
-    lines = block("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), 80)
+    lines = table_lines("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), 80)
     assert lines == [
         "folder/\\x1b[2J" + "x" * 200 + ".jpg  40 x 120",  # whole: it is to be found again
         "  head        Hat 0.90",
         "  other       Riding a bicycle in the rain 0.75",
     ]
-    assert block("a", prediction, prediction.positive(0.99), 80) == ["a  40 x 120", "  nothing found"]
+    assert table_lines("a", prediction, prediction.positive(0.99), 80) == ["a  40 x 120", "  nothing found"]
 
 
 @pytest.mark.parametrize("width", [1, 40, 80, 120])
@@ -138,7 +138,7 @@ def test_the_table_is_no_wider_than_the_terminal(attributes, width):
     names = tuple(attribute.name for attribute in attributes)
     probabilities = np.linspace(0, 1, len(names))
     prediction = Prediction(names, probabilities, ("main",) * len(names), {}, (40, 120))
-    _, *lines = block("a", prediction, probabilities > 0, width)
+    _, *lines = table_lines("a", prediction, probabilities > 0, width)
     for line in lines:
         assert len(line) <= width or "," not in line[:-1]  # one that does not fit is alone
     shown = " ".join(line[len("  lower body  ") :] for line in lines)
@@ -171,12 +171,12 @@ def test_csv_and_json_say_what_was_predicted():
 @pytest.mark.parametrize("winner", ["3b", "4d", "5b", "main"])
 def test_a_panel_fits_and_shows_its_winner(size, winner):
     boxes = {level: np.array(box) * size[0] / 40 for level, box in BOXES.items()}
-    panel = draw_region(Image.new("RGB", size, "black"), boxes, winner, (216, 360))
+    panel = draw_regions(Image.new("RGB", size, "black"), boxes, winner, (216, 360))
     assert panel.width <= 216
     assert panel.height <= 360
     assert panel.width == 216 or panel.height == 360
     assert min(panel.size) >= 18
-    colour = tuple(bytes.fromhex(COLOURS[winner][1:]))
+    colour = tuple(bytes.fromhex(level_styles(BOXES)[winner].colour[1:]))
     assert (np.asarray(panel) == colour).all(axis=2).any()
 
 
@@ -233,9 +233,9 @@ def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):
 
 def test_a_sheet_shows_the_attributes_that_are_chosen():
     picture = Image.new("RGB", (40, 120))
-    wide = draw_regions(picture, prediction_of(), NAMES, title="\n\x1b.jpg")
-    narrow = draw_regions(picture, prediction_of(), ["Hat"])
+    wide = draw_sheet(picture, prediction_of(), NAMES, title="\n\x1b.jpg")
+    narrow = draw_sheet(picture, prediction_of(), ["Hat"])
     assert wide.width > narrow.width
-    assert draw_regions(picture, prediction_of(), thresholds=0.99).width > 0
+    assert draw_sheet(picture, prediction_of(), thresholds=0.99).width > 0
     with pytest.raises(ValueError, match="not in tuple"):
-        draw_regions(picture, prediction_of(), ["Cap"])
+        draw_sheet(picture, prediction_of(), ["Cap"])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.reports import HOSTILE, SCRIPT, evaluation_of
 
-from utils.prediction.drawing import COLOURS
+from utils.prediction.drawing import level_styles
 from utils.report import text
 from utils.report.page import digest, render
 from utils.runs.history import History
@@ -105,7 +105,7 @@ def test_the_surest_mistakes_are_shown_with_their_regions(evaluation, page):
         assert picture.format == "JPEG"
         assert picture.size == (int(image["width"]), int(image["height"]))
         assert re.search(r": .+, (overlooked|seen where it is not), (over 99|under 1|\d+) %$", image["alt"])
-    strong = {bytes.fromhex(colour[1:]) for colour in COLOURS.values()}
+    strong = {bytes.fromhex(style.colour[1:]) for style in level_styles(evaluation.boxes).values()}
     pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     distances = [np.abs(pixels - list(colour)).sum(1).min() for colour in strong]
     assert min(distances) < 40  # a region of the last one is drawn, as well as JPEG keeps colours

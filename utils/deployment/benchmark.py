@@ -4,6 +4,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
 from pathlib import Path
@@ -15,14 +16,13 @@ from tqdm import tqdm
 from alm.constants import THRESHOLD
 from alm.devices.host import processor_name
 from alm.errors import AlmError, PictureError
-from alm.inference.prediction import PicturePredictor
+from alm.inference.prediction import PicturePredictor, read_input
 from run_scripts.cli.main import tell
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
 from utils.errors import DataError
-from utils.prediction.batched import read
-from utils.prediction.load import chosen_predictor, is_onnx
+from utils.prediction.load import is_onnx, load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
 
@@ -67,12 +67,13 @@ Form = PicturePredictor | str  # what predicts, or why nothing can
 def benchmark(options: Namespace) -> None:
     """Time all forms on the pictures named, else on drawn ones; print a table."""
     with tempfile.TemporaryDirectory() as directory:
-        chosen = list(chosen_pictures(options, Path(directory)))
-        pictures = {file: read(file, options.as_trained) for file in chosen}
-        files = [file for file, found in pictures.items() if not isinstance(found, PictureError)]
-        if not files:
+        pictures = {}
+        for file in chosen_pictures(options, Path(directory)):
+            with suppress(PictureError):
+                pictures[file] = read_input(file, options.as_trained)
+        if not pictures:
             raise DataError("there are no pictures that can be read; name others")
-        inputs = [pictures[file] for file in files]
+        files, inputs = list(pictures), list(pictures.values())
         forms = dict(forms_of(options, np.stack([pixels for pixels, _ in inputs]), Path(directory)))
         tell(machine(options, len(files)), "", header())
         alone = {name: steps_alone(form, inputs) for name, form in forms.items()}
@@ -100,7 +101,14 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
     """Yield the name of each form and what predicts, or why nothing can. `pixels` (N, 256, 128, 3) are to
     calibrate integers on.
     """
-    predictor, _ = chosen_predictor(options)
+    predictor, _ = load_predictor(
+        options.checkpoint,
+        device=options.device,
+        experiment=options.experiment,
+        names=options.names,
+        align_corners=options.align_corners,
+        threads=options.threads,
+    )
     if is_onnx(options.checkpoint):
         yield "onnxruntime", predictor
         return

@@ -1,24 +1,10 @@
-"""A checkpoint of any kind -> what predicts with it, and the names of its attributes."""
-
-from argparse import Namespace
+"""A checkpoint, ours, published or exported -> its predictor, and the names of its attributes."""
 
 from alm.devices.host import default_threads
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor
 from utils.data.catalog import EXPERIMENTS, custom_experiment, get_experiment
 from utils.deployment.onnx_predictor import OnnxPredictor
-
-
-def chosen_predictor(options: Namespace) -> tuple[PicturePredictor, list[str]]:
-    """Return what `load_predictor` does with the options of predict.py."""
-    return load_predictor(
-        options.checkpoint,
-        device=options.device,
-        experiment=options.experiment,
-        names=options.names,
-        align_corners=options.align_corners,
-        threads=options.threads,
-    )
 
 
 def load_predictor(
@@ -32,14 +18,15 @@ def load_predictor(
 ) -> tuple[PicturePredictor, list[str]]:
     """Return the predictor of a checkpoint, and lines that say what was assumed.
 
-    The attributes are those of the `experiment` or of the file `names`, else the checkpoint's own, else, of a
-    published checkpoint, those of the one data set that has as many. Of an .onnx file all is in the file, and
-    torch is not imported. `threads` of the CPU compute, by default as many as alm.devices.host says. Raises
-    AlmError or AlmError.
+    The attributes are those of `experiment` or of the file `names`, else the checkpoint's own. A published
+    checkpoint has none: it gets those of the one data set that has as many. An .onnx file needs no torch and
+    keeps its own attributes and `align_corners`. `threads` of the CPU compute, by default as many as
+    alm.devices.host says. Raises AlmError.
     """
     threads = threads or default_threads()
+    attributes = named_attributes(experiment, names)
     if is_onnx(checkpoint):
-        return load_onnx(checkpoint, device, named_attributes(experiment, names), align_corners, threads), []
+        return load_onnx(checkpoint, device, attributes, align_corners, threads), []
     if checkpoint.lower().endswith(".pt2"):
         raise AlmError(f"{checkpoint} is for torch.export.load; name the checkpoint that it was made of")
     import torch
@@ -49,8 +36,7 @@ def load_predictor(
     from alm.devices.precision import set_arithmetic
     from alm.inference.predictor import Predictor
 
-    model = load_model(checkpoint)
-    attributes, notes = named_attributes(experiment, names), []
+    model, notes = load_model(checkpoint), []
     if attributes is None and model.attributes is None:
         attributes, note = assumed_attributes(checkpoint, model.classifier.out_features)
         notes.append(note)
@@ -65,28 +51,28 @@ def load_predictor(
 
 
 def is_onnx(checkpoint: str) -> bool:
-    """Whether a file is named as an exported one."""
+    """Whether a file has the name of an exported one."""
     return checkpoint.lower().endswith(".onnx")
 
 
 def load_onnx(
     path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None, threads: int
 ) -> OnnxPredictor:
-    """Return the predictor of an .onnx file. Raises AlmError where what is named is not what is in it."""
+    """Return the predictor of an .onnx file. Raises AlmError if the options contradict what the file says."""
     predictor = OnnxPredictor(path, threads)
     if device != "auto":
         raise AlmError(
             f"--device {device}: an .onnx file is always computed on the CPU; leave the option out"
         )
     if attributes is not None and attributes != predictor.attributes:
-        raise AlmError(f"{path}: its attributes are others than those named; leave the names to it")
+        raise AlmError(f"{path} has other attributes than --experiment or --names; leave these options out")
     if align_corners is not None and align_corners != predictor.align_corners:
-        raise AlmError(f"{path}: its sampling convention cannot be changed; export it anew")
+        raise AlmError(f"{path}: --align_corners cannot change an exported file; export it again")
     return predictor
 
 
 def named_attributes(experiment: str | None, names: str | None) -> tuple[str, ...] | None:
-    """Return the attributes of a data set or of a file, where either is named."""
+    """Return the attributes of a file or of a data set, or None if neither is given."""
     if names:
         return custom_experiment(names).attributes
     return get_experiment(experiment).attributes if experiment else None
@@ -98,9 +84,9 @@ def assumed_attributes(checkpoint: str, number: int) -> tuple[tuple[str, ...], s
         if len(experiment.attributes) == number:
             return experiment.attributes, (
                 f"{checkpoint} does not name its {number} attributes; they are taken to be those of "
-                f"{experiment.name}, in their order (--experiment or --names tells others)"
+                f"{experiment.name}, in their order (use --experiment or --names if they are others)"
             )
     raise AlmError(
         f"{checkpoint} does not name its {number} attributes, and no published data set has as many; name "
-        "them with --names FILE, one a line"
+        "them with --names FILE, one per line"
     )

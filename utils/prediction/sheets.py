@@ -1,4 +1,4 @@
-"""A directory of sheets, one for each picture."""
+"""A sheet for each picture: the person, and one picture for each attribute with the levels' boxes on it."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from alm.constants import GLOBAL, THRESHOLD
+from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.image_io import read_picture
 from alm.inference.prediction import Prediction
@@ -15,122 +15,185 @@ from utils.io.atomic import whole_file
 from utils.prediction.drawing import (
     ROW,
     SIZE,
+    Style,
+    cut,
     draw_box,
-    draw_region,
-    ending,
+    draw_regions,
     fitted,
     font_for,
     legible,
+    level_styles,
     wrapped,
 )
 from utils.prediction.sources import Source
 
-LEGEND = {"3b": "3b, fine", "4d": "4d, middle", "5b": "5b, coarse", GLOBAL: "main, the whole picture"}
+MEANINGS = ("fine", "middle", "coarse", "the whole picture")  # of the branches, in their order
 STRONG_MEANS = "thick: where the probability comes from"
 NARROWEST = 132  # pixels of a column, so that names have room
 ACROSS = 7  # panels in a row, at most
 NAME_LINES = 2
-MARGIN, GAP = 16, 14  # pixels around all, and between panels
+MARGIN, GAP = 16, 14  # pixels around the sheet, and between panels
 SWATCH, INDENT = (24, 13), 31  # pixels: a level's sign, and where the text behind it begins
 PAPER, INK, PALE = "white", "#20242c", "#5c6370"
 
+COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
+LONGEST_STEM = 240  # bytes; a file's name has at most 255, with a number and `.png`
 
-def draw_regions(
+
+class Sheets:
+    """Writes a sheet for each picture into a new directory, in the same folders as the pictures."""
+
+    def __init__(
+        self,
+        directory: str | Path,
+        attributes: Sequence[str] | None,
+        thresholds: float | Sequence[float],
+        as_trained: bool = False,
+    ):
+        """Make the directory. `attributes` and `thresholds` are those of `draw_sheet`; `as_trained` says that
+        the pictures were predicted as they are stored.
+
+        Raises AlmError if the directory is not empty, OSError if it cannot be made.
+        """
+        self.directory = Path(directory)
+        self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if any(self.directory.iterdir()):
+            raise AlmError(f"{directory} is not empty; name a new directory with --regions")
+
+    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
+        """Write a picture's sheet. The picture is read again: a batch of whole ones could fill the memory."""
+        picture = read_picture(source.file, turned=not self.as_trained)
+        self.draw(source.name, source.place, picture, prediction)
+
+    def draw(self, name: str, place: str, picture: Image.Image, prediction: Prediction) -> Path:
+        """Write a picture's sheet with its name on it; return the file. `place` is the picture's path below
+        the directory.
+        """
+        path = self.free_path(place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet = draw_sheet(picture, prediction, self.attributes, self.thresholds, title=name)
+        with whole_file(path) as file:
+            sheet.save(file, "PNG", compress_level=COMPRESSION)
+        return path
+
+    def free_path(self, place: str) -> Path:
+        """Return a path without a file. It is always inside the directory, whatever `place` says."""
+        _, below = os.path.splitdrive(place.replace("\\", "/"))
+        parts = [part for part in PurePath(below).parts if part not in ("/", "..")]
+        path = self.directory.joinpath(*parts)
+        stem, number = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM]), 1
+        path = path.with_name(f"{stem}.png")
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{stem}_{number}.png")
+        return path
+
+
+def draw_sheet(
     picture: Image.Image,
     prediction: Prediction,
     attributes: Sequence[str] | None = None,
     thresholds: float | Sequence[float] = THRESHOLD,
     title: str = "",
 ) -> Image.Image:
-    """Return a sheet: the person, and beside it one picture for each attribute shown, with the box of each
-    level, thick where the probability comes from; a legend below.
+    """Return a sheet of the person and of the attributes' regions, with a legend below.
 
-    `attributes` are names, by default those above their thresholds, the most probable first. The picture must
-    be turned as the one that was predicted. Raises ValueError where one of them is not predicted, or where
-    the prediction has no regions.
+    `attributes` are names; by default the sheet has those above their thresholds, the most probable first.
+    The picture must be turned as it was for the prediction. Raises ValueError if an attribute is not
+    predicted, or if the prediction has no regions.
     """
     if not prediction.regions:
         raise ValueError("the prediction has no regions to draw")
-    shown = chosen(prediction, attributes, thresholds)
+    drawn = attributes_to_draw(prediction, attributes, thresholds)
     person = fitted(picture, SIZE)
     scale = np.tile(np.divide(person.size, picture.size), 2)
     column = max(person.width, NARROWEST)
     font = font_for(title + "".join(prediction.attributes))
-    names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in shown]
+    styles = level_styles(prediction.regions)
+    names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in drawn]
     rows = max(map(len, names), default=0) + 1
 
     facts = [f"{picture.width} x {picture.height}"]
-    if not shown:
+    if not drawn:
         facts, rows = ["nothing found", *facts], 2
-    tiles = [beneath(caption(facts, column, rows, font), person)]
-    for k, name in zip(shown, names, strict=True):
+    tiles = [stacked(caption(facts, column, rows, font), person)]
+    for k, name in zip(drawn, names, strict=True):
         level = prediction.level[k]
         boxes = {other: box[k] * scale for other, box in prediction.regions.items()}
-        text = caption([*name, f"{prediction.probabilities[k]:.2f}  {level}"], column, rows, font, level)
-        tiles.append(beneath(text, draw_region(person, boxes, level)))
-    panels = grid(tiles)
-    parts = [panels, legend(max(panels.width, 3 * column), font)] if shown else [panels]
+        lines = [*name, f"{prediction.probabilities[k]:.2f}  {level}"]
+        tiles.append(
+            stacked(caption(lines, column, rows, font, styles[level]), draw_regions(person, boxes, level))
+        )
+    parts = [in_rows(tiles)]
+    if drawn:
+        parts.append(legend(styles, max(parts[0].width, 3 * column), font))
     if title:
         width = max(part.width for part in parts)
-        parts.insert(0, caption([ending(legible(title), font, width)], width, 1, font))
-    return framed(beneath(*parts, gap=GAP))
+        parts.insert(0, caption([cut(legible(title), font, width, at_start=True)], width, 1, font))
+    return with_margin(stacked(*parts, gap=GAP))
 
 
-def chosen(
+def attributes_to_draw(
     prediction: Prediction, attributes: Sequence[str] | None, thresholds: float | Sequence[float]
 ) -> list[int]:
-    """Return which attributes are shown, in order. Raises ValueError where one is not predicted."""
+    """Return the attributes' places, in the order of the sheet. Raises ValueError if one is not predicted."""
     if attributes is not None:
         return [prediction.attributes.index(name) for name in attributes]
     return sorted(np.flatnonzero(prediction.positive(thresholds)), key=lambda k: -prediction.probabilities[k])
 
 
 def caption(
-    lines: Sequence[str], width: int, rows: int, font: ImageFont.FreeTypeFont, level: str | None = None
+    lines: Sequence[str], width: int, rows: int, font: ImageFont.FreeTypeFont, style: Style | None = None
 ) -> Image.Image:
-    """Return lines of text as the lowest of so many rows, the last of them pale where there are several, and
-    behind the sign of a `level`.
+    """Return lines of text at the bottom of `rows` rows. The last of several rows is pale, and stands behind
+    a level's sign if its `style` is given.
     """
     image = Image.new("RGB", (width, rows * ROW), PAPER)
     draw = ImageDraw.Draw(image)
     for row, line in enumerate(lines, start=rows - len(lines)):
         is_last = row == rows - 1
         ink = PALE if is_last and rows > 1 else INK
-        draw.text((INDENT if is_last and level else 0, row * ROW), line, ink, font)
-    if level:
-        draw_swatch(draw, (0, image.height - ROW), level, strong=True)
+        draw.text((INDENT if is_last and style else 0, row * ROW), line, ink, font)
+    if style:
+        draw_swatch(draw, (0, image.height - ROW), style, strong=True)
     return image
 
 
-def legend(width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """Return what each level's sign means, in as many lines as `width` needs."""
-    entries = [(level, INDENT + round(font.getlength(text)), text) for level, text in LEGEND.items()]
-    entries.append((None, round(font.getlength(STRONG_MEANS)), STRONG_MEANS))
+def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """Return what each level's sign means, in as many rows as `width` needs."""
+    entries = [
+        (style, f"{level}, {meaning}", INDENT)
+        for (level, style), meaning in zip(styles.items(), MEANINGS, strict=True)
+    ]
+    entries.append((None, STRONG_MEANS, 0))
+    extents = [indent + round(font.getlength(text)) for _, text, indent in entries]
     places, left, row = [], 0, 0
-    for _, extent, _ in entries:
+    for extent in extents:
         if left and left + extent > width:
             left, row = 0, row + 1
         places.append((left, row * ROW))
         left += extent + 2 * GAP
-    longest = max(place[0] + extent for place, (_, extent, _) in zip(places, entries, strict=True))
+    longest = max(left + extent for (left, _), extent in zip(places, extents, strict=True))
     image = Image.new("RGB", (longest, (row + 1) * ROW), PAPER)
     draw = ImageDraw.Draw(image)
-    for (left, top), (level, _, text) in zip(places, entries, strict=True):
-        if level:
-            draw_swatch(draw, (left, top), level)
-        draw.text((left + (INDENT if level else 0), top), text, PALE, font)
+    for (left, top), (style, text, indent) in zip(places, entries, strict=True):
+        if style:
+            draw_swatch(draw, (left, top), style)
+        draw.text((left + indent, top), text, PALE, font)
     return image
 
 
-def draw_swatch(draw: ImageDraw.ImageDraw, place: tuple[int, int], level: str, strong: bool = False) -> None:
-    """Draw the sign of a level, a box as its regions are drawn."""
+def draw_swatch(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], style: Style, strong: bool = False
+) -> None:
+    """Draw a level's sign: a small box in its style."""
     left, top = place[0] + 3, place[1] + 5
-    box = (left, top, left + SWATCH[0] - 6, top + SWATCH[1] - 6)
-    draw_box(draw, box, draw.im.size, level, strong)
+    draw_box(draw, (left, top, left + SWATCH[0] - 6, top + SWATCH[1] - 6), draw.im.size, style, strong)
 
 
-def grid(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Return pictures of one size in rows."""
+def in_rows(tiles: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures of one size in rows of about the same length."""
     width, height = tiles[0].size
     down = -(-len(tiles) // ACROSS)
     across = -(-len(tiles) // down)
@@ -141,8 +204,8 @@ def grid(tiles: Sequence[Image.Image]) -> Image.Image:
     return image
 
 
-def beneath(*parts: Image.Image, gap: int = 0) -> Image.Image:
-    """Return pictures below each other, at the left."""
+def stacked(*parts: Image.Image, gap: int = 0) -> Image.Image:
+    """Return pictures below each other, flush left."""
     height = sum(part.height for part in parts) + gap * (len(parts) - 1)
     image = Image.new("RGB", (max(part.width for part in parts), height), PAPER)
     top = 0
@@ -152,60 +215,8 @@ def beneath(*parts: Image.Image, gap: int = 0) -> Image.Image:
     return image
 
 
-def framed(image: Image.Image) -> Image.Image:
-    """Return a picture with a margin."""
+def with_margin(image: Image.Image) -> Image.Image:
+    """Return a picture on paper that is MARGIN pixels larger on every side."""
     sheet = Image.new("RGB", (image.width + 2 * MARGIN, image.height + 2 * MARGIN), PAPER)
     sheet.paste(image, (MARGIN, MARGIN))
     return sheet
-
-
-COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
-LONGEST_STEM = 240  # bytes; with a number and `.png` a file's name has 255
-
-
-class Sheets:
-    """Draws a sheet for each picture into a new directory, in folders as the pictures are."""
-
-    def __init__(
-        self,
-        directory: str | Path,
-        attributes: Sequence[str] | None,
-        thresholds: float | Sequence[float],
-        as_trained: bool = False,
-    ):
-        """Make the directory. `attributes` and `thresholds` are those of `draw_regions`; `as_trained` says
-        that the pictures were predicted as they are stored.
-
-        Raises AlmError where something is in it, OSError where it cannot be made.
-        """
-        self.directory = Path(directory)
-        self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if any(self.directory.iterdir()):
-            raise AlmError(f"{directory} is not empty; name a new directory with --regions")
-
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        """Draw a picture's sheet. It is read again: whole pictures of a batch could fill the memory."""
-        picture = read_picture(source.file, turned=not self.as_trained)
-        self.draw(source.name, source.place, picture, prediction)
-
-    def draw(self, name: str, place: str, picture: Image.Image, prediction: Prediction) -> Path:
-        """Draw a picture's sheet, under its name; return where. `place` is its path below the directory."""
-        path = self.free_path(place)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = draw_regions(picture, prediction, self.attributes, self.thresholds, title=name)
-        with whole_file(path) as file:
-            sheet.save(file, "PNG", compress_level=COMPRESSION)
-        return path
-
-    def free_path(self, place: str) -> Path:
-        """Return a path in the directory, never outside of it, where no other sheet is."""
-        _, below = os.path.splitdrive(place.replace("\\", "/"))
-        parts = [part for part in PurePath(below).parts if part not in ("/", "..")]
-        path = self.directory.joinpath(*parts)
-        stem, number = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM]), 1
-        path = path.with_name(f"{stem}.png")
-        while path.exists():
-            number += 1
-            path = path.with_name(f"{stem}_{number}.png")
-        return path

@@ -1,4 +1,4 @@
-"""Which pictures a command was given: files, folders, patterns, lists, and paths on standard input."""
+"""Which pictures a command is given: files, folders, patterns, lists, and paths on standard input."""
 
 import glob
 import os
@@ -24,8 +24,8 @@ SNIFFED = 4096  # bytes of a file that say whether it is text
 
 
 class Source(NamedTuple):
-    """A picture: what it is called, its file, whether that exists or not, and its place among the others that
-    were named with it, a relative path.
+    """A picture: its name, its file, which may be missing, and its place, a path relative to the folder or
+    list that it comes from.
     """
 
     name: str
@@ -38,61 +38,63 @@ def sources(
 ) -> Iterator[Source]:
     """Yield the pictures of each path in turn.
 
-    A path is a picture, a folder, all of whose pictures are taken, a pattern such as `*.jpg`, a list, or `-`
-    for paths on standard input, one a line. A list has lines `path l_1 ... l_K`, or paths alone, relative to
-    `data_root`, by default its own folder; so are paths on standard input, by default to the working
-    directory. Raises DataError where there is no such file, a folder has no pictures or a list is wrong,
-    which includes a labelled list's path that a link leads out of its root, unless `follow_links`.
+    A path is a picture; a folder, with all the pictures in it; a pattern such as `*.jpg`; a list; or `-` for
+    paths on standard input, one per line. A list has lines `path l_1 ... l_K`, or paths alone. Its paths are
+    relative to `data_root`, by default to the list's folder; those on standard input are relative to
+    `data_root`, by default to the working directory.
+
+    Raises DataError if a path does not exist, a folder has no pictures, or a list is wrong. A labelled list
+    is also wrong if a link leads one of its paths out of its root, unless `follow_links` allows that.
     """
     for path in paths:
         if path == STANDARD_INPUT:
-            yield from typed(data_root)
+            yield from from_standard_input(data_root)
         elif os.path.isdir(path):
-            yield from inside(path)
-        elif os.path.isfile(path):
-            yield from listed(path, data_root, follow_links) if is_list(path) else [of_file(path)]
+            yield from from_folder(path)
+        elif not os.path.isfile(path):
+            yield from from_pattern(path)
+        elif is_list(path):
+            yield from from_list(path, data_root, follow_links)
         else:
-            yield from matching(path)
+            yield from_file(path)
 
 
 def count(paths: Sequence[str], data_root: str | None = None, follow_links: bool = False) -> int | None:
-    """Return how many pictures these are, None where standard input will tell. Raises DataError as `sources`
-    does.
-    """
+    """Return the number of pictures, or None if standard input will tell. Raises DataError as `sources`."""
     others = [path for path in paths if path != STANDARD_INPUT]
-    found = sum(1 for _ in sources(others, data_root, follow_links))
-    return found if len(others) == len(paths) else None
+    number = sum(1 for _ in sources(others, data_root, follow_links))
+    return number if len(others) == len(paths) else None
 
 
 def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
-    """Yield the pictures that are not in a directory, such as one that is filled meanwhile."""
+    """Yield the pictures that are not in a directory, for example one that is filled meanwhile."""
     inner = os.path.join(os.path.realpath(directory), "")
     return (source for source in pictures if not os.path.realpath(source.file).startswith(inner))
 
 
-def of_file(path: str) -> Source:
-    """Return a picture that is named itself."""
+def from_file(path: str) -> Source:
+    """Return a picture that was named itself."""
     return Source(path, path, os.path.basename(path))
 
 
-def inside(folder: str) -> Iterator[Source]:
-    """Yield the pictures of a folder and all folders in it, in the order of their names. What is hidden is
-    left out.
+def from_folder(folder: str) -> Iterator[Source]:
+    """Yield the pictures of a folder and of all folders in it, in the order of their names, without hidden
+    ones.
     """
-    found = False
+    is_empty = True
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if is_picture(name) and not name.startswith("."):
-                found = True
+                is_empty = False
                 path = os.path.join(directory, name)
                 yield Source(path, path, os.path.relpath(path, folder))
-    if not found:
+    if is_empty:
         raise DataError(f"{folder} has no pictures; pictures end in {', '.join(SUFFIXES)}")
 
 
-def matching(pattern: str) -> Iterator[Source]:
-    """Yield the pictures that a pattern matches, in the order of their names."""
+def from_pattern(pattern: str) -> Iterator[Source]:
+    """Yield the pictures that match a pattern, in the order of their names."""
     if os.path.exists(pattern):
         raise DataError(f"{pattern} is a device or a pipe; name pictures, folders or lists")
     if not glob.has_magic(pattern):
@@ -100,11 +102,11 @@ def matching(pattern: str) -> Iterator[Source]:
     matches = [path for path in sorted(glob.glob(pattern, recursive=True)) if is_picture(path)]
     if not matches:
         raise DataError(f"{pattern} matches no picture; pictures end in {', '.join(SUFFIXES)}")
-    yield from map(of_file, matches)
+    yield from map(from_file, matches)
 
 
-def typed(data_root: str | None) -> Iterator[Source]:
-    """Yield the pictures whose paths come on standard input, as they come."""
+def from_standard_input(data_root: str | None) -> Iterator[Source]:
+    """Yield each picture as soon as its path comes."""
     if hasattr(sys.stdin, "reconfigure"):  # names of files may be any bytes
         sys.stdin.reconfigure(errors="surrogateescape")
     for line in sys.stdin or ():
@@ -112,21 +114,21 @@ def typed(data_root: str | None) -> Iterator[Source]:
             yield Source(name, os.path.join(data_root or "", name), name)
 
 
-def listed(path: str, data_root: str | None, follow_links: bool) -> Iterator[Source]:
-    """Yield the pictures of a list, with labels or without."""
+def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[Source]:
+    """Yield the pictures of a list, with or without labels."""
     root = data_root or os.path.dirname(path) or "."
     lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not lines:
-        raise DataError(f"{path} is empty; give a list with a path in each line")
-    labelled = has_labels(lines[0]) or is_header(lines[0])
-    names = read_list(path)[0] if labelled else lines
+        raise DataError(f"{path} is empty; write the path of a picture in each line")
+    has_labels = ends_in_labels(lines[0]) or is_header(lines[0])
+    names = read_list(path)[0] if has_labels else lines
     files = [find_picture(root, name) for name in names]
     if not any(files):
         raise DataError(
-            f"{path}: none of its pictures is there, such as {os.path.join(root, names[0])}; name the folder "
+            f"{path}: none of its pictures exists, such as {os.path.join(root, names[0])}; name the folder "
             "that its paths are relative to with --data_root"
         )
-    if labelled and not follow_links:
+    if has_labels and not follow_links:
         refuse_links_out(root, path, names, files)
     for name, file in zip(names, files, strict=True):
         yield Source(name, file or os.path.join(root, name), name)
@@ -150,7 +152,7 @@ def is_list(path: str) -> bool:
     return b"\0" not in begin
 
 
-def has_labels(line: str) -> bool:
-    """Whether a list's line ends in labels."""
+def ends_in_labels(line: str) -> bool:
+    """Whether a list's line has labels behind its path."""
     words = WORD.findall(line)
     return len(words) > 1 and words[-1] in LABELS and count_labels(line) > 0

@@ -1,13 +1,15 @@
-"""Predictions for programs: CSV and JSON, with every attribute and every region, a line a picture."""
+"""Predictions written down: for people as a table, for programs as CSV and JSON, each picture at once."""
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from alm.inference.prediction import Prediction
 from utils.data.attributes import BODY_PARTS, PART_OF
@@ -15,45 +17,19 @@ from utils.io.atomic import whole_file
 from utils.io.untrusted import printable
 from utils.prediction.sources import Source
 
-OTHER = "other"  # the part of an attribute that is in no published data set
+STANDARD_OUTPUT = "-"
+SIDES = ("left", "top", "right", "bottom")
+
+OTHER = "other"  # the part of the body of an attribute that no published data set has
 INDENT = 2
 COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 
 
-def block(name: str, prediction: Prediction, positive: np.ndarray, width: int) -> list[str]:
-    """Return the lines that show a picture's attributes that are `positive`, bool (K,), at most `width` wide
-    where the names let them: its path, then a line a part of the body, the most probable first.
-    """
-    lines = ["{}  {} x {}".format(printable(name), *prediction.size)]
-    found: dict[str, list[str]] = {}
-    for k in sorted(np.flatnonzero(positive), key=lambda k: -prediction.probabilities[k]):
-        attribute = prediction.attributes[k]
-        text = f"{printable(attribute)} {prediction.probabilities[k]:.2f}"
-        found.setdefault(PART_OF.get(attribute, OTHER), []).append(text)
-    for part in (*BODY_PARTS, OTHER):
-        if part in found:
-            first, *others = joined(found[part], width - COLUMN)
-            lines.append(f"{'':{INDENT}}{part}".ljust(COLUMN) + first)
-            lines += [" " * COLUMN + other for other in others]
-    if not found:
-        lines.append(f"{'':{INDENT}}nothing found")
-    return lines
+class Writer(Protocol):
+    """Takes one prediction after the other."""
 
-
-def joined(items: Sequence[str], width: int) -> list[str]:
-    """Return items separated by commas, in lines of at most `width` characters where each item fits."""
-    lines = [items[0]]
-    for item in items[1:]:
-        if len(lines[-1]) + len(item) + 3 <= width:  # and the comma that may follow
-            lines[-1] += f", {item}"
-        else:
-            lines[-1] += ","
-            lines.append(item)
-    return lines
-
-
-STANDARD_OUTPUT = "-"
-SIDES = ("left", "top", "right", "bottom")
+    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+        """Write the prediction of a picture; `positive` (K,) says which attributes it has."""
 
 
 @contextmanager
@@ -66,17 +42,79 @@ def opened(path: str) -> Iterator[IO]:
             yield file
 
 
+class Table:
+    """Prints the attributes of each picture, as wide as the terminal, and a blank line."""
+
+    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+        """Print a picture's lines at once."""
+        width = shutil.get_terminal_size().columns
+        with tqdm.external_write_mode(sys.stdout):
+            print(*table_lines(source.name, prediction, positive, width), "", sep="\n", flush=True)
+
+
+def table_lines(name: str, prediction: Prediction, positive: np.ndarray, width: int) -> list[str]:
+    """Return a picture's path, and a line for each part of the body with the attributes that are `positive`,
+    bool (K,), the most probable first. Lines have at most `width` characters, unless a name alone has more.
+    """
+    lines = ["{}  {} x {}".format(printable(name), *prediction.size)]
+    parts: dict[str, list[str]] = {}
+    for k in sorted(np.flatnonzero(positive), key=lambda k: -prediction.probabilities[k]):
+        attribute = prediction.attributes[k]
+        text = f"{printable(attribute)} {prediction.probabilities[k]:.2f}"
+        parts.setdefault(PART_OF.get(attribute, OTHER), []).append(text)
+    for part in (*BODY_PARTS, OTHER):
+        if part in parts:
+            first, *others = joined(parts[part], width - COLUMN)
+            lines.append(f"{'':{INDENT}}{part}".ljust(COLUMN) + first)
+            lines += [" " * COLUMN + other for other in others]
+    if not parts:
+        lines.append(f"{'':{INDENT}}nothing found")
+    return lines
+
+
+def joined(items: Sequence[str], width: int) -> list[str]:
+    """Return items separated by commas, in lines of at most `width` characters if the items allow it."""
+    lines = [items[0]]
+    for item in items[1:]:
+        if len(lines[-1]) + len(item) + 3 <= width:  # with the comma that may follow
+            lines[-1] += f", {item}"
+        else:
+            lines[-1] += ","
+            lines.append(item)
+    return lines
+
+
+class Csv:
+    """Writes one row per picture: its path, the probability of each attribute under its name, which is what
+    compare.py reads, then for each attribute the winning level and every level's region in pixels.
+    """
+
+    def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
+        """Write the header."""
+        self.writer = csv.writer(file, lineterminator="\n")
+        details = ["level", *(f"{level} {side}" for level in levels for side in SIDES)] if levels else []
+        columns = (f"{attribute} {detail}" for attribute in attributes for detail in details)
+        self.writer.writerow(["path", *attributes, *columns])
+
+    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
+        """Write a picture's row."""
+        row = [storable(source.name), *map(number, prediction.probabilities)]
+        if prediction.regions:
+            for k, level in enumerate(prediction.level):
+                row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
+        self.writer.writerow(row)
+
+
 class JsonLines:
-    """A JSON object a line: `path`, `width`, `height`, and in `attributes`, by name, `probability`, whether
-    it is `positive`, the `level` whose probability it is, and `regions`, by level, as [left, top, right,
-    bottom] in pixels of the picture.
+    """Writes one JSON object per line and picture: `path`, `width`, `height` and `attributes`. Each attribute
+    has, under its name, `probability`, `positive`, the winning `level` and each level's box in `regions`.
     """
 
     def __init__(self, file: IO):
         self.file = file
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Write a picture's line; `positive` (K,) says which attributes are above their thresholds."""
+        """Write a picture's line."""
         attributes = {
             attribute: {
                 "probability": number(prediction.probabilities[k]),
@@ -91,40 +129,16 @@ class JsonLines:
         self.file.write(json.dumps(line) + "\n")
 
 
-class Csv:
-    """A line a picture: its path, then the probability of each attribute under its name, as compare.py reads
-    it, then of each attribute the level whose probability it is, and each level's region in pixels.
-    """
-
-    def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
-        """Write the header."""
-        self.writer = csv.writer(file, lineterminator="\n")
-        regions = (f"{level} {side}" for level in levels for side in SIDES)
-        behind = ["level", *regions] if levels else []
-        columns = (f"{attribute} {column}" for attribute in attributes for column in behind)
-        self.writer.writerow(["path", *attributes, *columns])
-
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        """Write a picture's line."""
-        row = [storable(source.name), *map(number, prediction.probabilities)]
-        for k, level in enumerate(prediction.level):
-            if prediction.regions:
-                row.append(level)
-            for box in prediction.regions.values():
-                row += pixels(box[k])
-        self.writer.writerow(row)
-
-
 def number(probability: float) -> float:
-    """Return a float32 as the shortest number of at most 9 digits, which give it back."""
+    """Return a float32 as a number of at most 9 digits, which are enough to give it back."""
     return float(f"{probability:.9g}")
 
 
 def pixels(box: np.ndarray) -> list[float]:
-    """Return a box to a hundredth of a pixel."""
+    """Return a box rounded to hundredths of a pixel."""
     return [round(float(side), 2) for side in box]
 
 
 def storable(name: str) -> str:
-    """Return a path as UTF-8 can store it: bytes that are none are spelt out."""
+    """Return a path as UTF-8; bytes that are no characters are spelt out."""
     return name.encode("utf-8", "backslashreplace").decode()

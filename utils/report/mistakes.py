@@ -11,7 +11,7 @@ from alm.constants import UNKNOWN
 from alm.errors import PictureError
 from alm.inference.image_io import read_picture
 from utils.data.catalog import identities
-from utils.prediction.drawing import draw_region, fitted
+from utils.prediction.drawing import draw_regions, fitted
 from utils.report import text
 from utils.report.evaluation import Evaluation
 
@@ -31,7 +31,7 @@ def thumbnail(path: str, boxes: Mapping[str, Sequence[float]], winner: str) -> t
         return None
     scale = (*picture.size, *picture.size)
     pixels = {level: np.multiply(box, scale) for level, box in boxes.items()}
-    panel = draw_region(picture, pixels, winner, SIZE) if boxes else fitted(picture, SIZE)
+    panel = draw_regions(picture, pixels, winner, SIZE) if boxes else fitted(picture, SIZE)
     file = io.BytesIO()
     panel.save(file, "JPEG", quality=QUALITY, subsampling=0)  # else thin lines lose their colour
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), *panel.size

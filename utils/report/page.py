@@ -16,7 +16,7 @@ from markupsafe import Markup
 from alm import __version__
 from utils.evaluation.pointing import AVERAGE, IOU, POINTING, TITLES, WINNING, verdicts
 from utils.io.untrusted import printable
-from utils.prediction.drawing import COLOURS
+from utils.prediction.drawing import level_styles
 from utils.report import mistakes as shots
 from utils.report import text
 from utils.report.charts import Chart, Curve, chart
@@ -66,7 +66,7 @@ def levels(evaluation: Evaluation) -> list[dict]:
         return []
     predicted = evaluation.logits > 0
     shares = winning_shares(evaluation.branches, predicted).T
-    colours = [COLOURS[level] for level in evaluation.levels]
+    colours = [style.colour for style in level_styles(evaluation.boxes).values()]
     return [
         {
             "name": name,
@@ -167,7 +167,7 @@ def content(evaluation: Evaluation) -> dict:
         "worst": shots.worst(evaluation, wrong),
         "shots_are": text.shots_are(evaluation.levels),
         "levels": levels(evaluation),
-        "colours": {level: COLOURS[level] for level in evaluation.levels},
+        "colours": {level: style.colour for level, style in level_styles(evaluation.boxes).items()},
         "pointing": pointing(evaluation),
         "together": together(evaluation, wrong),
         "about": evaluation.about,
