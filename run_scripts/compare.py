@@ -25,8 +25,7 @@ import numpy as np
 
 from alm.errors import AlmError
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell
-from utils.data.attributes import PA100K, PETA, RAP
-from utils.data.catalog import custom_experiment, identities
+from utils.data.catalog import EXPERIMENTS, identities, read_names
 from utils.data.list_file import read_list
 from utils.evaluation.difference_plot import plot_differences
 from utils.evaluation.prediction_table import (
@@ -42,7 +41,6 @@ from utils.io.atomic import write_json
 from utils.runs.log_text import FIGURES, none_for_nan
 
 NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
-DATA_SETS = {"PETA": PETA, "RAP": RAP, "PA-100K": PA100K}
 
 
 def main() -> int:
@@ -100,9 +98,11 @@ def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) 
     Raises AlmError where neither tells the order.
     """
     if names_file:
-        return [(name,) for name in custom_experiment(names_file).attributes]
-    tables = {name: [tuple(filter(None, (row.name, row.official_name))) for row in table]
-              for name, table in DATA_SETS.items()}  # fmt: skip
+        return [(name,) for name in read_names(names_file)]
+    tables = {
+        each.title: list(zip(each.attributes, each.official_names or each.attributes, strict=True))
+        for each in EXPERIMENTS.values()
+    }
     for spellings in tables.values():
         if any(in_order(file.columns, spellings) for file in files):
             return spellings

@@ -24,7 +24,7 @@ import shlex
 
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
 from run_scripts.prepare_options import add_csv, add_official
-from utils.data.catalog import EXPERIMENTS, custom_experiment
+from utils.data.catalog import EXPERIMENTS, Experiment, read_names
 from utils.errors import DataError
 from utils.io.atomic import unwritable, write_json
 from utils.synthetic import draw_list, ensure_dataset
@@ -103,7 +103,8 @@ def check_data(options: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         if path and (reason := unwritable(path)):
             parser.error(f"{option} {path}: {reason}")
     given = EXPERIMENTS[options.experiment] if options.experiment else None
-    given = custom_experiment(options.attributes) if options.attributes else given
+    if options.attributes:
+        given = Experiment("custom", Path(), read_names(options.attributes))
     experiment, lists = find_lists(options.paths, given)
     inputs = *lists.values(), options.attributes
     refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)

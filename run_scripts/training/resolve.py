@@ -16,6 +16,7 @@ from alm.errors import AlmError
 from run_scripts.cli.main import LARGEST, refuse_inputs_as_outputs
 from run_scripts.cli.parser import is_file_name_part
 from run_scripts.training.options import CHOICES, DEFAULTS, LARGEST_SEED, PUBLISHED, SYNTHETIC, build_parser
+from utils.data.catalog import has_ratios
 from utils.evaluation.thresholds import named_thresholds
 from utils.io.atomic import unwritable
 from utils.io.untrusted import is_number
@@ -189,7 +190,7 @@ def fill_defaults(options: Namespace) -> None:
         if getattr(options, name) is None:
             setattr(options, name, value)
     if options.ratios is None:
-        options.ratios = "published" if options.experiment in ("peta", "rap", "pa100k") else "list"
+        options.ratios = "published" if has_ratios(options.experiment) else "list"
     if synthetic and options.amp == "auto":
         options.amp = fast_amp(options.device)
 
@@ -243,7 +244,7 @@ def problems_of_the_data(options: Namespace) -> Iterator[str]:
         yield "--experiment custom with -e needs --val_list FILE"
     elif not options.evaluate and not options.train_list:
         yield "--experiment custom needs --train_list FILE"
-    if options.experiment in ("custom", "synthetic") and options.ratios == "published":
+    if options.experiment and options.ratios == "published" and not has_ratios(options.experiment):
         yield f"--ratios published: there are none for {options.experiment}; leave the option out"
 
 

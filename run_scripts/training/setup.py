@@ -21,7 +21,7 @@ from alm.errors import AlmError
 from run_scripts.training.resolve import chosen, complete, origin_told
 from run_scripts.training.resume import check_data, find_checkpoint, reached_by
 from utils.data.cache import cache_directory
-from utils.data.catalog import Experiment, custom_experiment, find_root, get_experiment, resolve_paths
+from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
 from utils.data.dataset import MultiLabelDataset
 from utils.data.list_file import positive_ratio, read_list
 from utils.data.loader import Loader
@@ -52,7 +52,7 @@ def choose_experiment(
     """
     if name == "custom":
         if attributes:
-            return custom_experiment(attributes)
+            return Experiment("custom", Path(), read_names(attributes))
         if resumed is None or "attributes" not in resumed:
             raise DataError(
                 "a published checkpoint does not name its attributes; name them with --attributes"

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from alm.inference.image_io import read_picture
-from utils.data import list_file
-from utils.data.list_file import read_list, read_text
+from utils.data.list_file import read_list
 from utils.diagnostics.fingerprint_comparison import read_fingerprint
 from utils.evaluation.prediction_table import read_predictions
 from utils.io import untrusted as regular_file
+from utils.io.untrusted import read_text
 from utils.prepare.matlab import read_matlab
 from utils.prepare.table import read_table
 from utils.runs import log_reader
@@ -66,8 +66,8 @@ def test_ten_gigabytes_of_zeros(tmp_path, read):
 
 def test_a_text_is_bounded(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("a.png 1\n" * 10)
-    monkeypatch.setattr(list_file, "MOST_BYTES", 79)
-    with pytest.raises(list_file.DataError, match=r"cannot read .*a\.txt \(it has more than 0 MB\)"):
+    monkeypatch.setattr(regular_file, "MOST_TEXT", 79)
+    with pytest.raises(regular_file.DataError, match=r"cannot read .*a\.txt \(it has more than 0 MB\)"):
         read_text(tmp_path / "a.txt")
 
 

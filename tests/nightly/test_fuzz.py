@@ -23,7 +23,7 @@ from alm.checkpoint.restore import load_checkpoint
 from alm.errors import AlmError, PictureError
 from alm.inference.image_io import read_picture, resized
 from run_scripts.training.resolve import given_back
-from utils.data.catalog import custom_experiment
+from utils.data.catalog import read_names as read_attribute_names
 from utils.data.list_file import read_list
 from utils.data.true_boxes import checked, read_regions
 from utils.deployment.onnx_metadata import Metadata, read_metadata
@@ -70,7 +70,12 @@ def test_lists_to_split_names_of_attributes_labels_and_paths_alone():
     corpus += encoded("a.jpg\nb/c.png\n\n/tmp/d.jpg\n")
 
     def read(path):
-        for reader in (read_names, custom_experiment, read_labels, lambda path: list(sources([str(path)]))):
+        for reader in (
+            read_names,
+            read_attribute_names,
+            read_labels,
+            lambda path: list(sources([str(path)])),
+        ):
             with suppress(DataError):
                 reader(path)
 

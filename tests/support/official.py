@@ -5,7 +5,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from utils.data.attributes import PA100K, PETA, RAP
-from utils.prepare.peta import NEVER, OFFICIAL, SUBSETS
+from utils.data.catalog import PETA_SUBSETS as SUBSETS
+from utils.prepare.peta import NEVER, OFFICIAL
 
 PETA_NAMES = [attribute.official_name for attribute in PETA]
 IN_LABELS = {"footwearSneaker": "footwearSneakers"}  # as Label.txt spells it

@@ -147,5 +147,3 @@ PA100K = tuple(
         ("boots", 0.006, FEET),
     )
 )
-
-PART_OF = {attribute.name: attribute.body_part for attribute in (*PETA, *RAP, *PA100K)}

@@ -1,94 +1,170 @@
-"""The data sets: attribute names, published positive ratios, where pictures and lists are looked for."""
+"""The data sets, one entry each: attributes, published ratios, lists, identities, and where all of it lies.
+
+A new data set is a new entry of EXPERIMENTS. Nothing else needs to know its name.
+"""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.data.attributes import PA100K, PETA, RAP, Attribute
-from utils.data.list_file import read_text
 from utils.errors import DataError
+from utils.io.untrusted import read_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAX_ATTRIBUTES = 1000
+OTHER = "other"  # the body part of an attribute that no data set has
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A data set: K attributes in the order of the labels, and its default places.
+    """A data set: K attributes in the order of the labels, and all that is known about it.
 
-    `positive_ratio` holds the published constants, None where the training list's own count.
-    `train_lists` and `val_lists` are file names under the root, looked for in this order.
+    Attributes:
+        name: what --experiment calls it.
+        root: the directory that list paths are relative to, by default.
+        attributes: K names.
+        positive_ratio: K published ratios; None if the training list's own count.
+        title: its name in print.
+        official_names: what the official files call the K attributes; None if the same.
+        body_parts: where each of the K attributes is seen on a person.
+        train_lists: file names under the root, looked for in this order.
+        val_lists: likewise.
+        val_is_test: whether the evaluation list is the published test list, so that no epoch may be chosen
+            by it.
+        ratio_source: what the published ratios were counted in.
+        folders: spellings of the folder that the pictures lie in.
+        identity: tells who is on a picture by its path, None if the path does not tell.
     """
 
     name: str
     root: Path
     attributes: tuple[str, ...]
     positive_ratio: tuple[float, ...] | None = None
+    title: str = "custom"
+    official_names: tuple[str, ...] | None = None
+    body_parts: tuple[str, ...] = ()
     train_lists: tuple[str, ...] = ("train.txt", "train_val.txt")
     val_lists: tuple[str, ...] = ("test.txt",)
+    val_is_test: bool = False
+    ratio_source: str | None = None
+    folders: tuple[str, ...] = ()
+    identity: Callable[[str], str | None] | None = None
+
+    @property
+    def own_lists(self) -> tuple[str, str] | None:
+        """The names of its training and its evaluation list; None if they could be any data set's."""
+        names = self.train_lists[0], self.val_lists[0]
+        return None if names[0] in Experiment.train_lists else names
 
 
-def published(name: str, table: tuple[Attribute, ...]) -> Experiment:
-    """Return one of the paper's data sets; its lists are found under upstream's names as well."""
+def published(title: str, table: Sequence[Attribute], **more) -> Experiment:
+    """Return the entry of a published data set; its lists may also have other programs' names."""
+    prefix = title.replace("-", "")
+    official = tuple(attribute.official_name or attribute.name for attribute in table)
+    names = tuple(attribute.name for attribute in table)
     return Experiment(
-        name,
-        Path("/data/teco-data", name),
-        tuple(attribute.name for attribute in table),
+        prefix.lower(),
+        Path("/data/teco-data", prefix.lower()),
+        names,
         tuple(attribute.positive_ratio for attribute in table),
-        train_lists=(f"{name.upper()}_train_list.txt", *Experiment.train_lists),
-        val_lists=(f"{name.upper()}_test_list.txt", *Experiment.val_lists),
+        title,
+        None if official == names else official,
+        tuple(attribute.body_part for attribute in table),
+        train_lists=(f"{prefix}_train_list.txt", *Experiment.train_lists),
+        val_lists=(f"{prefix}_test_list.txt", *Experiment.val_lists),
+        val_is_test=True,
+        **more,
     )
 
 
+# In the order in which PETA.mat has them.
+PETA_SUBSETS = (
+    "3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR"
+)  # fmt: skip
+PETA_PICTURE = re.compile(rf"(?:^|/)({'|'.join(PETA_SUBSETS)})/archive/([^/_.][^/]*)$")
+
+
+def identity_of(file: str) -> str:
+    """Return who is on a picture of PETA's, within its subset: the file's name up to the first `_` or `.`."""
+    return re.split("[_.]", file, maxsplit=1)[0]
+
+
+def peta_identity(path: str) -> str | None:
+    """Return `<subset>/<identity>` from a path `.../<subset>/archive/<identity>_1.png`."""
+    match = PETA_PICTURE.search(path)
+    return f"{match[1]}/{identity_of(match[2])}" if match else None
+
+
+PETA_EXPERIMENT = published(
+    "PETA",
+    PETA,
+    ratio_source="the first 9,500 lines of the training list",
+    folders=("PETA_dataset", "PETA dataset"),  # as its lists spell it, and as its archive does
+    identity=peta_identity,
+)
 EXPERIMENTS = {
-    "peta": published("peta", PETA),
-    "rap": published("rap", RAP),
-    "pa100k": published("pa100k", PA100K),
-    "synthetic": replace(
-        published("peta", PETA), name="synthetic", root=REPOSITORY / "data" / "synthetic", positive_ratio=None
-    ),
+    experiment.name: experiment
+    for experiment in (
+        PETA_EXPERIMENT,
+        published(
+            "RAP", RAP, ratio_source="all 41,585 rows of an older annotation, in which a 2 counts as 2"
+        ),
+        published("PA-100K", PA100K, ratio_source="the training and the validation list together"),
+        replace(
+            PETA_EXPERIMENT,
+            name="synthetic",
+            root=REPOSITORY / "data" / "synthetic",
+            positive_ratio=None,
+            val_is_test=False,
+        ),
+    )
 }
 
 
 def get_experiment(name: str) -> Experiment:
-    """Return an experiment by name; DataError listing the known ones where there is none."""
+    """Return a data set by name. Raises DataError, listing the known ones, if there is none."""
     if name not in EXPERIMENTS:
         known = ", ".join(EXPERIMENTS)
         raise DataError(f"unknown experiment {name!r}; choose {known}, or custom with --attributes FILE")
     return EXPERIMENTS[name]
 
 
-def custom_experiment(attributes_file) -> Experiment:
-    """Return the experiment `custom` with the attributes of a file, 1 to 1,000, one a line.
+def has_ratios(name: str) -> bool:
+    """Whether there are published ratios of a data set; there are none of `custom`."""
+    return name in EXPERIMENTS and EXPERIMENTS[name].positive_ratio is not None
 
-    Blank lines are skipped. Its default root is the working directory. Raises DataError naming the file,
-    and the line of a name that is there twice.
+
+def read_names(path) -> tuple[str, ...]:
+    """Return the attributes that a file names, 1 to 1,000, one a line; blank lines are skipped.
+
+    Raises DataError naming the file, and the line of a name that is there twice.
     """
     line_of: dict[str, int] = {}
-    for number, line in enumerate(read_text(attributes_file).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         name = " ".join(line.split())
         if name in line_of:
             raise DataError(
-                f"{attributes_file}:{number}: attribute {name!r} is on line {line_of[name]} already; "
-                "give each attribute a name of its own"
+                f"{path}:{number}: attribute {name!r} is on line {line_of[name]} already; give each "
+                "attribute a name of its own"
             )
         if name:
             line_of[name] = number
         if len(line_of) > MAX_ATTRIBUTES:
-            raise DataError(f"{attributes_file}:{number}: more than {MAX_ATTRIBUTES} attributes; give fewer")
+            raise DataError(f"{path}:{number}: more than {MAX_ATTRIBUTES} attributes; give fewer")
     if not line_of:
-        raise DataError(f"{attributes_file} names no attributes; write one name a line")
-    return Experiment("custom", Path(), tuple(line_of))
+        raise DataError(f"{path} names no attributes; write one name a line")
+    return tuple(line_of)
 
 
 def find_root(experiment: Experiment, data_root=None) -> Path:
     """Return the directory that list paths are relative to, whether it exists or not.
 
-    It is `data_root`, else the environment variable ALM_DATA_ROOT, which names this directory or the one
-    that holds it as <experiment>/, else the experiment's default. `synthetic` is drawn where it is asked
-    for, so the variable, which is about real data, does not move it.
+    It is `data_root`, else the environment variable ALM_DATA_ROOT, which names this directory or the one that
+    holds it as <experiment>/, else the experiment's default. The variable is about real data, so it does not
+    move `synthetic`, which is drawn if it is not there.
     """
     if data_root is not None:
         return Path(data_root)
@@ -104,9 +180,9 @@ def resolve_paths(
 ) -> tuple[Path, Path | None, Path | None]:
     """Return root, training list and evaluation list.
 
-    A list given is looked for as it is, then under the root. By default the experiment's names are looked
-    for under the root; where none of them is there the evaluation list is None, and so is the training list
-    unless `train_required`. Raises DataError where the root or a required list is missing.
+    A named list is looked for as it is, then under the root; otherwise the experiment's names are looked for
+    under the root. If there is none, the evaluation list is None, and so is the training list unless
+    `train_required`. Raises DataError if the root or a required list is missing.
     """
     root = find_root(experiment, data_root)
     if not root.is_dir():
@@ -121,25 +197,51 @@ def resolve_paths(
     return root, train, find_list(root, val_list, experiment.val_lists, "--val_list")
 
 
-def find_list(root: Path, given, default_names: tuple[str, ...], option: str) -> Path | None:
-    """Return the list given, which must exist, or the first default one that exists, or None."""
-    candidates = [root / name for name in default_names] if given is None else [Path(given), root / given]
+def find_list(root: Path, name, default_names: Sequence[str], option: str) -> Path | None:
+    """Return the list `name`, which must exist, or else the first default one that exists, or None."""
+    candidates = [root / default for default in default_names] if name is None else [Path(name), root / name]
     found = next((path for path in candidates if path.is_file()), None)
-    if found is None and given is not None:
-        raise DataError(f"list {given} found neither as it is nor in {root}; check {option}")
+    if found is None and name is not None:
+        raise DataError(f"list {name} found neither as it is nor in {root}; check {option}")
     return found
 
 
-PETA_SUBSETS = (
-    "3DPeS", "CAVIAR4REID", "CUHK", "GRID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR", "i-LID"
-)  # fmt: skip
-# An identity is the file's name up to the first `_` or `.`, within its subset.
-PETA_PICTURE = re.compile(rf"(?:^|/)({'|'.join(PETA_SUBSETS)})/archive/([^/_.]+)[^/]*$")
+def identities(paths: Sequence[str]) -> list[str] | None:
+    """Return who is on each picture of a list; None if no data set's rule finds it in all of the paths."""
+    paths = [path.replace("\\", "/") for path in paths]
+    for rule in dict.fromkeys(experiment.identity for experiment in EXPERIMENTS.values()):
+        people = []
+        for path in paths if rule else ():
+            if (person := rule(path)) is None:
+                break
+            people.append(person)
+        else:
+            if people:
+                return people
+    return None
 
 
-def identities(names: Sequence[str]) -> list[str] | None:
-    """Return the identity of each picture of a list, `<subset>/<identity>`; None where any path does not tell
-    it. Those of PETA's archive do, `.../<subset>/archive/<identity>_1.png`.
-    """
-    matches = [PETA_PICTURE.search(name.replace("\\", "/")) for name in names]
-    return [f"{match[1]}/{match[2]}" for match in matches] if all(matches) else None
+def body_part(attribute: str) -> str:
+    """Return where on a person an attribute of any data set is seen, `other` if none has it."""
+    for experiment in EXPERIMENTS.values():
+        if attribute in experiment.attributes and experiment.body_parts:
+            return experiment.body_parts[experiment.attributes.index(attribute)]
+    return OTHER
+
+
+def other_spellings(path: str) -> list[str]:
+    """Return a path relative to a root with all other spellings of its first folder."""
+    first, slash, rest = path.partition("/")
+    for experiment in EXPERIMENTS.values():
+        if first in experiment.folders:
+            return [folder + slash + rest for folder in experiment.folders if folder != first]
+    return []
+
+
+def one_spelling(path: str) -> str:
+    """Return a path as it is compared: with slashes, and the first spelling of every data set's folder."""
+    path = path.replace("\\", "/").removeprefix("./")
+    for experiment in EXPERIMENTS.values():
+        for folder in experiment.folders[1:]:
+            path = path.replace(f"{folder}/", f"{experiment.folders[0]}/")
+    return path

@@ -1,6 +1,5 @@
 """List files: a line a picture, `path l_1 ... l_K`, labels 0 (no), 1 (yes) or 2 (unknown)."""
 
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -8,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from alm.constants import UNKNOWN
+from utils.data.catalog import other_spellings
 from utils.errors import DataError
-from utils.io.untrusted import open_regular
+from utils.io.untrusted import read_text
 
 # An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
 LEAVES_ROOT = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
@@ -21,24 +21,6 @@ COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`,
     r"[\"']?(image|img|picture|photo|file|path|name)(s|[_-]?(name|path|file|id)s?)?[\"']?", re.IGNORECASE
 )
 LABELS = {"0", "1", "2"}
-MOST_BYTES = 2**29  # of a text: PETA's lists have 2 MB, and a million pictures with 200 labels 450
-
-
-def read_text(path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark; lines end in a line feed.
-
-    Raises DataError where it cannot be read, has more than MOST_BYTES, or is not text.
-    """
-    try:
-        with open_regular(path, MOST_BYTES) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
-            text = None if b"\0" in file.peek() else lines.read()
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
-    except UnicodeDecodeError:
-        text = None
-    if text is None or "\0" in text:
-        raise DataError(f"{path} is not text; give a text file in UTF-8")
-    return text
 
 
 def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.ndarray]:
@@ -151,20 +133,16 @@ def positive_ratio(labels) -> np.ndarray:
     return (labels == 1).sum(axis=0) / np.maximum(known, 1)
 
 
-# PETA's lists and its archive spell the first directory differently.
-PETA_SPELLINGS = ("PETA_dataset/", "PETA dataset/")
-
-
 def find_picture(root, name: str) -> str | None:
-    """Return the file of a list's path; None where it is missing.
+    """Return the file of a list's path, or None if it is missing.
 
-    Either spelling of PETA's directory is found, and backslashes, as lists from Windows have them.
+    Backslashes are tried as slashes too, as lists from Windows have them, and so are all spellings of a data
+    set's folder.
     """
     spellings = [name]
     if "\\" in name:
         spellings.append(name.replace("\\", "/"))
-    for spelling, other in (PETA_SPELLINGS, PETA_SPELLINGS[::-1]):
-        spellings += [other + name.removeprefix(spelling) for name in spellings if name.startswith(spelling)]
+    spellings += [other for spelling in spellings for other in other_spellings(spelling)]
     candidates = (os.path.abspath(os.path.join(root, spelling)) for spelling in spellings)
     return next((path for path in candidates if os.path.isfile(path)), None)
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from alm.inference.image_io import picture_size
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import read_text
 from utils.errors import DataError
-from utils.io.untrusted import is_number, parsed
+from utils.io.untrusted import is_number, parsed, read_text
 
 REGIONS = "regions.json"
 REMEDY = "mend it, or rename it to evaluate without true boxes"

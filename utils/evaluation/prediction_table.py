@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from alm.errors import AlmError
-from utils.data.list_file import read_text
+from utils.data.catalog import one_spelling
 from utils.io.atomic import whole_file
+from utils.io.untrusted import read_text
 
 DELIMITERS = (",", "\t", ";")
 NAMED = 5  # of many pictures
@@ -137,7 +138,7 @@ def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | 
     Paths are the same however the separators and PETA's directory are spelt. Raises AlmError where
     pictures are missing, or not in the list, or either has one twice.
     """
-    listed, given = [same_path(name) for name in names], [same_path(name) for name in file.names]
+    listed, given = [one_spelling(name) for name in names], [one_spelling(name) for name in file.names]
     refuse(repeated(listed), f"{list_path} has", "more than once; keep one line of each")
     refuse(repeated(given), f"{file.path} has", "more than once; keep one line of each")
     row_of = {name: row for row, name in enumerate(given)}
@@ -168,11 +169,6 @@ def predicted(values: np.ndarray, scale: str, path: str, option: str) -> np.ndar
             f"{option} logits"
         )
     return values > (0.5 if scale == "probabilities" else 0)
-
-
-def same_path(name: str) -> str:
-    """Return a path as it is compared: separators and PETA's directory may be spelt in two ways."""
-    return name.replace("\\", "/").removeprefix("./").replace("PETA dataset/", "PETA_dataset/")
 
 
 def repeated(names: Sequence[str]) -> list[str]:

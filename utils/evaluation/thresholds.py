@@ -12,9 +12,8 @@ from alm.constants import THRESHOLD, UNKNOWN
 from alm.errors import AlmError
 from utils.data.catalog import Experiment
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import read_text
 from utils.io.atomic import write_json
-from utils.io.untrusted import is_share, parsed
+from utils.io.untrusted import is_share, parsed, read_text
 
 FORMAT = "alm-thresholds-1"
 ROUNDING = 1e-12  # by which two shares that are the same may differ

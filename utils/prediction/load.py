@@ -3,7 +3,7 @@
 from alm.devices.host import default_threads
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor
-from utils.data.catalog import EXPERIMENTS, custom_experiment, get_experiment
+from utils.data.catalog import EXPERIMENTS, get_experiment, read_names
 from utils.deployment.onnx_predictor import OnnxPredictor
 
 
@@ -74,7 +74,7 @@ def load_onnx(
 def named_attributes(experiment: str | None, names: str | None) -> tuple[str, ...] | None:
     """Return the attributes of a file or of a data set, or None if neither is given."""
     if names:
-        return custom_experiment(names).attributes
+        return read_names(names)
     return get_experiment(experiment).attributes if experiment else None
 
 

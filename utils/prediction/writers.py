@@ -12,7 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from alm.inference.prediction import Prediction
-from utils.data.attributes import BODY_PARTS, PART_OF
+from utils.data.attributes import BODY_PARTS
+from utils.data.catalog import OTHER, body_part
 from utils.io.atomic import whole_file
 from utils.io.untrusted import printable
 from utils.prediction.sources import Source
@@ -20,7 +21,6 @@ from utils.prediction.sources import Source
 STANDARD_OUTPUT = "-"
 SIDES = ("left", "top", "right", "bottom")
 
-OTHER = "other"  # the part of the body of an attribute that no published data set has
 INDENT = 2
 COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 
@@ -61,7 +61,7 @@ def table_lines(name: str, prediction: Prediction, positive: np.ndarray, width: 
     for k in sorted(np.flatnonzero(positive), key=lambda k: -prediction.probabilities[k]):
         attribute = prediction.attributes[k]
         text = f"{printable(attribute)} {prediction.probabilities[k]:.2f}"
-        parts.setdefault(PART_OF.get(attribute, OTHER), []).append(text)
+        parts.setdefault(body_part(attribute), []).append(text)
     for part in (*BODY_PARTS, OTHER):
         if part in parts:
             first, *others = joined(parts[part], width - COLUMN)

@@ -17,11 +17,9 @@ from alm.constants import UNKNOWN
 from alm.errors import PictureError
 from alm.inference.image_io import FORMATS, read_picture
 from utils.data.catalog import EXPERIMENTS, Experiment, find_list, identities
-from utils.data.dataset import find_picture, refuse_links_out
-from utils.data.list_file import positive_ratio, read_list
+from utils.data.list_file import find_picture, positive_ratio, read_list, refuse_links_out
 from utils.errors import DataError
 
-PUBLISHED = tuple(EXPERIMENTS[name] for name in ("peta", "rap", "pa100k"))
 NAMELESS = Experiment("nameless", Path(), ())  # its lists have upstream's names
 
 
@@ -47,9 +45,9 @@ def find_lists(
 
 def in_directory(directory: Path, experiment: Experiment | None) -> tuple[Experiment | None, dict[str, Path]]:
     """Return the same from the lists that training finds in a directory."""
-    for candidate in (experiment,) if experiment else (*PUBLISHED, NAMELESS):
+    for candidate in (experiment,) if experiment else (*with_own_lists(), NAMELESS):
         names = {TRAIN: candidate.train_lists, TEST: candidate.val_lists}
-        if candidate in PUBLISHED and not experiment:  # other names are every data set's
+        if candidate is not NAMELESS and not experiment:  # other names are every data set's
             names = {part: own[:1] for part, own in names.items()}
         found = {part: find_list(directory, None, own, "") for part, own in names.items()}
         if any(found.values()):
@@ -64,10 +62,12 @@ def in_directory(directory: Path, experiment: Experiment | None) -> tuple[Experi
 
 def named_after(path: Path) -> Experiment | None:
     """Return the data set whose list has this name."""
-    for experiment in PUBLISHED:
-        if path.name in (experiment.train_lists[0], experiment.val_lists[0]):
-            return experiment
-    return None
+    return next((each for each in with_own_lists() if path.name in each.own_lists), None)
+
+
+def with_own_lists() -> list[Experiment]:
+    """Return the data sets whose lists have names of their own."""
+    return [experiment for experiment in EXPERIMENTS.values() if experiment.own_lists]
 
 
 def part_of(path: Path) -> str:

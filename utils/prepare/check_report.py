@@ -115,11 +115,6 @@ def some(names: Sequence[str]) -> str:
 
 TITLE, CELL = 24, 14  # columns of a table
 WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
-PUBLISHED_FROM = {
-    "peta": "the first 9,500 lines of the training list",
-    "rap": "all 41,585 rows of an older annotation, where a 2 counts as 2",
-    "pa100k": "the training and the validation list together",
-}
 
 
 def report(check: Check) -> Iterator[str]:
@@ -169,8 +164,8 @@ def attribute_table(check: Check) -> Iterator[str]:
         cells += [f"{published[k]:.4f}"] if published else []
         cells += [f"{unknown[k]:,}"] if unknown.any() else []
         yield row(name, cells)
-    if published:
-        yield f"published: in {PUBLISHED_FROM[check.experiment.name]}"
+    if published and check.experiment.ratio_source:
+        yield f"published: in {check.experiment.ratio_source}"
 
 
 def row(title: str, cells: Iterable[str]) -> str:
@@ -196,7 +191,7 @@ def record(check: Check) -> dict:
             "modes": counts_of(check.readable, "mode"),
             "formats": counts_of(check.readable, "format"),
         },
-        "published_from": PUBLISHED_FROM[check.experiment.name] if published_ratio(check) else None,
+        "published_from": check.experiment.ratio_source if published_ratio(check) else None,
         "attributes": attribute_records(check),
         "listed_more_than_once": [check.names_of(group) for group in check.repeated],
         "equal_by_pixels": [check.names_of(group) for group in check.equal],

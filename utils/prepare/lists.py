@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.data.attributes import Attribute
-from utils.data.catalog import MAX_ATTRIBUTES, custom_experiment
+from utils.data.catalog import MAX_ATTRIBUTES, read_names
 from utils.data.list_file import LEAVES_ROOT
 from utils.errors import DataError
 from utils.io.atomic import whole_file
@@ -225,7 +225,7 @@ def is_utf8(name: str) -> bool:
 def named(given: Sequence[str]) -> list[str]:
     """Return the names that --attributes gives: words, words joined by commas, or a file with one a line."""
     if len(given) == 1 and Path(given[0]).is_file():
-        return list(custom_experiment(given[0]).attributes)
+        return list(read_names(given[0]))
     return [name for text in given for name in text.split(",") if name]
 
 

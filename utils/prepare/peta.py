@@ -1,7 +1,6 @@
 """PETA: lists from its archive, from PETA.mat, or from both, row by row."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,9 +10,10 @@ import numpy as np
 
 from alm.inference.image_io import SUFFIXES
 from utils.data.attributes import PETA
-from utils.data.list_file import read_text
+from utils.data.catalog import EXPERIMENTS, PETA_SUBSETS, identity_of
 from utils.errors import DataError
 from utils.io.phrases import counted, first_few, nearest
+from utils.io.untrusted import read_text
 from utils.prepare.lists import ALL, DataSet, Rows, check_choice, name_experiment, named
 from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
 
@@ -34,10 +34,7 @@ NEVER = frozenset(("hairBlue", "hairPink"))  # of the 105, these occur in no lin
 ALIASES = {"footwearSneakers": "footwearSneaker"}  # Label.txt's word -> the official name
 
 
-# In the order in which PETA.mat has them.
-SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
-FOLDER = "PETA_dataset"  # what the lists call the archive's folder, whatever it is called
-SPELLINGS = (FOLDER, "PETA dataset")
+FOLDER, *_ = SPELLINGS = EXPERIMENTS["peta"].folders  # first, what the lists call the archive's folder
 LABELS = "Label.txt"
 LINE_END = " \n"  # the published lists have a blank behind the last label
 
@@ -110,7 +107,7 @@ def read_archive(source: str | Path) -> Archive:
     """
     folder = find_archive(Path(source))
     pictures, attributes, idle, notes = [], {}, [], []
-    for subset in SUBSETS:
+    for subset in PETA_SUBSETS:
         place = folder / subset / "archive"
         if not place.is_dir():
             notes.append(f"no subset {subset} in {folder}")
@@ -138,12 +135,12 @@ def read_archive(source: str | Path) -> Archive:
 def find_archive(source: Path) -> Path:
     """Return the folder of the subsets: `source`, or one of PETA's name in it."""
     for folder in (source, *(source / spelling for spelling in SPELLINGS)):
-        if any((folder / subset / "archive").is_dir() for subset in SUBSETS):
+        if any((folder / subset / "archive").is_dir() for subset in PETA_SUBSETS):
             return folder
     if not source.is_dir():
         raise DataError(f"{source} is not a directory; name PETA's unpacked folder with --source")
     raise DataError(
-        f"{source} holds none of PETA's subsets ({SUBSETS[0]}/archive, {SUBSETS[1]}/archive, ...); "
+        f"{source} holds none of PETA's subsets ({PETA_SUBSETS[0]}/archive, {PETA_SUBSETS[1]}/archive, ...); "
         "name the unpacked folder `PETA dataset` with --source"
     )
 
@@ -153,11 +150,6 @@ def read_pictures(place: Path, subset: str) -> list[Picture]:
     files = [entry.name for entry in os.scandir(place) if entry.is_file()]
     shown = [file for file in files if file[0] != "." and PurePath(file).suffix.lower() in SUFFIXES]
     return [Picture(subset, file, identity_of(file)) for file in sorted(shown, key=os.fsencode)]
-
-
-def identity_of(file: str) -> str:
-    """Return whose picture a file is: its name up to the first `_` or `.`."""
-    return re.split("[_.]", file, maxsplit=1)[0]
 
 
 def read_labels(path: Path) -> dict[str, frozenset[str]]:
@@ -261,7 +253,10 @@ def name_rows(annotation: Annotation, people: np.ndarray, archive: Archive) -> A
     of its picture, or where there are more of one than of the other.
     """
     found = np.array(
-        [[SUBSETS.index(picture.subset) + 1, number_of(picture.identity)] for picture in archive.pictures]
+        [
+            [PETA_SUBSETS.index(picture.subset) + 1, number_of(picture.identity)]
+            for picture in archive.pictures
+        ]
     )
     rows = min(len(people), len(found))
     other = np.flatnonzero((people[:rows] != found[:rows]).any(axis=1))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from alm.inference.image_io import SUFFIXES
-from utils.data.list_file import read_text
 from utils.errors import DataError
 from utils.io.phrases import counted, first_few
+from utils.io.untrusted import read_text
 
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
 # The first words of a line up to a picture's suffix: a folder may have blanks, `PETA dataset/...`.

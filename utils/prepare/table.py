@@ -10,10 +10,10 @@ import numpy as np
 
 from alm.constants import UNKNOWN
 from alm.inference.image_io import SUFFIXES
-from utils.data.catalog import custom_experiment
-from utils.data.list_file import read_text
+from utils.data.catalog import read_names
 from utils.errors import DataError
 from utils.io.phrases import counted, nearest
+from utils.io.untrusted import read_text
 from utils.prepare.lists import DataSet, Rows, check_attributes, check_choice
 
 LABELS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1, "2": UNKNOWN}
@@ -130,7 +130,7 @@ def find_layout(
     columns = [column for column in range(1, width) if column != split]
     if not columns:
         raise DataError(f"{path}: no labels behind the pictures; separate the columns by commas or tabs")
-    names = None if attributes_file is None else custom_experiment(attributes_file).attributes
+    names = None if attributes_file is None else read_names(attributes_file)
     joined = len(columns) == 1 and "," in "".join(first[columns[0] : columns[0] + 1])
     if not joined and header:
         found = [header[column] for column in columns]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alm.constants import BEST, GLOBAL, UNKNOWN
+from utils.data.catalog import EXPERIMENTS
 from utils.evaluation.significance import FEWEST
 from utils.report.evaluation import Evaluation
 
 UNDEFINED = "n/a"
-TEST_LISTS = ("peta", "rap", "pa100k")  # whose evaluation list is the test list
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -68,7 +68,8 @@ def which_epoch(evaluation: Evaluation) -> list[str]:
     """Return what must be known of the epoch before its figures are quoted."""
     record, name = evaluation.record, evaluation.evaluated
     sentences = []
-    if record["experiment"] in TEST_LISTS:
+    experiment = EXPERIMENTS.get(record["experiment"])
+    if experiment and experiment.val_is_test:
         sentences.append(
             "The published evaluation list of this data set is its test list. An epoch that is chosen by it, "
             f"as {BEST} is, is chosen by its own examination: quote the last epoch."

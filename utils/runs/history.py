@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from alm.constants import LOG, METRICS
-from utils.data.list_file import read_text
 from utils.errors import DataError, LogError
-from utils.io.untrusted import is_number, parsed
+from utils.io.untrusted import is_number, parsed, read_text
 from utils.runs.log_reader import read_losses
 
 MOST_POINTS = 200  # of the curve of losses; each is the mean of as many iterations

@@ -15,10 +15,10 @@ import numpy as np
 
 from alm.errors import AlmError
 from utils.data.attributes import PETA
-from utils.data.list_file import read_list, read_text
+from utils.data.list_file import read_list
 from utils.errors import DataError
 from utils.io.atomic import whole_directory, write_text
-from utils.io.untrusted import open_regular
+from utils.io.untrusted import open_regular, read_text
 from utils.synthetic.pedestrian import Page, draw_pages
 
 RARE = 0.12
