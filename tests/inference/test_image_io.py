@@ -192,13 +192,12 @@ def test_of_a_bomb_the_terminal_shows_one_line(tmp_path, workers):
     (tmp_path / "a.png").write_bytes(declared(12_000, 9_000))
     (tmp_path / "list.txt").write_text("a.png 1\n")
     program = (
-        "import torch\n"
         "from run_scripts.cli.main import clear_ending\n"
         "from utils.data.dataset import MultiLabelDataset\n"
-        "from utils.data.loader import Reader\n"
+        "from utils.data.loader import Loader\n"
         "with clear_ending():\n"
-        f"    reader = Reader(MultiLabelDataset('.', 'list.txt'), {workers}, torch.device('cpu'), False)\n"
-        "    list(reader.read([[0]]))\n"
+        f"    loader = Loader(MultiLabelDataset('.', 'list.txt'), 1, workers={workers})\n"
+        "    list(loader.epoch(0))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True)
