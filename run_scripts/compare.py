@@ -36,9 +36,9 @@ from utils.evaluation.prediction_table import (
     predicted,
     read_predictions,
 )
-from utils.evaluation.significance import DRAWS, LEVEL, Difference, Paired, compare, tally
+from utils.evaluation.results import none_for_nan
+from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
 from utils.io.atomic import write_json
-from utils.runs.log_text import FIGURES, none_for_nan
 
 NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
 
@@ -142,7 +142,7 @@ def report(
     yield ""
     yield f"{paired.units:,} {paired.resampled} drawn with replacement, {DRAWS:,} times:"
     yield f"{'':20}     A       B     B - A   95 % interval of B - A"
-    for title, key in FIGURES:
+    for key, title in FIGURES.items():
         yield row(title, paired.figures[key])
     yield ""
     yield from attribute_lines(paired, attributes)
@@ -200,7 +200,7 @@ def record(
         "resampled": paired.resampled,
         "units": paired.units,
         "verdict": paired.figures["ma"].verdict,
-        "figures": {key: difference_record(paired.figures[key]) for _, key in FIGURES},
+        "figures": {key: difference_record(paired.figures[key]) for key in FIGURES},
         "attributes": [
             {"name": name, **difference_record(difference), "p_value": none_for_nan(p_value)}
             for name, difference, p_value in by_attribute

@@ -199,8 +199,5 @@ class Silence:
     def iteration(self, *_) -> None:
         """Drop an iteration."""
 
-    def skipped(self, *_) -> None:
-        """Drop a step that was left out."""
-
-    def stopped_early(self, *_) -> None:
-        """Drop the end of an epoch."""
+    def note(self, *_, **__) -> None:
+        """Drop a note."""

@@ -3,7 +3,7 @@
 python run_ALM.py --approach inception_iccv --experiment peta
 python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth.tar
 
-A step, from here: train -> Run.fit (alm/training/run.py) -> Trainer.train (alm/training/trainer.py).
+A step, from here: train -> TrainingRun.fit (alm/training/run.py) -> Trainer.train (alm/training/trainer.py).
 """
 
 import sys
@@ -30,12 +30,12 @@ from alm.constants import LAST
 from alm.devices.device import device_name
 from alm.devices.precision import gradient_scaler, precision_name
 from alm.errors import AlmError
-from alm.training.run import Run
-from alm.training.trainer import NonFinite, Trainer
+from alm.training.run import RunProgress, RunSettings, TrainingRun
+from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.cli.interruption import Interruption
 from run_scripts.cli.main import clear_ending, explain, refuse_several_processes
 from run_scripts.training import setup as build
-from run_scripts.training.evaluation import record_evaluation
+from run_scripts.training.evaluation import report_evaluation
 from run_scripts.training.options import parse_arguments
 from run_scripts.training.resolve import chosen
 from run_scripts.training.resume import restore
@@ -67,8 +67,8 @@ def main() -> None:
 def evaluate(begun: Start, directory: Path | None, log: TrainingLog) -> None:
     """Print the figures of a checkpoint, and keep them where the options say."""
     announce(begun, log, begun.notes)
-    figures = build_trainer(begun, log).evaluate(build_loader(begun, training=False))
-    record_evaluation(begun, directory, log, begun.options.start_epoch, figures)
+    evaluation = build_trainer(begun, log).evaluate(build_loader(begun, training=False))
+    report_evaluation(begun, directory, log, begun.options.start_epoch, evaluation)
 
 
 def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interruption) -> None:
@@ -78,25 +78,22 @@ def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interru
     if options.compile:
         trainer.compiled = build.compile_network(begun.model, options.batch_size)
         notes.append(COMPILE_NOTE)
-    run = Run(
-        trainer,
-        directory,
+    settings = RunSettings(
         decay_epochs=options.decay_epoch,
-        identity=identity(begun),
-        epoch=options.start_epoch,
         keep=None if options.keep == "all" else options.keep,
         **chosen(options, "epochs", "lr", "max_iters", "save_freq", "save_every_iters", "prefix"),
     )
+    run = TrainingRun(trainer, directory, settings, identity(begun), RunProgress(options.start_epoch))
     if begun.checkpoint:
         notes.append(restore(run, options, begun.checkpoint, begun.reached))
         notes += run_directory.go_back(directory, begun.reached)
     announce(begun, log, notes)
     train_loader = build_loader(begun, training=True)
     val_loader = build_loader(begun, training=False) if begun.data.val else None
-    record = partial(record_evaluation, begun, directory, log)
+    record = partial(report_evaluation, begun, directory, log)
     with fingerprinted(begun, trainer), interruption:
         is_done = run.fit(train_loader, val_loader, record, interruption)
-    for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.left_out):
+    for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.skipped):
         log.line(line)
     if run.unsaved:
         raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
@@ -114,7 +111,7 @@ def build_trainer(begun: Start, log: TrainingLog) -> Trainer:
     criterion, scaler = WeightedBCELoss(begun.ratio, options.loss), gradient_scaler(device, precision)
     return Trainer(
         begun.model, criterion, optimizer, scaler, device, precision, log,
-        nonfinite=NonFinite(leaves_out=options.on_nonfinite == "skip"),
+        nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
         localize=begun.true_boxes is not None or options.report is not None,
     )  # fmt: skip
 

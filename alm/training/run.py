@@ -1,8 +1,9 @@
-"""A run: its epochs, the learning rate of each, what is saved when, and its state."""
+"""A training run: its epochs, the learning rate of each, what is saved when, and its state."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
@@ -12,65 +13,32 @@ from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import checked_state
 from alm.constants import BEST, LAST
 from alm.errors import AlmError
-from alm.training.trainer import Batch, Loader, NonFiniteLossError, Trainer
-
-
-class Stopped(Exception):  # noqa: N818, no error
-    """An evaluation was asked to end."""
-
-
-def until(stop: Callable[[], bool], batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield batches until `stop()`, which is asked when each is done with."""
-    for batch in batches:
-        yield batch
-        if stop():
-            return
+from alm.training.trainer import (
+    Batch,
+    Evaluation,
+    Loader,
+    NonFiniteLossError,
+    NonFiniteSteps,
+    Trainer,
+    never,
+    stop_after,
+)
 
 
 @dataclass
-class StoppedWhenAsked:
-    """A loader for an evaluation that raises Stopped when `stop()` says so."""
-
-    loader: Loader
-    stop: Callable[[], bool]
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    @property
-    def num_attributes(self) -> int:
-        """K, the number of labels of each picture."""
-        return self.loader.num_attributes
-
-    def epoch(self, epoch: int, seen: int = 0) -> Iterator[Batch]:
-        """Yield the loader's batches."""
-        for batch in self.loader.epoch(epoch, seen):
-            yield batch
-            if self.stop():
-                raise Stopped
-
-
-@dataclass
-class Run:
-    """A training run, from its first epoch or from a checkpoint on.
+class RunSettings:
+    """How long a run trains, at which rate, and what it keeps.
 
     Attributes:
         epochs: train until so many are done.
-        lr, decay_epochs: the rate, times 0.1 from each of these epochs on, counted from 0.
+        lr, decay_epochs: the learning rate, times 0.1 from each of these epochs on, counted from 0.
         max_iters: end each epoch after so many iterations.
-        save_freq: keep a checkpoint of every so many epochs, besides the last; save_every_iters: and of every
-            so many iterations. Of either the newest `keep` stay; None: all.
-        identity: what a checkpoint says of its model, data and options.
-        epoch, iterations: how much is done in all.
-        iteration, seen: how much of the next epoch: iterations, and pictures in its order.
-        unevaluated: whether the last whole epoch still waits for its evaluation.
-        best_ma, best_accu: the best figures of any evaluation so far.
-        saved: the numbered checkpoints that are there, by name, in order.
-        unsaved: why the last save failed; None where it did not.
+        save_freq: keep a checkpoint of every so many epochs, and of the last one.
+        save_every_iters: keep one of every so many iterations too.
+        keep: how many of the epochs' checkpoints stay, and how many of the iterations'; None: all.
+        prefix: of the checkpoints' names.
     """
 
-    trainer: Trainer
-    directory: Path
     epochs: int
     lr: float
     decay_epochs: tuple[int, ...] = ()
@@ -79,7 +47,20 @@ class Run:
     save_every_iters: int | None = None
     keep: int | None = 3
     prefix: str = ""
-    identity: dict = field(default_factory=dict)
+
+
+@dataclass
+class RunProgress:
+    """How far a run is; every field is a part of its checkpoints.
+
+    Attributes:
+        epoch, iterations: how much is done in all.
+        iteration, seen: how much of the next epoch is done: iterations, and pictures in its order.
+        unevaluated: whether the last whole epoch still waits for its evaluation.
+        best_ma, best_accu: the best figures of any evaluation so far.
+        saved: the names of the numbered checkpoints that are there, in the order of saving.
+    """
+
     epoch: int = 0
     iterations: int = 0
     iteration: int = 0
@@ -88,63 +69,93 @@ class Run:
     best_ma: float = -math.inf
     best_accu: float = 0.0
     saved: list[str] = field(default_factory=list)
+
+
+class LoaderGuard:
+    """A loader's batches until `stop()`, or until reading one fails: `error` is the reason then.
+
+    So the steps before are counted and can be saved before the error is raised.
+    """
+
+    def __init__(self, batches: Iterable[Batch], stop: Callable[[], bool]):
+        self.error: AlmError | OSError | None = None
+        self._batches = stop_after(batches, stop)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            return next(self._batches)
+        except (AlmError, OSError) as error:
+            self.error = error
+            raise StopIteration from error
+
+
+@dataclass
+class TrainingRun:
+    """A training run, from its first epoch or from a checkpoint on.
+
+    Attributes:
+        identity: what a checkpoint says of its model, data and options.
+        unsaved: why the last save failed; None if it did not.
+    """
+
+    trainer: Trainer
+    directory: Path
+    settings: RunSettings
+    identity: dict = field(default_factory=dict)
+    progress: RunProgress = field(default_factory=RunProgress)
     unsaved: str | None = field(default=None, init=False)
 
     def fit(
         self,
         train_loader: Loader,
         val_loader: Loader | None = None,
-        evaluated: Callable[[int, dict], None] = lambda epoch, figures: None,
-        stop: Callable[[], bool] = lambda: False,
+        evaluated: Callable[[int, Evaluation], None] = lambda epoch, evaluation: None,
+        stop: Callable[[], bool] = never,
     ) -> bool:
-        """Train until `epochs` are done, evaluating after each where there is a list to.
+        """Train until all epochs are done; evaluate after each if there is a `val_loader`.
 
-        `evaluated(epoch, figures)` is told each evaluation's figures, `epoch` counting those done. An epoch
-        is saved when it is trained, and once more when it is evaluated: as `last.pth.tar`, the last epoch and
-        every `save_freq`-th as `[<prefix>_]<epoch>.pth.tar` too, the best mA as `best.pth.tar`. A save that
-        fails is told, and the next one tries again.
+        `evaluated(epoch, evaluation)` is called after each evaluation, `epoch` counting those done. An epoch
+        is saved when it is trained, and once more when it is evaluated: always as `last.pth.tar`; the last
+        epoch and every `save_freq`-th also as `[<prefix>_]<epoch>.pth.tar`; the best mA also as
+        `best.pth.tar`. If a save fails, the log says so, and the next one tries again.
 
-        Returns True when all is done, and False where `stop()` asked for an end, after the iteration or the
-        batch that was underway; what was trained is saved then. Raises AlmError where a loss
-        (NonFiniteLossError), a weight or a prediction is not finite, and whatever the loaders and `evaluated`
-        raise.
+        Returns True when all is done. Returns False if `stop()`, called after each batch, asked for an end;
+        what was trained is saved then. Raises AlmError if a loss (NonFiniteLossError), a weight or a
+        prediction is not finite. Raises what the loaders and `evaluated` raise; if `train_loader` raises
+        AlmError or OSError, what was trained is saved before.
         """
-        self.unevaluated &= val_loader is not None
-        while self.epoch < self.epochs or self.unevaluated:
+        progress = self.progress
+        progress.unevaluated &= val_loader is not None
+        while progress.epoch < self.settings.epochs or progress.unevaluated:
             if stop():
                 return False
-            if not self.unevaluated:
-                self.trainer.log.learning_rate(self._set_learning_rate(self.epoch))
+            if not progress.unevaluated:
+                self.trainer.log.learning_rate(self._set_learning_rate(progress.epoch))
                 is_whole = self._train(train_loader, stop)
                 if is_whole:
-                    self.epoch, self.iteration, self.seen = self.epoch + 1, 0, 0
-                    self.unevaluated = val_loader is not None
+                    progress.epoch, progress.iteration, progress.seen = progress.epoch + 1, 0, 0
+                    progress.unevaluated = val_loader is not None
                 self._save()
                 if not is_whole:
                     return False
-            if self.unevaluated:
-                try:
-                    figures = self.trainer.evaluate(StoppedWhenAsked(val_loader, stop))
-                except Stopped:
+            if progress.unevaluated:
+                evaluation = self.trainer.evaluate(val_loader, stop)
+                if evaluation is None:
                     return False
-                evaluated(self.epoch, figures)
-                self._remember(figures)
+                evaluated(progress.epoch, evaluation)
+                self._remember(evaluation)
         return True
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint holds: all that going on with the run depends on. What is random follows
-        from the seed, the epoch and a picture's index, so that no generator has a state.
+        """Return a checkpoint: all that the rest of the run depends on. What is random follows from the seed,
+        the epoch and a picture's index, so no generator has a state.
         """
         return self.identity | {
             "format": OWN_FORMAT,
-            "epoch": self.epoch,
-            "iterations": self.iterations,
-            "iteration": self.iteration,
-            "seen": self.seen,
-            "unevaluated": self.unevaluated,
-            "best_ma": self.best_ma,
-            "best_accu": self.best_accu,
-            "saved": list(self.saved),
+            **asdict(self.progress),
             "log": self.trainer.log.state_dict(),
             "state_dict": self.trainer.model.state_dict(),
             "optimizer": self.trainer.optimizer.state_dict(),
@@ -152,29 +163,26 @@ class Run:
         }
 
     def load_state_dict(self, checkpoint: Mapping) -> None:
-        """Go on from a checkpoint whose weights the model has already, ours or a published one.
+        """Go on from a checkpoint, ours or a published one, whose weights the model has already.
 
-        Raises AlmError, and changes nothing, where its optimizer's state is of another model.
+        Raises AlmError, and changes nothing, if its optimizer's state is of another model.
         """
         if "optimizer" in checkpoint:
             self._restore_optimizer(checkpoint["optimizer"], fp16=bool(checkpoint.get("scaler")))
         if self.trainer.scaler.is_enabled() and checkpoint.get("scaler"):
             self.trainer.scaler.load_state_dict(checkpoint["scaler"])
-        self.epoch = checkpoint["epoch"]
-        self.iterations = checkpoint.get("iterations", 0)
-        self.iteration, self.seen = checkpoint.get("iteration", 0), checkpoint.get("seen", 0)
-        self.unevaluated = checkpoint.get("unevaluated", False)
-        self._set_learning_rate(self.epoch if self.iteration else self.epoch - 1)  # as when it was saved
-        self.best_ma = checkpoint.get("best_ma", -math.inf)
-        self.best_accu = float(checkpoint["best_accu"])
-        self.saved = list(checkpoint.get("saved", []))
+        names = [each.name for each in fields(RunProgress) if each.name in checkpoint]
+        progress = self.progress = RunProgress(**{name: checkpoint[name] for name in names})
+        progress.best_accu, progress.saved = float(progress.best_accu), list(progress.saved)
+        # The rate of the epoch in which it was saved.
+        self._set_learning_rate(progress.epoch if progress.iteration else progress.epoch - 1)
         if checkpoint.get("log"):
             self.trainer.log.load_state_dict(checkpoint["log"])
 
     def _restore_optimizer(self, saved: Mapping, fp16: bool) -> None:
         """Restore the moments. The options of this run stay, and what its device can do (`fused`).
 
-        In `fp16` there may be none yet: the first steps overflow, and are left out, until the scale is found.
+        In `fp16` there may be none yet: the first steps overflow, and are skipped, until the scale is found.
         """
         optimizer = self.trainer.optimizer
         state = checked_state(optimizer, saved, may_be_empty=fp16)
@@ -182,8 +190,8 @@ class Run:
 
     def _set_learning_rate(self, epoch: int) -> float:
         """Give the optimizer an epoch's learning rate; return it."""
-        lr = self.lr
-        for decay in self.decay_epochs:
+        lr = self.settings.lr
+        for decay in self.settings.decay_epochs:
             if epoch >= decay:
                 lr *= 0.1
         for group in self.trainer.optimizer.param_groups:
@@ -191,91 +199,104 @@ class Run:
         return lr
 
     def _train(self, loader: Loader, stop: Callable[[], bool]) -> bool:
-        """Train the rest of an epoch, saving on the way where that is wanted; return whether it is whole."""
-        of = self.iteration + loader.left(self.seen)
-        end = min(of, self.max_iters or of)
-        batches = until(stop, loader.epoch(self.epoch, self.seen))
-        while self.iteration < end:
-            some = min(end - self.iteration, self._until_save())
+        """Train the rest of an epoch and save every `save_every_iters`; return whether the epoch is whole."""
+        progress = self.progress
+        of = progress.iteration + loader.left(progress.seen)
+        end = min(of, self.settings.max_iters or of)
+        batches = LoaderGuard(loader.epoch(progress.epoch, progress.seen), stop)
+        while progress.iteration < end:
+            count = min(end - progress.iteration, self._iterations_to_save())
             try:
-                taken = self.trainer.train(islice(batches, some), self.epoch, self.iteration, of)
+                amount = self.trainer.train(islice(batches, count), progress.epoch, progress.iteration, of)
             except NonFiniteLossError as error:
-                raise self._explained(error, loader) from error
-            self.iteration += taken.iterations
-            self.iterations += taken.iterations
-            self.seen += taken.pictures
-            if self.iteration < end:
+                raise self._with_pictures(error, loader) from error
+            progress.iteration += amount.iterations
+            progress.iterations += amount.iterations
+            progress.seen += amount.pictures
+            if batches.error:
+                if amount.iterations:
+                    self._save()
+                if not self.unsaved and (self.directory / LAST).exists():
+                    self.trainer.log.note("saved", last=self.directory / LAST)
+                raise batches.error
+            if progress.iteration < end:
                 if stop():
                     return False
                 self._save()
-        if self.iteration < of:
-            self.trainer.log.stopped_early(self.iteration)
+        if progress.iteration < of:
+            self.trainer.log.note("early_stop", iterations=progress.iteration)
         return True
 
-    def _until_save(self) -> int | float:
+    def _iterations_to_save(self) -> int:
         """Return the number of iterations to the next save within an epoch."""
-        every = self.save_every_iters
-        return every - self.iterations % every if every else math.inf
+        every = self.settings.save_every_iters
+        return every - self.progress.iterations % every if every else sys.maxsize
 
-    def _remember(self, figures: Mapping) -> None:
-        """Keep the best figures, and save what they are of."""
-        self.unevaluated = False
-        self.best_accu = max(self.best_accu, figures["accu"])
-        former = self.best_ma
-        is_best = figures["ma"] > former  # a NaN is not larger
+    def _remember(self, evaluation: Evaluation) -> None:
+        """Keep the best figures, and save the run with them."""
+        progress = self.progress
+        progress.unevaluated = False
+        progress.best_accu = max(progress.best_accu, evaluation.accu)
+        former = progress.best_ma
+        is_best = evaluation.ma > former  # a NaN is not larger
         if is_best:
-            self.best_ma = figures["ma"]
+            progress.best_ma = evaluation.ma
         if BEST not in self._save(is_best):
-            self.best_ma = former  # best.pth.tar is of this one still
+            progress.best_ma = former  # best.pth.tar is still of this one
 
     def _save(self, is_best: bool = False) -> list[str]:
-        """Save the run, as the last when all else is done; return the names that the file got. Raises
-        AlmError, and saves nothing, where a weight is not finite; a disk that does not take it is told of.
+        """Save the run under each name that is due, always as the last one; return the names it got.
+
+        If the disk does not take it, the log says so. Raises AlmError, and saves nothing, if a weight is not
+        finite.
         """
-        name = self._number_due()
-        names = [*filter(None, [name]), *([BEST] if is_best else []), LAST]
-        saved = self.saved
-        if name and name not in saved:
-            self.saved = [*saved, name]
+        progress, before = self.progress, self.progress.saved
+        number = self._number_due()
+        names = [name for name in (number, BEST if is_best else None, LAST) if name]
+        if number and number not in before:
+            progress.saved = [*before, number]  # a checkpoint lists itself
         state = self.state_dict()
         if not all_finite(state["state_dict"]):
             raise AlmError(
-                f"the weights are not finite after epoch {self.epoch}, so they are not saved; start again "
-                f"with a lower --lr, or with --amp off{self._way_back}"
+                f"the weights are not finite after epoch {progress.epoch}, so they are not saved; "
+                f"{NonFiniteSteps.ADVICE}{self._last_checkpoint()}"
             )
-        given: list[str] = []
-        self.unsaved = None
+        written: list[str] = []
         try:
-            for each in save_under(self.directory, names, state):
-                given.append(each)
-            if self.keep:
-                self.saved = drop_surplus(self.directory, self.saved, self.keep, self.directory / names[0])
+            for name in save_under(self.directory, names, state):
+                written.append(name)
+            if keep := self.settings.keep:
+                progress.saved = drop_surplus(self.directory, progress.saved, keep, self.directory / names[0])
+            self.unsaved = None
+            return written
         except OSError as error:
             self.unsaved = f"{error.filename}: {error.strerror}"
-        except AlmError as error:  # what was written is damaged
-            self.unsaved = str(error)
-            given.clear()
-        if self.unsaved:
-            self.saved = self.saved if name in given else saved
-            self.trainer.log.not_saved(self.unsaved)
-        return given
+        except AlmError as error:  # the file is damaged, under whatever name
+            self.unsaved, written = str(error), []
+        if number not in written:
+            progress.saved = before
+        self.trainer.log.note("not_saved", reason=self.unsaved)
+        return written
 
     def _number_due(self) -> str | None:
-        """Return the numbered name that what is saved now gets; None where it is the last alone."""
-        is_due = self.iteration or self.epoch % self.save_freq == 0 or self.epoch == self.epochs
-        return numbered_name(self.prefix, self.epoch, self.iteration) if is_due else None
+        """Return the numbered name that is due now, None if there is none."""
+        epoch, iteration, settings = self.progress.epoch, self.progress.iteration, self.settings
+        if iteration or epoch % settings.save_freq == 0 or epoch == settings.epochs:
+            return numbered_name(settings.prefix, epoch, iteration)
+        return None
 
-    def _explained(self, error: NonFiniteLossError, loader: Loader) -> NonFiniteLossError:
-        """Return the error with the pictures of its batch, and where the run can be gone on with."""
-        names = loader.names(self.epoch, self.seen + error.before, error.pictures)
-        self.trainer.log.at_fault(names)
+    def _with_pictures(self, error: NonFiniteLossError, loader: Loader) -> NonFiniteLossError:
+        """Return the error with the pictures of its batch and the run's last checkpoint."""
+        names = loader.names(self.progress.epoch, self.progress.seen + error.before, error.pictures)
+        self.trainer.log.note("at_fault", pictures=" ".join(names))
         first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         return NonFiniteLossError(
-            f"{error}{self._way_back}; the pictures of that step are {first}", error.before, error.pictures
+            f"{error}{self._last_checkpoint()}; the pictures of that step are {first}",
+            error.before,
+            error.pictures,
         )
 
-    @property
-    def _way_back(self) -> str:
-        """Return where the run can be gone on with after an error, in words."""
+    def _last_checkpoint(self) -> str:
+        """Return, as the end of an error, where the run's last checkpoint is."""
         last = self.directory / LAST
         return f"; {last} is the last checkpoint" if last.exists() else ""

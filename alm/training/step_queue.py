@@ -1,4 +1,4 @@
-"""The steps of an epoch or of an evaluation: each one's time and values, told when it is done."""
+"""Steps that a device was given: their time and values, reported when they are done and never waited for."""
 
 import time
 from collections import deque
@@ -13,10 +13,34 @@ from alm.devices.capabilities import abilities, pin
 from alm.devices.device import is_accelerator
 
 
-class Readback:
-    """A tensor's values: their copy starts now, is read later, and nothing waits between.
+class StepValues(NamedTuple):
+    """What is reported of a step: scalar tensors on the device at first, floats when it is done.
 
-    A device without pinned memory or events is asked when the values are read.
+    Attributes:
+        loss: the sum over the branches.
+        accu: the share of known labels that are predicted right.
+        scale: the factor of the loss in fp16 after a training step, 1 without it.
+        is_finite: 1 if a training step's loss is finite, and its gradients if they are checked; else 0.
+    """
+
+    loss: Tensor | float
+    accu: Tensor | float
+    scale: Tensor | float | None = None
+    is_finite: Tensor | float | None = None
+
+
+class Step(NamedTuple):
+    """A step over `pictures` pictures; `iteration` steps over `before` pictures came before it."""
+
+    iteration: int
+    before: int
+    pictures: int
+
+
+class HostCopy:
+    """A copy of a tensor's values that starts now and is read later; the device goes on in the meantime.
+
+    A device without pinned memory or events copies when the values are read.
     """
 
     def __init__(self, values: Tensor):
@@ -30,56 +54,49 @@ class Readback:
             self._event.record()
 
     def read(self) -> list[float]:
-        """Wait for the values, not for what the device was given after them."""
+        """Wait for these values, and not for later work of the device; return them."""
         if self._event is not None:
             self._event.synchronize()
         return self._values.tolist()
 
 
-class Step(NamedTuple):
-    """A step that the device was given, and the number of pictures in the steps before."""
+class StepQueue:
+    """The steps of an epoch, as a context manager; `report(step, seconds, values)` is called once per step.
 
-    iteration: int
-    before: int
-    pictures: int
-    values: Readback
-
-
-class Steps:
-    """The steps of an epoch: tells each one's time and values, such as its loss, when it is done.
-
-    The CPU is done at once. An accelerator is asked one step late, so that it never waits for what to do
-    next. At the end, also after an error, the last step is told too: `tell(step, seconds, *values)`.
+    The CPU's steps are reported at once. An accelerator's are reported one step late, so that it always has
+    work; the last one is reported when the context ends, also after an error.
     """
 
-    def __init__(self, device: torch.device, tell: Callable[..., None]):
+    def __init__(self, device: torch.device, report: Callable[[Step, float, StepValues], None]):
         self.count = self.pictures = 0
-        self._late = 1 if is_accelerator(device) else 0
-        self._tell = tell
-        self._untold: deque[Step] = deque()
+        self._most_waiting = 1 if is_accelerator(device) else 0
+        self._report = report
+        self._waiting: deque[tuple[Step, HostCopy]] = deque()
         self._since = time.perf_counter()
 
-    def taken(self, pictures: int, *values: Tensor) -> None:
-        """Take note of the step that the device was given last."""
-        self._untold.append(Step(self.count, self.pictures, pictures, Readback(torch.stack(values))))
+    def add(self, pictures: int, values: StepValues) -> None:
+        """Add the step that the device was given last."""
+        # The one tensor that leaves the device. Several ranks would add up theirs here.
+        copy = HostCopy(torch.stack([value for value in values if value is not None]))
+        self._waiting.append((Step(self.count, self.pictures, pictures), copy))
         self.count += 1
         self.pictures += pictures
-        self._tell_all_but(self._late)
+        self._report_all_but(self._most_waiting)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *_):
         if kind is None:
-            self._tell_all_but(0)
+            self._report_all_but(0)
             return
-        with suppress(Exception):  # of two errors the first one counts
-            self._tell_all_but(0)
+        with suppress(Exception):  # the error that ended the epoch is the one to raise
+            self._report_all_but(0)
 
-    def _tell_all_but(self, count: int) -> None:
-        while len(self._untold) > count:
-            step = self._untold.popleft()
-            values = step.values.read()
+    def _report_all_but(self, count: int) -> None:
+        while len(self._waiting) > count:
+            step, copy = self._waiting.popleft()
+            values = StepValues(*copy.read())
             now = time.perf_counter()
             self._since, seconds = now, now - self._since
-            self._tell(step, seconds, *values)
+            self._report(step, seconds, values)

@@ -1,5 +1,6 @@
-"""One epoch and one evaluation, as straight loops. Loaders and log are handed in."""
+"""One epoch of training and one evaluation, as straight loops over a loader's batches."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,85 +16,7 @@ from alm.errors import AlmError
 from alm.models.metrics import AttributeMetrics, right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
-from alm.training.step_queue import Step, Steps
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
-NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
-
-
-@contextmanager
-def step_faults(pictures: int) -> Iterator[None]:
-    """Turn a lack of memory, or of an operator, within a step over so many pictures into an AlmError."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
-        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-            raise AlmError(
-                f"out of memory in a step over {pictures} pictures; lower --batch_size, "
-                "or use less for each with --amp bf16 or fp16"
-            ) from error
-        if missing := NO_OPERATOR.search(str(error)):
-            operator, device = missing.groups()
-            raise AlmError(
-                f"{device} has no {operator}; `python locate.py --device {device}` says where it is needed"
-            ) from error
-        raise
-
-
-MOST_IN_A_ROW = 10
-ADVICE = "start again with a lower --lr, or with --amp off"
-
-
-class NonFiniteLossError(AlmError):
-    """The loss became NaN or infinite. `before` is the number of pictures ahead of that step's, in the
-    batches that were handed in, `pictures` the step's own.
-    """
-
-    def __init__(self, message: str, before: int, pictures: int):
-        super().__init__(message)
-        self.before, self.pictures = before, pictures
-
-
-@dataclass
-class NonFinite:
-    """What becomes of such steps: the first one ends the run, or where it `leaves_out` these steps the
-    `MOST_IN_A_ROW`-th in a row; `left_out` is how many were.
-
-    Who leaves out waits for the device at each step, before the weights are changed.
-    """
-
-    leaves_out: bool = False
-    left_out: int = field(default=0, init=False)
-    _in_a_row: int = field(default=0, init=False)
-
-    def is_good(self, loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Return whether a step's loss is finite, bool (); and for who leaves out, the gradients too."""
-        values = [loss]
-        if self.leaves_out:
-            values += [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return torch.stack([value.isfinite().all() for value in values]).all()
-
-    def was_left_out(self, is_good: bool, place: str, loss: float, step: Step) -> bool:
-        """Return whether a step was left out, and count it; `place` says in words where it is in the run.
-
-        Raises NonFiniteLossError where the run ends.
-        """
-        if is_good:
-            self._in_a_row = 0
-            return False
-        self._in_a_row += 1
-        if not self.leaves_out:
-            raise NonFiniteLossError(f"the loss is {loss} at {place}; {ADVICE}", step.before, step.pictures)
-        self.left_out += 1
-        if self._in_a_row == MOST_IN_A_ROW:
-            raise NonFiniteLossError(
-                f"{MOST_IN_A_ROW} iterations in a row, up to {place}, had a loss or gradients that are not "
-                f"finite; {ADVICE}",
-                step.before,
-                step.pictures,
-            )
-        return True
-
+from alm.training.step_queue import Step, StepQueue, StepValues
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
@@ -110,14 +33,14 @@ class Loader(Protocol):
         """Return the number of batches of an epoch after its first `seen` pictures."""
 
     def epoch(self, epoch: int, seen: int = 0) -> Iterable[Batch]:
-        """Return the epoch's batches, but for its first `seen` pictures."""
+        """Return the epoch's batches after its first `seen` pictures."""
 
     def names(self, epoch: int, first: int, count: int) -> list[str]:
-        """Return the names of `count` pictures of an epoch, from the `first` on, in its order."""
+        """Return the names of `count` pictures of an epoch, from number `first` on, in the epoch's order."""
 
 
 class Log(Protocol):
-    """What is told of a run. `of` is the number of iterations in a whole epoch, `seconds` the iteration's own
+    """What hears of a run. `of` is the number of iterations in a whole epoch, `seconds` the iteration's own
     time, `accu` the share of right answers.
     """
 
@@ -127,22 +50,20 @@ class Log(Protocol):
     def iteration(
         self, epoch: int, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float
     ) -> None:
-        """A training step was taken."""
+        """A training step is done."""
 
-    def skipped(self, epoch: int, iteration: int, scale: float) -> None:
-        """A step's gradients overflowed in fp16: the weights stay, the loss is scaled by less from now on."""
+    def note(self, event: str, **details) -> None:
+        """Something beside the steps happened:
 
-    def left_out(self, epoch: int, iteration: int, loss: float, count: int) -> None:
-        """A step's loss or gradients were not finite: the weights stay. It is the `count`-th such step."""
-
-    def at_fault(self, pictures: list[str]) -> None:
-        """A step over these pictures is what ends the run."""
-
-    def not_saved(self, reason: str) -> None:
-        """A checkpoint could not be written."""
-
-    def stopped_early(self, iterations: int) -> None:
-        """An epoch has ended after so many of its iterations."""
+        overflow (epoch, iteration, scale): the gradients of a step overflowed in fp16. The weights stay, and
+            the loss is scaled by less from now on.
+        loss_not_finite, gradients_not_finite (epoch, iteration, loss, count): the weights stay; it is the
+            `count`-th such step.
+        at_fault (pictures): a step over these pictures ends the run.
+        not_saved (reason): a checkpoint could not be written.
+        saved (last): the error that ends the run cost no training; this checkpoint has all of it.
+        early_stop (iterations): an epoch ended after so many of its iterations.
+        """
 
     def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:
         """A batch was evaluated."""
@@ -151,22 +72,150 @@ class Log(Protocol):
         """All batches were evaluated."""
 
     def state_dict(self) -> dict:
-        """Return what goes on with the run: the running means of its epoch."""
+        """Return the running means of the epoch."""
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on with running means that `state_dict` returned."""
 
 
-class Taken(NamedTuple):
-    """What was trained on."""
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation of N pictures with K attributes gives.
 
-    iterations: int
-    pictures: int
+    Attributes:
+        ma, accuracy, precision, recall, f1: as `AttributeMetrics.compute` defines them.
+        attribute_ma and the counts: its values for each attribute, (K,).
+        loss, accu: the means over the pictures of the loss and of the share of right answers.
+        logits: the votes, float (N, K) on the CPU, in the loader's order.
+        branches: each branch's logits, float (L, N, K), if regions were asked for.
+        regions: `model.localize` of the pictures, {level: (N, K, 4)}, if they were asked for.
+    """
+
+    ma: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    attribute_ma: Tensor
+    true_positive: Tensor
+    true_negative: Tensor
+    positive: Tensor
+    negative: Tensor
+    predicted_positive: Tensor
+    predicted_negative: Tensor
+    loss: float
+    accu: float
+    logits: Tensor
+    branches: Tensor | None = None
+    regions: dict[str, Tensor] | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures of the whole list, by name."""
+        names = ("ma", "accuracy", "precision", "recall", "f1", "loss", "accu")
+        return {name: getattr(self, name) for name in names}
+
+
+class NonFiniteLossError(AlmError):
+    """The loss became NaN or infinite in a step over `pictures` pictures, `before` pictures after the first
+    of the batches that were handed in.
+    """
+
+    def __init__(self, message: str, before: int, pictures: int):
+        super().__init__(message)
+        self.before, self.pictures = before, pictures
+
+
+@dataclass
+class NonFiniteSteps:
+    """Policy for steps whose loss or gradients are not finite.
+
+    By default the first one raises. With `skip=True` such steps change nothing and are counted in `skipped`,
+    and MOST_IN_A_ROW in a row raise; the device is waited for before each change of the weights.
+    """
+
+    MOST_IN_A_ROW = 10
+    ADVICE = "start again with a lower --lr, or with --amp off"
+
+    skip: bool = False
+    skipped: int = field(default=0, init=False)
+    _in_a_row: int = field(default=0, init=False)
+
+    def is_finite(self, loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
+        """Return whether a step's loss is finite, and with `skip` also the gradients, bool ()."""
+        values = [loss]
+        if self.skip:
+            values += [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return torch.stack([value.isfinite().all() for value in values]).all()
+
+    def check(self, step: Step, values: StepValues, place: str) -> bool:
+        """Return whether a step was skipped, and count it; `place` is where it is in the run, in words.
+
+        Raises NonFiniteLossError.
+        """
+        if values.is_finite:
+            self._in_a_row = 0
+            return False
+        self._in_a_row += 1
+        if not self.skip:
+            reason = f"the loss is {values.loss} at {place}"
+        else:
+            self.skipped += 1
+            if self._in_a_row < self.MOST_IN_A_ROW:
+                return True
+            reason = (
+                f"the loss or the gradients of {self.MOST_IN_A_ROW} iterations in a row, up to {place}, are "
+                "not finite"
+            )
+        raise NonFiniteLossError(f"{reason}; {self.ADVICE}", step.before, step.pictures)
+
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
+NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
+
+
+@contextmanager
+def explain_step_errors(pictures: int) -> Iterator[None]:
+    """Turn a lack of memory or of an operator in a step over so many pictures into an AlmError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
+        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            raise AlmError(
+                f"out of memory in a step over {pictures} pictures; lower --batch_size, "
+                "or use less for each with --amp bf16 or fp16"
+            ) from error
+        if missing := NO_OPERATOR.search(str(error)):
+            operator, device = missing.groups()
+            raise AlmError(
+                f"{device} has no {operator}; `python locate.py --device {device}` says where it is needed"
+            ) from error
+        raise
+
+
+def stop_after(batches: Iterable[Batch], stop: Callable[[], bool]) -> Iterator[Batch]:
+    """Yield batches. After each one is processed, call `stop()` and end if it returns True."""
+    for batch in batches:
+        yield batch
+        if stop():
+            return
+
+
+def never() -> bool:
+    """Ask for no end."""
+    return False
 
 
 def unwatched(images: Tensor, labels: Tensor, mirror: Tensor) -> AbstractContextManager:
     """Watch nothing of a training step."""
     return nullcontext()
+
+
+class Amount(NamedTuple):
+    """How much was trained."""
+
+    iterations: int
+    pictures: int
 
 
 @dataclass
@@ -182,96 +231,104 @@ class Trainer:
     log: Log
     compiled: Network | None = None  # what training calls instead of the model
     watch: Callable[..., AbstractContextManager] = unwatched  # entered with a batch around its training step
-    nonfinite: NonFinite = field(default_factory=NonFinite)  # what becomes of such a step
-    localize: bool = False  # evaluations give regions too
+    nonfinite: NonFiniteSteps = field(default_factory=NonFiniteSteps)
+    localize: bool = False  # evaluations give branches and regions too
 
-    def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Taken:
-        """Train on batches of an epoch of `of` iterations; the first one is its iteration `first`.
+    def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Amount:
+        """Train on batches of an epoch of `of` iterations; the first batch is iteration `first`.
 
-        Raises NonFiniteLossError.
+        Raises NonFiniteLossError, and AlmError if the device lacks memory or an operator.
         """
         scale_before = self.scaler.get_scale()
 
-        def tell(step: Step, seconds: float, loss: float, accu: float, scale: float, is_good: float) -> None:
+        def report(step: Step, seconds: float, values: StepValues) -> None:
             nonlocal scale_before
-            iteration = first + step.iteration
-            self.log.iteration(epoch, iteration, of, step.pictures, seconds, loss, accu)
-            if scale < scale_before:
-                self.log.skipped(epoch, iteration, scale)
-            scale_before = scale
-            place = f"epoch {epoch} iteration {iteration}"
-            if self.nonfinite.was_left_out(bool(is_good), place, loss, step):
-                self.log.left_out(epoch, iteration, loss, self.nonfinite.left_out)
+            loss, iteration = values.loss, first + step.iteration
+            self.log.iteration(epoch, iteration, of, step.pictures, seconds, loss, values.accu)
+            if values.scale < scale_before:
+                self.log.note("overflow", epoch=epoch, iteration=iteration, scale=values.scale)
+            scale_before = values.scale
+            if self.nonfinite.check(step, values, f"epoch {epoch} iteration {iteration}"):
+                event = "gradients_not_finite" if math.isfinite(loss) else "loss_not_finite"
+                count = self.nonfinite.skipped
+                self.log.note(event, epoch=epoch, iteration=iteration, loss=loss, count=count)
 
         self.model.train()
         network = self.compiled or self.model
-        with Steps(self.device, tell) as steps:
+        with StepQueue(self.device, report) as queue:
             for batch in batches:
                 pictures = len(batch[0])
-                with step_faults(pictures), self.watch(*batch):
-                    steps.taken(pictures, *self._step(network, *batch))
-        return Taken(steps.count, steps.pictures)
+                with explain_step_errors(pictures), self.watch(*batch):
+                    queue.add(pictures, self._step(network, *batch))
+        return Amount(queue.count, queue.pictures)
 
     @torch.inference_mode()
-    def evaluate(self, loader: Loader) -> dict:
-        """Return the figures of `AttributeMetrics`, with `loss` and `accu`, over the loader's pictures, and
-        `logits`: their votes, (N, K) on the CPU, in the loader's order.
+    def evaluate(self, loader: Loader, stop: Callable[[], bool] = never) -> Evaluation | None:
+        """Evaluate the loader's pictures; None if `stop()`, called after each batch, asked for an end.
 
-        With `localize` also what `model.predict` gives of them: `branches`, each branch's logits (L, N, K),
-        and `regions`, {"3b": (N, K, 4), ...}. Raises AlmError where predictions are NaN.
+        Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
         network, metrics = self.model.folded(), AttributeMetrics(loader.num_attributes)
         votes: list[Tensor] = []
-        seen: list[tuple[tuple[Tensor, ...], dict[str, Tensor]]] = []
-        sums = {"loss": 0.0, "accu": 0.0}
-        pictures = 0
+        branches: list[Tensor] = []
+        regions: list[dict[str, Tensor]] = []
+        steps: list[tuple[int, StepValues]] = []
 
-        def tell(step: Step, seconds: float, loss: float, accu: float) -> None:
-            nonlocal pictures
-            self.log.test(step.iteration, len(loader), step.pictures, seconds, loss, accu)
-            sums["loss"] += loss * step.pictures
-            sums["accu"] += accu * step.pictures
-            pictures += step.pictures
+        def report(step: Step, seconds: float, values: StepValues) -> None:
+            self.log.test(step.iteration, len(loader), step.pictures, seconds, values.loss, values.accu)
+            steps.append((step.pictures, values))
 
-        with Steps(self.device, tell) as steps:
-            for images, labels, mirror in loader.epoch(0):
-                with step_faults(len(images)):
-                    images, labels, mirror = self._on_device(images, labels, mirror)
+        with StepQueue(self.device, report) as queue:
+            for batch in stop_after(loader.epoch(0), stop):
+                with explain_step_errors(len(batch[0])):
+                    images, labels, mirror = self._on_device(*batch)
                     if self.localize:
-                        seen.append(self._predict(network.predict, images, mirror))
-                        predictions, _ = seen[-1]
+                        predictions, region = self._predict(network.predict, images, mirror)
+                        branches.append(torch.stack(predictions))
+                        regions.append(region)
                     else:
                         predictions = self._predict(network, images, mirror)
                     logits = vote(predictions)
                     metrics.update(logits, labels)
                     votes.append(logits)
-                    steps.taken(len(images), self._loss(predictions, labels), right_answers(logits, labels))
-        figures = metrics.compute() | {name: total / max(pictures, 1) for name, total in sums.items()}
-        figures["logits"] = torch.cat([torch.empty(0, loader.num_attributes), *(x.to(CPU) for x in votes)])
-        if seen:
-            figures |= joined(seen)
-        self.log.tested(figures["accu"])
-        return figures
+                    values = StepValues(self._loss(predictions, labels), right_answers(logits, labels))
+                    queue.add(len(images), values)
+        if queue.count < len(loader):
+            return None
+        evaluation = Evaluation(
+            **metrics.compute(),
+            loss=mean([(count, values.loss) for count, values in steps]),
+            accu=mean([(count, values.accu) for count, values in steps]),
+            logits=torch.cat([torch.empty(0, loader.num_attributes), *(logits.to(CPU) for logits in votes)]),
+            branches=torch.cat(branches, dim=1).to(CPU).float() if branches else None,
+            regions={level: torch.cat([of[level] for of in regions]).to(CPU) for level in regions[0]}
+            if regions
+            else None,
+        )
+        self.log.tested(evaluation.accu)
+        return evaluation
 
-    def _step(self, network: Network, *batch: Tensor) -> tuple[Tensor, ...]:
-        """Take a training step; return its loss, accu, the loss's scale after it, and whether it was good."""
+    def _step(self, network: Network, *batch: Tensor) -> StepValues:
+        """Take a training step."""
         self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
         images, labels, mirror = self._on_device(*batch)
-        buffers = [buffer.clone() for buffer in self.model.buffers()] if self.nonfinite.leaves_out else []
+        buffers = [buffer.clone() for buffer in self.model.buffers()] if self.nonfinite.skip else []
         predictions = self._predict(network, images, mirror)
         loss = self._loss(predictions, labels)
         self.scaler.scale(loss).backward()
         # In fp16 gradients overflow now and then, and are the scaler's business.
         parameters = () if self.scaler.is_enabled() else self.model.parameters()
-        is_good = self.nonfinite.is_good(loss.detach(), parameters)
-        if self.nonfinite.leaves_out and not is_good:
+        is_finite = self.nonfinite.is_finite(loss.detach(), parameters)
+        if self.nonfinite.skip and not is_finite:
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)  # a running mean that is not finite once is so for ever
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         accu = right_answers(vote(predictions), labels)
-        return loss.detach(), accu, self.scaler.scale(torch.ones_like(accu)), is_good.to(accu.dtype)
+        # A one is scaled because `get_scale` would wait for the device.
+        scale = self.scaler.scale(torch.ones_like(accu))
+        return StepValues(loss.detach(), accu, scale, is_finite.to(accu.dtype))
 
     def _on_device(self, *batch: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)
@@ -284,10 +341,6 @@ class Trainer:
         return sum(self.criterion(prediction, labels) for prediction in predictions)
 
 
-def joined(seen: list[tuple[tuple[Tensor, ...], dict[str, Tensor]]]) -> dict:
-    """Return `branches` (L, N, K) and `regions` of what `model.predict` gave of each batch, on the CPU."""
-    predictions, regions = zip(*seen, strict=True)
-    return {
-        "branches": torch.cat([torch.stack(logits) for logits in predictions], dim=1).to(CPU).float(),
-        "regions": {level: torch.cat([of[level] for of in regions]).to(CPU) for level in regions[0]},
-    }
+def mean(parts: list[tuple[int, float]]) -> float:
+    """Return the mean over all pictures of (pictures, value) of each batch; 0 without pictures."""
+    return sum(count * value for count, value in parts) / max(sum(count for count, _ in parts), 1)

@@ -1,4 +1,4 @@
-"""What is printed and kept of an evaluation."""
+"""An evaluation is printed, and written to the files that the options name."""
 
 import platform
 import time
@@ -12,41 +12,42 @@ import alm
 from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
+from alm.training.trainer import Evaluation
 from run_scripts.training.setup import Start
 from utils.data.catalog import identities
+from utils.evaluation import results
 from utils.evaluation.pointing import Pointing, pointing_lines, pointing_record, score
 from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
 from utils.evaluation.thresholds import calibrate
 from utils.io.atomic import indented_json
-from utils.report.evaluation import Evaluation
+from utils.report import evaluation as report
 from utils.report.page import render
-from utils.runs import log_text
 from utils.runs.history import read_history
 from utils.runs.training_log import TrainingLog
 
 
-def record_evaluation(
-    begun: Start, directory: Path | None, log: TrainingLog, epoch: int, figures: dict
+def report_evaluation(
+    begun: Start, directory: Path | None, log: TrainingLog, epoch: int, evaluation: Evaluation
 ) -> None:
     """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
-    options, attributes, pictures = begun.options, begun.experiment.attributes, begun.data.val
-    logits, branches = figures.pop("logits").numpy(), figures.pop("branches", None)
+    options, experiment, pictures = begun.options, begun.experiment, begun.data.val
+    attributes, labels, logits = experiment.attributes, pictures.labels.numpy(), evaluation.logits.numpy()
+    rows = evaluation, attributes, len(pictures), pictures.listed
+    log.line(results.evaluation_table(*rows))
+    sample = tally(logits > 0, labels, identities(pictures.names))
+    spans = intervals(sample), sample.units, sample.resampled
+    log.line(results.interval_lines(*spans))
+    log.evaluation(epoch, evaluation.figures)
+    record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
+    record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = {
         level: boxes(region.numpy(), level, begun.model.align_corners)
-        for level, region in figures.pop("regions", {}).items()
+        for level, region in (evaluation.regions or {}).items()
     }
-    shared = (figures, attributes, len(pictures), pictures.listed)
-    log.line(log_text.evaluation_table(*shared))
-    sample = tally(logits > 0, pictures.labels.numpy(), identities(pictures.names))
-    spans = (intervals(sample), sample.units, sample.resampled)
-    log.line(log_text.interval_lines(*spans))
-    log.evaluation(epoch, {name: value for name, value in figures.items() if isinstance(value, float)})
-    record = {"experiment": begun.experiment.name, "approach": options.approach, "epoch": epoch}
-    record |= log_text.evaluation_record(*shared) | {"intervals": log_text.interval_record(*spans)}
     pointing = None
     if begun.true_boxes is not None and regions:
-        pointing = score(regions, branches[: len(regions)].numpy(), begun.true_boxes)
+        pointing = score(regions, evaluation.branches[: len(regions)].numpy(), begun.true_boxes)
         log.line(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
@@ -55,22 +56,23 @@ def record_evaluation(
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, logits)
     if options.calibrate:
-        log.line(calibrate(options.calibrate, logits, pictures, begun.experiment, options.resume))
+        probabilities = evaluation.logits.sigmoid().numpy()  # as predict.py computes them
+        log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume))
     if options.report:
-        evaluation = evaluation_of(begun, directory, record, branches.numpy(), regions, pointing)
-        if log.page(options.report, render(evaluation)):
+        content = report_content(begun, directory, record, evaluation.branches.numpy(), regions, pointing)
+        if log.page(options.report, render(content)):
             log.line(f"Report: {options.report}")
 
 
-def evaluation_of(
+def report_content(
     begun: Start,
     directory: Path | None,
     record: dict,
     branches: np.ndarray,
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
-) -> Evaluation:
-    """Return what a report is made of; the curves are those of the run that the checkpoint lies in."""
+) -> report.Evaluation:
+    """Return the content of a report; the curves are those of the run that the checkpoint lies in."""
     options = begun.options
     history = read_history(Path(options.resume).parent if options.evaluate else directory)
     about = {
@@ -84,6 +86,6 @@ def evaluation_of(
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }
     name = Path(options.resume).name if options.evaluate else directory.name
-    return Evaluation(
+    return report.Evaluation(
         record, begun.data.val, branches, regions, pointing, history, name, vars(options), about
     )

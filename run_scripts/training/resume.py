@@ -8,7 +8,7 @@ from typing import NamedTuple
 from alm.checkpoint.restore import is_own, load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
-from alm.training.run import Run
+from alm.training.run import TrainingRun
 from run_scripts.training.options import AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
 
@@ -79,7 +79,7 @@ def check_data(path: str, resumed: Mapping, **data: MultiLabelDataset | None) ->
             )
 
 
-def restore(run: Run, options: Namespace, checkpoint: dict, reached: Position) -> str:
+def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Position) -> str:
     """Restore all but the weights from the checkpoint of --resume, and let go of it: 120 MB of moments.
 
     Returns what became of the optimizer, in words. Raises AlmError where its state is of another model.

@@ -100,4 +100,4 @@ def test_in_fp16_there_may_be_no_step_yet(tmp_path):
     run.fit(Batches())
     assert run.state_dict()["optimizer"]["state"] == {}
     run.load_state_dict(copy.deepcopy(run.state_dict()))
-    assert run.epoch == 1
+    assert run.progress.epoch == 1

@@ -91,7 +91,7 @@ def test_only_the_newest_stay_of_epochs_and_of_those_within_them(tmp_path):
     assert names(tmp_path) == [
         "3+2.pth.tar", "4+2.pth.tar", "4.pth.tar", "5.pth.tar", "best.pth.tar", "last.pth.tar",
     ]  # fmt: skip
-    assert run.saved == ["3+2.pth.tar", "4.pth.tar", "4+2.pth.tar", "5.pth.tar"]
+    assert run.progress.saved == ["3+2.pth.tar", "4.pth.tar", "4+2.pth.tar", "5.pth.tar"]
     every = run_of(tmp_path / "every", 5, save_freq=1, keep=None)
     every.fit(Batches())
     assert names(tmp_path / "every") == [*(f"{epoch}.pth.tar" for epoch in range(1, 6)), "last.pth.tar"]
@@ -121,11 +121,11 @@ def test_nothing_is_removed_for_a_checkpoint_that_does_not_read_back(tmp_path, m
         spoil(path)
 
     monkeypatch.setattr(saves, "save_checkpoint", spoiled)
-    run.epochs = 3
+    run.settings.epochs = 3
     run.fit(Batches())
     assert set(good) <= set(names(tmp_path))
     assert "3.pth.tar: it is damaged: the checksum of" in run.unsaved
-    assert [reason for (reason,) in run.trainer.log.of("not_saved")] == [run.unsaved]
+    assert run.trainer.log.of("not_saved") == [[{"reason": run.unsaved}]]
     assert newest_checkpoint(tmp_path).path.name == "2.pth.tar"
 
 
@@ -156,13 +156,13 @@ def test_a_full_disk_costs_no_training(tmp_path, monkeypatch, failures):
     monkeypatch.setattr(saves, "save_checkpoint", save)
     run = run_of(tmp_path, 3, save_freq=1, keep=2)
     assert run.fit(Batches())
-    told = run.trainer.log.of("not_saved")
+    told = [note["reason"] for (note,) in run.trainer.log.of("not_saved")]
     assert len(told) == min(failures, 3)
-    assert all("No space left on device" in reason and str(tmp_path) in reason for (reason,) in told)
+    assert all("No space left on device" in reason and str(tmp_path) in reason for reason in told)
     assert (run.unsaved is None) is (failures < 3)
     assert len(run.trainer.log.losses) == 12
     expected = {1: ["2.pth.tar", "3.pth.tar"], 3: [], 99: []}[failures]
-    assert run.saved == expected
+    assert run.progress.saved == expected
     assert names(tmp_path) == [*expected, *(["last.pth.tar"] if expected else [])]
 
 
@@ -179,7 +179,7 @@ def test_a_best_that_was_not_saved_is_none(tmp_path, monkeypatch):
     run = run_of(tmp_path, 3)
     run.fit(Batches(), Batches())
     best = load(tmp_path / "best.pth.tar")
-    assert (best["epoch"], best["best_ma"], run.best_ma, run.unsaved) == (3, 0.7, 0.7, None)
+    assert (best["epoch"], best["best_ma"], run.progress.best_ma, run.unsaved) == (3, 0.7, 0.7, None)
 
 
 def test_a_best_that_was_saved_stays_whatever_fails_behind_it(tmp_path, monkeypatch):
@@ -196,8 +196,8 @@ def test_a_best_that_was_saved_stays_whatever_fails_behind_it(tmp_path, monkeypa
     run.fit(Batches(), Batches())
     assert len(run.trainer.log.of("not_saved")) == 3  # with the second epoch's figures, and the third twice
     best = load(tmp_path / "best.pth.tar")
-    assert (best["epoch"], best["best_ma"], run.best_ma) == (2, 0.9, 0.9)
-    assert run.saved == ["1.pth.tar", "2.pth.tar", "3.pth.tar"]
+    assert (best["epoch"], best["best_ma"], run.progress.best_ma) == (2, 0.9, 0.9)
+    assert run.progress.saved == ["1.pth.tar", "2.pth.tar", "3.pth.tar"]
 
 
 def test_what_cannot_be_removed_is_tried_again(tmp_path, monkeypatch):
@@ -212,9 +212,9 @@ def test_what_cannot_be_removed_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", remove)
     run = run_of(tmp_path, 2, save_freq=1, keep=1)
     run.fit(Batches())
-    assert (run.unsaved, run.saved) == (None, ["1.pth.tar", "2.pth.tar"])
+    assert (run.unsaved, run.progress.saved) == (None, ["1.pth.tar", "2.pth.tar"])
     stuck[0] = False
-    run.epochs = 3
+    run.settings.epochs = 3
     run.fit(Batches())
     assert names(tmp_path) == ["3.pth.tar", "last.pth.tar"]
 

@@ -229,9 +229,9 @@ def test_many_attributes_in_any_script_are_drawn(run, tmp_path):
         assert picture.height < 2000
 
 
-def test_needs_neither_torch_nor_alm(evaluations, tmp_path):
+def test_needs_no_torch(evaluations, tmp_path):
     program = (
-        "import sys, runpy; sys.modules['torch'] = sys.modules['alm'] = None; "
+        "import sys, runpy; sys.modules['torch'] = None; "
         f"sys.argv = ['compare.py', 'a.csv', 'b.csv', '--labels', 'test.txt']; "
         f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
     )

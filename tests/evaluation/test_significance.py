@@ -22,7 +22,6 @@ from utils.evaluation.significance import (
     sign_test,
     tally,
 )
-from utils.runs.log_text import interval_lines, interval_record
 
 
 def metrics_of(predicted, labels):
@@ -127,30 +126,16 @@ def test_an_undefined_figure_has_an_undefined_interval():
     spans = intervals(tally(labels == 1, labels))
     assert np.isnan(spans["ma"]).all()
     assert spans["recall"] == (1, 1)
-    assert "\tmA         n/a\n" in interval_lines(spans, 40, "pictures")
-    assert interval_record(spans, 40, "pictures")["ma"] is None
 
 
 def test_fewer_than_30_give_no_interval():
     predicted, labels = drawn(0, count=FEWEST - 1)
     assert intervals(tally(predicted, labels)) is None
-    assert (
-        interval_lines(None, 29, "pictures") == "95 % intervals: none; 29 pictures are too few, 30 are needed"
-    )
-    assert interval_record(None, 29, "pictures")["f1"] is None
     with pytest.raises(AlmError, match="29 pictures are too few to compare by; at least 30"):
         compare(*[tally(predicted, labels)] * 2)
     two = np.arange(200) % 2
     with pytest.raises(AlmError, match="2 identities are too few"):
         compare(*[tally(*drawn(0), two)] * 2)
-
-
-def test_lines_stand_behind_the_table_and_are_none_of_it():
-    text = interval_lines(intervals(tally(*drawn(0))), 200, "pictures")
-    first, *lines = text.split("\n")
-    assert first == "95 % intervals, from 1,000 draws of the list's 200 pictures with replacement:"
-    assert [line.split()[0] for line in lines] == ["mA", "Accuracy", "Precision", "Recall", "F1_Score"]
-    assert ":" not in "".join(lines)  # where the published lines have one
 
 
 # Two evaluations.

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import alm
 from alm.models import loss as loss_module
 from alm.models.metrics import right_answers
-from utils.runs.log_text import RULE, evaluation_record, evaluation_table
 
 
 def by_loops(logits, targets):
@@ -61,48 +60,12 @@ def test_attribute_without_negatives_is_left_out():
     figures = metrics.compute()
     assert figures["attribute_ma"].isnan().tolist() == [True, False]
     assert figures["ma"] == 1.0
-    table = evaluation_table(figures, ("Only", "Both"), 2, 2)
-    assert "\t# 0: Only              \t   2\\   0\t   2\\   0\t   2\\   0\tn/a" in table.split("\n")
-    assert evaluation_record(figures, ("Only", "Both"), 2, 2)["attributes"][0]["ma"] is None
 
 
 def test_nothing_counted_divides_by_nothing():
     figures = alm.AttributeMetrics(3).compute()
     assert math.isnan(figures["ma"])
     assert figures["accuracy"] == figures["f1"] == 0.0
-
-
-def test_table_is_the_published_one():
-    counts = torch.tensor([3364, 3309, 3831, 3769, 3824, 3776])
-    keys = (
-        "true_positive",
-        "true_negative",
-        "positive",
-        "negative",
-        "predicted_positive",
-        "predicted_negative",
-    )
-    figures = {key: value[None] for key, value in zip(keys, counts, strict=True)}
-    figures |= {"attribute_ma": torch.tensor([0.878026])}
-    figures |= {"ma": 0.8634, "accuracy": 0.5, "precision": 0.25, "recall": 0.125, "f1": 1 / 3}
-    assert evaluation_table(figures, ("Age16-30",), 7600, 7600).split("\n") == [
-        "=" * 100,
-        "\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA",
-        "\t# 0: Age16-30          \t3364\\3309\t3831\\3769\t3824\\3776\t0.87803",
-        "\tmA:        0.8634",
-        "\tAccuracy:  0.5",
-        "\tPrecision: 0.25",
-        "\tRecall:    0.125",
-        "\tF1_Score:  0.3333333333333333",
-        "=" * 100,
-    ]
-
-
-def test_table_says_on_how_many_pictures():
-    metrics = alm.AttributeMetrics(1)
-    metrics.update(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1], [0]]))
-    lines = evaluation_table(metrics.compute(), ("Hat",), 2, 5).split("\n")
-    assert lines[-2:] == ["\tPictures:  2 of 5", RULE]
 
 
 @pytest.mark.parametrize("count", [1, 2])

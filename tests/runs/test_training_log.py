@@ -108,7 +108,7 @@ def test_progress_lines_come_every_print_freq_with_running_means():
     for i, pictures in enumerate((64, 32)):
         log.test(i, of=2, pictures=pictures, seconds=0.5, loss=1.0 + i, accu=0.9)
     log.tested(0.93249)
-    log.stopped_early(7)
+    log.note("early_stop", iterations=7)
     lines = [line for line in stream.getvalue().split("\n") if not line.startswith("TCAPPDLL")]
     epoch = [
         "",

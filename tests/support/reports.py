@@ -3,12 +3,12 @@
 import numpy as np
 from PIL import Image
 
-from alm.models.metrics import AttributeMetrics
+from support.tiny import evaluation
 from utils.data.dataset import MultiLabelDataset
+from utils.evaluation import results
 from utils.evaluation.pointing import score
 from utils.evaluation.significance import intervals, tally
 from utils.report.evaluation import Evaluation
-from utils.runs import log_text
 from utils.runs.history import History
 
 SCRIPT = "<script>alert(1)</script>.png"  # a directory and a file in it
@@ -62,10 +62,9 @@ def record_of(logits, pictures, names, experiment):
     """Return what --json would hold."""
     import torch
 
-    metrics = AttributeMetrics(len(names))
-    metrics.update(torch.from_numpy(logits), pictures.labels)
     sample = tally(logits > 0, pictures.labels.numpy())
     record = {"experiment": experiment, "approach": "inception_iccv", "epoch": 2}
-    record |= log_text.evaluation_record(metrics.compute(), names, len(pictures), pictures.listed)
-    record["intervals"] = log_text.interval_record(intervals(sample), sample.units, sample.resampled)
+    figures = evaluation(torch.from_numpy(logits), pictures.labels)
+    record |= results.evaluation_record(figures, names, len(pictures), pictures.listed)
+    record["intervals"] = results.interval_record(intervals(sample), sample.units, sample.resampled)
     return record

@@ -8,8 +8,8 @@ from torch import nn
 
 import alm
 from alm.devices.precision import gradient_scaler
-from alm.training.run import Run
-from alm.training.trainer import Trainer
+from alm.training.run import RunSettings, TrainingRun
+from alm.training.trainer import Evaluation, Trainer
 
 CPU = torch.device("cpu")
 
@@ -75,8 +75,8 @@ class Batches:
         return [0, *accumulate(len(labels) for _, labels, _ in self.batches[:-1])]
 
 
-class Told:
-    """A log that remembers what it is told."""
+class MemoryLog:
+    """A log that remembers its events."""
 
     def __init__(self):
         self.events = []
@@ -84,7 +84,11 @@ class Told:
     def __getattr__(self, name):
         return lambda *values: self.events.append((name, *values))
 
+    def note(self, event, **details):
+        self.events.append((event, details))
+
     def of(self, name):
+        """Return the values of each such event, of a note its details."""
         return [values for event, *values in self.events if event == name]
 
     def state_dict(self):
@@ -99,7 +103,7 @@ def trainer_of(precision=None, lr=0.1, model=None):
     model = model or Tiny()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
-    return Trainer(model, criterion, optimizer, scaler, CPU, precision, Told())
+    return Trainer(model, criterion, optimizer, scaler, CPU, precision, MemoryLog())
 
 
 def train(trainer, batches, epoch=0, most=None):
@@ -111,9 +115,10 @@ def load(path):
     return torch.load(path, weights_only=True)
 
 
-def run_of(directory, epochs, trainer=None, **options):
+def run_of(directory, epochs, trainer=None, identity=None, **options):
     directory.mkdir(exist_ok=True)
-    return Run(trainer or trainer_of(), directory, epochs, lr=0.1, **options)
+    settings = RunSettings(epochs, lr=0.1, **options)
+    return TrainingRun(trainer or trainer_of(), directory, settings, identity or {})
 
 
 def names(directory):
@@ -122,8 +127,16 @@ def names(directory):
 
 def figures_of(monkeypatch, *mas, accu=0.25):
     """Let evaluations give these mA."""
-    figures = iter(mas)
-    monkeypatch.setattr(Trainer, "evaluate", lambda *_: {"ma": next(figures), "accu": accu})
+    evaluations = iter([evaluation(ma=ma, accu=accu) for ma in mas])
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_: next(evaluations))
+
+
+def evaluation(logits=None, labels=None, **figures):
+    """Return an evaluation of these votes (N, K); `figures` replace some of it."""
+    logits = torch.zeros(1, 2) if logits is None else torch.as_tensor(logits)
+    metrics = alm.AttributeMetrics(logits.shape[1])
+    metrics.update(logits, torch.zeros(logits.shape) if labels is None else labels)
+    return Evaluation(**({"loss": 0.0, "accu": 0.0, "logits": logits} | metrics.compute() | figures))
 
 
 def spoil(path):

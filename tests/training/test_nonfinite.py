@@ -8,7 +8,7 @@ from support.tiny import Batches, Tiny, train, trainer_of
 from torch import nn
 
 from alm.training import step_queue as steps_module
-from alm.training.trainer import NonFinite, NonFiniteLossError
+from alm.training.trainer import NonFiniteLossError, NonFiniteSteps
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_a_step_that_is_not_finite_can_be_left_out(device, request):
         request.getfixturevalue("accelerator")
     batches = Batches()
     trainer, plain = trainer_of(model=Normalized()), trainer_of(model=Normalized())
-    trainer.nonfinite = NonFinite(leaves_out=True)
+    trainer.nonfinite = NonFiniteSteps(skip=True)
     trainer.criterion = NotFiniteAt(trainer.criterion, 1)
     train(trainer, batches)
     plain.train([batch for number, batch in enumerate(batches.batches) if number != 1], 0, 0, 4)
@@ -32,34 +32,34 @@ def test_a_step_that_is_not_finite_can_be_left_out(device, request):
         trainer.model.state_dict().values(), plain.model.state_dict().values(), strict=True
     ):
         assert torch.equal(ours, theirs)
-    assert trainer.nonfinite.left_out == 1
-    ((epoch, iteration, loss, count),) = trainer.log.of("left_out")
-    assert (epoch, iteration, count) == (0, 1, 1)
-    assert math.isnan(loss)
+    assert trainer.nonfinite.skipped == 1
+    ((note,),) = trainer.log.of("loss_not_finite")
+    assert (note["epoch"], note["iteration"], note["count"]) == (0, 1, 1)
+    assert math.isnan(note["loss"])
     assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1, 2, 3]
 
 
 def test_gradients_that_are_not_finite_are_left_out_too():
     trainer = trainer_of()
-    trainer.nonfinite = NonFinite(leaves_out=True)
+    trainer.nonfinite = NonFiniteSteps(skip=True)
     trainer.model.first.bias.register_hook(lambda gradient: gradient * torch.inf)
     before = trainer.model.first.weight.detach().clone()
     train(trainer, Batches())
     assert torch.equal(trainer.model.first.weight, before)
-    assert [count for *_, count in trainer.log.of("left_out")] == [1, 2, 3, 4]
+    assert [note["count"] for (note,) in trainer.log.of("gradients_not_finite")] == [1, 2, 3, 4]
 
 
 def test_ten_steps_in_a_row_are_enough():
     trainer = trainer_of()
-    trainer.nonfinite = NonFinite(leaves_out=True)
+    trainer.nonfinite = NonFiniteSteps(skip=True)
     criterion = trainer.criterion
     trainer.criterion = NotFiniteAt(criterion, *range(3, 12))
     train(trainer, Batches([3] * 20))
-    assert trainer.nonfinite.left_out == 9
+    assert trainer.nonfinite.skipped == 9
     trainer.criterion = NotFiniteAt(criterion, *range(3, 30))
-    with pytest.raises(NonFiniteLossError, match="10 iterations in a row, up to epoch 0 iteration 12, had"):
+    with pytest.raises(NonFiniteLossError, match="10 iterations in a row, up to epoch 0 iteration 12, "):
         train(trainer, Batches([3] * 20))
-    assert trainer.nonfinite.left_out == 19
+    assert trainer.nonfinite.skipped == 19
 
 
 class Normalized(Tiny):

@@ -35,8 +35,11 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     resumed.load_state_dict(checkpoint)
     resumed.fit(Batches(), Batches())
     assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
-    assert resumed.iterations == whole.iterations == 20
-    assert (resumed.best_ma, resumed.best_accu) == (whole.best_ma, whole.best_accu)
+    assert resumed.progress.iterations == whole.progress.iterations == 20
+    assert (resumed.progress.best_ma, resumed.progress.best_accu) == (
+        whole.progress.best_ma,
+        whole.progress.best_accu,
+    )
 
 
 class Stops:
@@ -129,6 +132,42 @@ def test_an_epoch_outlives_its_evaluation(tmp_path, monkeypatch, save_freq, erro
     assert saved["unevaluated"] is True
 
 
+class Failing(Batches):
+    """Batches that the loader fails to read from number `at` on."""
+
+    def __init__(self, at, error):
+        super().__init__()
+        self.at, self.error = at, error
+
+    def epoch(self, epoch, seen=0):
+        yield from list(super().epoch(epoch, seen))[: self.at]
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [alm.AlmError("a worker died"), OSError("the disk is gone")])
+@pytest.mark.parametrize("save_every_iters", [None, 3])
+def test_a_loader_that_fails_costs_no_training(tmp_path, error, save_every_iters):
+    """All that was trained is saved, and goes on as if nothing had been."""
+    run = run_of(tmp_path, 1, save_every_iters=save_every_iters)
+    with pytest.raises(type(error), match=str(error)):
+        run.fit(Failing(3, error))
+    ((note,),) = run.trainer.log.of("saved")
+    checkpoint = load(note["last"])
+    assert (checkpoint["iteration"], checkpoint["seen"]) == (3, 9)
+    resumed, whole = run_of(tmp_path, 1), run_of(tmp_path / "whole", 1)
+    resumed.trainer.model.load_state_dict(checkpoint["state_dict"])
+    resumed.load_state_dict(checkpoint)
+    for each in (resumed, whole):
+        each.fit(Batches())
+    assert run.trainer.log.losses + resumed.trainer.log.losses == whole.trainer.log.losses
+
+
+def test_a_loader_that_fails_at_once_saves_nothing(tmp_path):
+    with pytest.raises(OSError, match="gone"):
+        run_of(tmp_path, 1).fit(Failing(0, OSError("the disk is gone")))
+    assert names(tmp_path) == []
+
+
 def test_best_is_the_best_ma(tmp_path, monkeypatch):
     figures_of(monkeypatch, 0.5, 0.7, 0.6, float("nan"))
     run_of(tmp_path, 4).fit(Batches(), Batches())
@@ -146,7 +185,7 @@ def test_who_goes_on_goes_on_with_the_best_so_far(tmp_path, monkeypatch):
 def test_evaluations_are_told_with_the_epochs_done(tmp_path):
     told = []
     run_of(tmp_path, 2).fit(
-        Batches(), Batches(), lambda epoch, figures: told.append((epoch, "ma" in figures))
+        Batches(), Batches(), lambda epoch, evaluation: told.append((epoch, "ma" in evaluation.figures))
     )
     assert told == [(1, True), (2, True)]
 
@@ -206,7 +245,7 @@ def test_weights_that_are_not_finite_write_over_nothing(tmp_path, at_end, error,
 def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):
     run = run_of(tmp_path, 60)
     run.load_state_dict({"epoch": 40, "best_accu": torch.tensor(0.875), "state_dict": {}})
-    assert (run.epoch, run.iterations, run.best_accu) == (40, 0, 0.875)
+    assert (run.progress.epoch, run.progress.iterations, run.progress.best_accu) == (40, 0, 0.875)
 
 
 def test_the_state_is_a_copy_of_nothing_else(tmp_path):

@@ -8,7 +8,7 @@ from support.tiny import CPU, Batches, Localized, Tiny, train, trainer_of
 
 import alm
 from alm.training import step_queue as steps_module
-from alm.training.step_queue import Steps
+from alm.training.step_queue import StepQueue, StepValues
 from alm.training.trainer import NonFiniteLossError
 
 
@@ -94,9 +94,9 @@ def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(monkeypatch):
     for late in (False, True):
         monkeypatch.setattr(steps_module, "is_accelerator", lambda device, late=late: late)
         told = []
-        with Steps(CPU, lambda step, *_, told=told: told.append(step.iteration)) as steps:
+        with StepQueue(CPU, lambda step, *_, told=told: told.append(step.iteration)) as steps:
             for count in range(1, 4):
-                steps.taken(2, torch.tensor(1.0), torch.tensor(0.5))
+                steps.add(2, StepValues(torch.tensor(1.0), torch.tensor(0.5)))
                 assert told == list(range(count - late))
         assert told == [0, 1, 2]
 
@@ -131,7 +131,7 @@ def test_evaluation_is_the_metrics_of_the_vote():
     trainer, batches = trainer_of(), Batches(sizes=(3, 3, 1))
     with torch.no_grad():
         trainer.model.second.bias[0] += 5  # each branch wins for one attribute
-    figures = trainer.evaluate(batches)
+    evaluation = trainer.evaluate(batches)
     metrics = alm.AttributeMetrics(2)
     losses, right, count, votes = 0.0, 0.0, 0, []
     for images, labels, mirror in batches.batches:
@@ -142,26 +142,27 @@ def test_evaluation_is_the_metrics_of_the_vote():
         right += ((alm.vote(predictions) > 0) == labels.bool()).float().mean(1).sum().item()
         count += len(images)
     expected = metrics.compute()
-    assert figures["ma"] == pytest.approx(expected["ma"], nan_ok=True)
-    assert figures["loss"] == pytest.approx(losses / count)
-    assert figures["accu"] == pytest.approx(right / count)
-    assert figures["logits"].dtype == torch.float32
-    assert figures["logits"].numpy() == pytest.approx(torch.tensor(votes).numpy(), rel=1e-5)
+    assert evaluation.ma == pytest.approx(expected["ma"], nan_ok=True)
+    assert evaluation.loss == pytest.approx(losses / count)
+    assert evaluation.accu == pytest.approx(right / count)
+    assert evaluation.logits.dtype == torch.float32
+    assert evaluation.logits.numpy() == pytest.approx(torch.tensor(votes).numpy(), rel=1e-5)
     assert [values[:3] for values in trainer.log.of("test")] == [[0, 3, 3], [1, 3, 3], [2, 3, 1]]
-    assert trainer.log.events[-1] == ("tested", figures["accu"])
+    assert trainer.log.events[-1] == ("tested", evaluation.accu)
 
 
 def test_evaluation_gives_regions_where_they_are_wanted_and_nothing_else_changes():
     trainer, batches = trainer_of(model=Localized()), Batches(sizes=(3, 3, 1))
     without = trainer.evaluate(batches)
     trainer.localize = True
-    figures = trainer.evaluate(batches)
-    assert figures.keys() - without.keys() == {"branches", "regions"}
-    assert torch.equal(figures["logits"], without["logits"])
-    assert torch.equal(figures["branches"].amax(0), figures["logits"])
-    assert figures["branches"].shape == (2, 7, 2)
+    evaluation = trainer.evaluate(batches)
+    assert without.branches is without.regions is None
+    assert evaluation.figures == without.figures
+    assert torch.equal(evaluation.logits, without.logits)
+    assert torch.equal(evaluation.branches.amax(0), evaluation.logits)
+    assert evaluation.branches.shape == (2, 7, 2)
     images = torch.cat([images for images, _, _ in batches.batches])
-    assert torch.equal(figures["regions"]["3b"], trainer.model.predict(alm.preprocess(images))[1]["3b"])
+    assert torch.equal(evaluation.regions["3b"], trainer.model.predict(alm.preprocess(images))[1]["3b"])
 
 
 def test_evaluation_of_nan_gives_no_figure():
@@ -231,12 +232,14 @@ def test_overflow_in_fp16_skips_the_step_says_so_and_goes_on():
     weights = trainer.model.first.weight
     before = weights.detach().clone()
     assert train(trainer, Batches(), 3).iterations == 4
-    skipped = trainer.log.of("skipped")
-    assert skipped == [[3, iteration, 2.0 ** (39 - iteration)] for iteration in range(4)]
+    skipped = trainer.log.of("overflow")
+    assert skipped == [
+        [{"epoch": 3, "iteration": iteration, "scale": 2.0 ** (39 - iteration)}] for iteration in range(4)
+    ]
     assert torch.equal(weights, before)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     train(trainer, Batches(), 4)
-    assert trainer.log.of("skipped") == skipped
+    assert trainer.log.of("overflow") == skipped
     assert not torch.equal(weights, before)
     assert [loss for *_, loss in trainer.log.losses][-1] < trainer.log.losses[0][-1]
 

@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from utils.evaluation.significance import Difference, Paired
+from utils.evaluation.significance import FIGURES, Difference, Paired
 from utils.io.figure import cut, drawable, drawn_figure
-from utils.runs.log_text import FIGURES
 
 MOST_ATTRIBUTES = 60  # that are legible; of more, those with the largest differences
 LONGEST_LABEL = 70  # characters
@@ -28,7 +27,7 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
     }
     largest = sorted(by_name, key=lambda name: -abs(by_name[name].difference))[:MOST_ATTRIBUTES]
     shown = {name: by_name[name] for name in sorted(largest, key=lambda name: -by_name[name].difference)}
-    figures = {name: paired.figures[key] for name, key in FIGURES}
+    figures = {name: paired.figures[key] for key, name in FIGURES.items()}
     rows = len(figures), max(len(shown), 1)
     with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *shown])) as figure:
         above, below = figure.subplots(2, height_ratios=rows)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.runs.log_text import none_for_nan
+from utils.evaluation.results import none_for_nan
 
 MEASURES = ("pointing", "coverage", "inside", "iou", "area")
 WINNING, WHOLE, AVERAGE, CHANCE = "winning level", "whole picture", "average box", "chance"

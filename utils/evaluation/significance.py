@@ -16,7 +16,13 @@ import numpy as np
 from alm.constants import UNKNOWN
 from alm.errors import AlmError
 
-FIGURES = ("ma", "accuracy", "precision", "recall", "f1")
+FIGURES = {  # name -> title in tables
+    "ma": "mA",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1_Score",
+}
 LEVEL = 0.95  # of the intervals, and 1 - LEVEL the chance that Holm's method lists any attribute wrongly
 DRAWS, SEED = 1000, 1
 AT_ONCE = 50  # draws in memory

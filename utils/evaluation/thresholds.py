@@ -3,17 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from alm.constants import THRESHOLD, UNKNOWN
 from alm.errors import AlmError
 from utils.data.catalog import Experiment
-from utils.data.dataset import MultiLabelDataset
 from utils.io.atomic import write_json
 from utils.io.untrusted import is_share, parsed, read_text
+
+if TYPE_CHECKING:  # which needs torch
+    from utils.data.dataset import MultiLabelDataset
 
 FORMAT = "alm-thresholds-1"
 ROUNDING = 1e-12  # by which two shares that are the same may differ
@@ -120,13 +121,15 @@ def named_thresholds(path: str | Path) -> dict | None:
 
 
 def calibrate(
-    path: str, logits: np.ndarray, pictures: MultiLabelDataset, experiment: Experiment, checkpoint: str
+    path: str,
+    probabilities: np.ndarray,
+    pictures: "MultiLabelDataset",
+    experiment: Experiment,
+    checkpoint: str,
 ) -> str:
-    """Write each attribute's best threshold on the pictures that were evaluated; return what is told of it.
-
-    `logits` (N, K) are those of the `checkpoint`.
+    """Write each attribute's best threshold on the pictures, whose probabilities (N, K) a `checkpoint` gave;
+    return the lines for the log.
     """
-    probabilities = torch.from_numpy(logits).sigmoid().numpy()  # as predict.py computes them
     choice = best_thresholds(probabilities, pictures.labels.numpy())
     about = {"list": str(pictures.label), "pictures": len(pictures), "checkpoint": str(checkpoint)}
     write_thresholds(path, experiment.attributes, choice, about)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable, Sequence, Sized
 
+RULE = "=" * 100  # above and below the published blocks of a log
+
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.0) -> str:
     """Return the one of `names` that is spelt most like `name`, "" if none is as similar as `cutoff`."""

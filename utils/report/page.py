@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from alm import __version__
 from utils.evaluation.pointing import AVERAGE, IOU, POINTING, TITLES, WINNING, verdicts
+from utils.evaluation.significance import FIGURES
 from utils.io.untrusted import printable
 from utils.prediction.drawing import level_styles
 from utils.report import mistakes as shots
@@ -23,7 +24,6 @@ from utils.report.charts import Chart, Curve, chart
 from utils.report.evaluation import Evaluation
 from utils.report.mistakes import mistaken, winning_shares, wrong_together
 from utils.runs.history import History
-from utils.runs.log_text import FIGURES
 
 PAIRS = 15  # of attributes that are mistaken together
 
@@ -33,7 +33,7 @@ def headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     record = evaluation.record
     return [
         (title.partition("_")[0], text.percent(record[key], 2), text.interval(record["intervals"][key]))
-        for title, key in FIGURES
+        for key, title in FIGURES.items()
     ]
 
 

@@ -129,25 +129,9 @@ class TrainingLog:
         if iteration % self._print_freq == 0:
             self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
 
-    def skipped(self, epoch: int, iteration: int, scale: float) -> None:
-        """A step's gradients overflowed in fp16, and the step was left out."""
-        self.line(log_text.skipped_step(epoch, iteration, scale))
-
-    def left_out(self, epoch: int, iteration: int, loss: float, count: int) -> None:
-        """A step's loss or gradients were not finite, and the step was left out."""
-        self.line(log_text.left_out_step(epoch, iteration, loss, count))
-
-    def at_fault(self, pictures: list[str]) -> None:
-        """A step over these pictures is what ends the run."""
-        self.line(log_text.at_fault(pictures))
-
-    def not_saved(self, reason: str) -> None:
-        """A checkpoint could not be written."""
-        self.line(log_text.not_saved(reason))
-
-    def stopped_early(self, iterations: int) -> None:
-        """An epoch has ended after so many of its iterations."""
-        self.line(log_text.early_stop(iterations))
+    def note(self, event: str, **details) -> None:
+        """Write the line of something that happened beside the steps: one of `log_text.NOTES`."""
+        self.line(log_text.note(event, **details))
 
     def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:
         """A batch was evaluated."""

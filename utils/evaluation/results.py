@@ -1,0 +1,84 @@
+"""An evaluation as people and machines read it: the published table, 95 % intervals, and their JSON record.
+
+The table is to the letter what the published program prints: programs outside this project read it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from utils.evaluation.significance import DRAWS, FEWEST, FIGURES, LEVEL, Interval
+from utils.io.phrases import RULE
+from utils.io.untrusted import printable
+
+if TYPE_CHECKING:  # which needs torch
+    from alm.training.trainer import Evaluation
+
+COUNTS = (
+    "true_positive",
+    "true_negative",
+    "positive",
+    "negative",
+    "predicted_positive",
+    "predicted_negative",
+)
+
+
+def evaluation_table(evaluation: "Evaluation", attributes: Sequence[str], seen: int, listed: int) -> str:
+    """Return the published table; `seen` of `listed` pictures were evaluated."""
+    lines = [RULE, "\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA"]
+    counts = [getattr(evaluation, name) for name in COUNTS]
+    for k, name in enumerate(attributes):
+        hits, misses, positive, negative, predicted, others = (f"{count[k]:4}" for count in counts)
+        ma = evaluation.attribute_ma[k].item()
+        pairs = f"{hits}\\{misses}", f"{positive}\\{negative}", f"{predicted}\\{others}"
+        lines.append("\t".join(["", f"#{k:2}: {printable(name):18}", *pairs, with_digits(ma, 5)]))
+    lines += [f"\t{title + ':':11}{getattr(evaluation, key)}" for key, title in FIGURES.items()]
+    if seen < listed:
+        lines.append(f"\tPictures:  {seen} of {listed}")
+    return "\n".join([*lines, RULE])
+
+
+def interval_lines(intervals: Mapping[str, Interval] | None, units: int, resampled: str) -> str:
+    """Return the lines below the table: `significance.intervals` of so many pictures or identities."""
+    if intervals is None:
+        return f"95 % intervals: none; {units} {resampled} are too few, {FEWEST} are needed"
+    lines = [f"95 % intervals, from {DRAWS:,} draws of the list's {units:,} {resampled} with replacement:"]
+    for key, title in FIGURES.items():
+        low, high = intervals[key]
+        lines.append(f"\t{title:10} " + ("n/a" if math.isnan(low) else f"{low:.4f} to {high:.4f}"))
+    return "\n".join(lines)
+
+
+def interval_record(intervals: Mapping[str, Interval] | None, units: int, resampled: str) -> dict:
+    """Return the intervals for JSON; an undefined one is None."""
+    record = {"level": LEVEL, "draws": DRAWS, "resampled": resampled, "units": units}
+    for key in FIGURES:
+        low, high = intervals[key] if intervals else (math.nan, math.nan)
+        record[key] = None if math.isnan(low) else [low, high]
+    return record
+
+
+def evaluation_record(evaluation: "Evaluation", attributes: Sequence[str], seen: int, listed: int) -> dict:
+    """Return the evaluation's figures for JSON; an undefined one (NaN) is None."""
+    columns = {"ma": evaluation.attribute_ma} | {name: getattr(evaluation, name) for name in COUNTS}
+    columns = {name: column.tolist() for name, column in columns.items()}
+    return {
+        "pictures": seen,
+        "listed": listed,
+        **{name: none_for_nan(figure) for name, figure in evaluation.figures.items()},
+        "attributes": [
+            {"name": name} | {column: none_for_nan(values[k]) for column, values in columns.items()}
+            for k, name in enumerate(attributes)
+        ],
+    }
+
+
+def with_digits(value: float, digits: int) -> str:
+    """Return a number with so many decimal places, `n/a` if it is NaN."""
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def none_for_nan(value: float) -> float | None:
+    """Return the number, or None for NaN, which JSON cannot say."""
+    return None if math.isnan(value) else value
