@@ -23,22 +23,15 @@ import time
 from itertools import islice
 
 from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
-from run_scripts.run_ALM import build_loader, build_trainer
-from run_scripts.training.options import DEFAULTS, parse_arguments
-from run_scripts.training.setup import start
-from utils.diagnostics import fingerprint_comparison as fingerprint_report
-from utils.diagnostics import operator_report
 from utils.diagnostics.fingerprint_comparison import (
-    compare,
+    compare_fingerprints,
+    fingerprint_lines,
+    fingerprint_record,
     plot_fingerprints,
     read_fingerprint,
-    starts_apart,
 )
-from utils.diagnostics.operator_check import OperatorCheck
-from utils.diagnostics.operator_origin import Whereabouts
+from utils.diagnostics.operator_report import operator_lines, operator_record, wrong_results
 from utils.io.atomic import unwritable, write_json
-from utils.runs.training_log import TrainingLog
-from utils.synthetic import ensure_dataset
 
 WITHIN, BEYOND, UNUSABLE = 0, 1, 2
 BATCH = 4
@@ -53,7 +46,7 @@ def main() -> int:
     """Check or compare, report; return the exit status."""
     with clear_ending(bad_input=UNUSABLE):
         options, step = parse_options()
-        return compare_fingerprints(options) if options.compare else check_operators(options, step)
+        return compare(options) if options.compare else check(options, step)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,20 +55,18 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--iterations", type=whole_number(1), default=1, metavar="N", help="steps to check; default 1")
     add("--compare", nargs=2, metavar="FILE", help="compare two fingerprints instead")
-    add("--plot", metavar="FILE", help="of --compare: draw the difference along the network")
-    add("--json", metavar="FILE", help="write all findings there, for machines")
+    add("--plot", metavar="FILE", help="with --compare: draw the difference along the network")
+    add("--json", metavar="FILE", help="write all findings to FILE, for machines")
     return parser
 
 
-def parse_options() -> tuple[argparse.Namespace, argparse.Namespace]:
-    """Return this command's options, and those of run_ALM.py that are named."""
+def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
+    """Return this command's options and run_ALM.py's, of which --compare has none."""
     parser = build_parser()
     options, others = parser.parse_known_args()
-    step = parse_arguments(others)
     if options.compare and others:
         parser.error(f"{others[0]} has no meaning for --compare, which reads files; leave it out")
-    for name in vars(step).keys() & DEFAULTS.keys() - OF_A_STEP:
-        parser.error(f"--{name} has no meaning for single steps; leave it out")
+    step = None if options.compare else parse_step(parser, others)
     if options.plot and not options.compare:
         parser.error("--plot goes with --compare")
     for option, path in (("--json", options.json), ("--plot", options.plot)):
@@ -85,8 +76,25 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace]:
     return options, step
 
 
-def check_operators(options: argparse.Namespace, step: argparse.Namespace) -> int:
+def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Return those of run_ALM.py's options that are given, all of which must be about a single step."""
+    from run_scripts.training.options import DEFAULTS, parse_arguments  # torch
+
+    step = parse_arguments(words)
+    for name in vars(step).keys() & DEFAULTS.keys() - OF_A_STEP:
+        parser.error(f"--{name} has no meaning for single steps; leave it out")
+    return step
+
+
+def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     """Train for some iterations, check every operator on the way, report; return the exit status."""
+    from run_scripts.run_ALM import build_loader, build_trainer
+    from run_scripts.training.setup import start
+    from utils.diagnostics.operator_check import OperatorCheck
+    from utils.diagnostics.operator_origin import OperatorOrigin
+    from utils.runs.training_log import TrainingLog
+    from utils.synthetic import ensure_dataset
+
     with tempfile.TemporaryDirectory() as directory:
         step.batch_size = getattr(step, "batch_size", BATCH)
         if "experiment" not in step and "resume" not in step:
@@ -95,28 +103,26 @@ def check_operators(options: argparse.Namespace, step: argparse.Namespace) -> in
         begun = start(step)
         tell(*begun.notes)
         trainer, loader = build_trainer(begun, TrainingLog()), build_loader(begun, training=True)
-        roots = {"": trainer.model, "loss": trainer.criterion}
+        origin = OperatorOrigin({"": trainer.model, "loss": trainer.criterion}, trainer.optimizer)
         since = time.perf_counter()
-        with OperatorCheck(Whereabouts(roots, trainer.optimizer), trainer.device) as check:
+        with OperatorCheck(origin, trainer.device) as checked:
             trainer.train(islice(loader.epoch(0), options.iterations), 0, 0, len(loader))
         seconds = time.perf_counter() - since
-    found = check.checked, check.unchecked, check.left_out
-    tell("", f"{seconds:.0f} s:", *operator_report.lines(*found))
+    tell("", f"{seconds:.0f} s:", *operator_lines(checked))
     if options.json:
-        write_json(options.json, operator_report.record(*found))
-    return WITHIN if operator_report.largest(check.checked) <= 1 else BEYOND
+        write_json(options.json, operator_record(checked))
+    return BEYOND if wrong_results(checked.results) else WITHIN
 
 
-def compare_fingerprints(options: argparse.Namespace) -> int:
+def compare(options: argparse.Namespace) -> int:
     """Compare two fingerprints, report; return the exit status."""
-    first, second = map(read_fingerprint, options.compare)
-    apart, differences = list(starts_apart(first, second)), compare(first, second)
-    tell(*fingerprint_report.lines(first, second, apart, differences))
+    comparison = compare_fingerprints(*map(read_fingerprint, options.compare))
+    tell(*fingerprint_lines(comparison))
     if options.json:
-        write_json(options.json, fingerprint_report.record(first, second, apart, differences))
+        write_json(options.json, fingerprint_record(comparison))
     if options.plot:
-        plot_fingerprints(differences, first.path, second.path, options.plot)
-    return BEYOND if apart or any(entry.beyond for entry in differences) else WITHIN
+        plot_fingerprints(comparison, options.plot)
+    return WITHIN if comparison.passed else BEYOND
 
 
 if __name__ == "__main__":

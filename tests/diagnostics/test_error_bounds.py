@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.diagnostics.error_bounds import STEP, excess, growth, moved, reach, roundoff
+from utils.diagnostics.error_bounds import STEP, excess, growth, perturb, roundoff, sensitivity
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -17,8 +17,8 @@ def products(seed, terms, dtype):
     generator = torch.Generator().manual_seed(seed)
     a, b = (torch.randn(shape, generator=generator).to(dtype) for shape in ((150, terms), (terms, 200)))
     exact = a.double() @ b.double()
-    others = [moved(a.double(), generator) @ moved(b.double(), generator)]
-    return a @ b, exact, reach(exact, others)
+    others = [perturb(a.double(), generator) @ perturb(b.double(), generator)]
+    return a @ b, exact, sensitivity(exact, others)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -46,8 +46,8 @@ def test_what_cancels_is_judged_by_its_terms():
     terms = torch.randn(4096, 1, generator=torch.Generator().manual_seed(0))
     terms -= terms.mean()
     exact = terms.double().sum(0)
-    others = [moved(terms.double(), torch.Generator().manual_seed(seed)).sum(0) for seed in range(8)]
-    moves = reach(exact, others)
+    others = [perturb(terms.double(), torch.Generator().manual_seed(seed)).sum(0) for seed in range(8)]
+    moves = sensitivity(exact, others)
     assert excess(terms.sum(0), exact, moves, 4096)[0] < 1
     assert excess(terms.sum(0), exact, 0.0, 4096)[0] > 1
     assert excess(terms[1:].sum(0), exact, moves, 4096)[0] > 1  # a term is left out
@@ -82,9 +82,9 @@ def test_values_at_the_ends_of_a_type(result, exact, right):
 def test_movement_is_that_of_the_inputs():
     """f(x) = 3 x moves by 3 x for a relative step of 1; what is left to chance is in every element."""
     x = torch.full((1000,), 2.0, dtype=torch.float64)
-    moves = reach(3 * x, [3 * moved(x, torch.Generator().manual_seed(0))])
+    moves = sensitivity(3 * x, [3 * perturb(x, torch.Generator().manual_seed(0))])
     assert moves.tolist() == pytest.approx([12.0] * 1000)  # its own 6, and the average 6
-    assert reach(x, []) == 0.0
+    assert sensitivity(x, []) == 0.0
     assert STEP < 1e-6
 
 

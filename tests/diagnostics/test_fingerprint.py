@@ -13,12 +13,11 @@ from utils.diagnostics.fingerprint import NUMBERS, PERIOD, Fingerprint, numbers
 from utils.diagnostics.fingerprint_comparison import (
     LIMITS,
     STAGES,
-    compare,
-    lines,
+    compare_fingerprints,
+    fingerprint_lines,
+    fingerprint_record,
     plot_fingerprints,
     read_fingerprint,
-    record,
-    starts_apart,
 )
 
 
@@ -52,15 +51,15 @@ def test_every_output_gradient_and_weight_is_told_in_order(tmp_path):
 def test_numbers_are_what_they_are_called(tmp_path):
     values = torch.randn(3, 5, 40, 30, generator=torch.Generator().manual_seed(1))
     directions = torch.randint(0, 2, (2, PERIOD), generator=torch.Generator().manual_seed(2)).double() * 2 - 1
-    found = dict(zip(NUMBERS, numbers(values, directions).tolist(), strict=True))
+    row = dict(zip(NUMBERS, numbers(values, directions).tolist(), strict=True))
     flat = values.permute(0, 2, 3, 1).reshape(-1).double()
     repeated = directions.repeat(1, len(flat) // PERIOD + 1)[:, : len(flat)]
-    assert found["norm"] == pytest.approx(flat.norm().item())
-    assert found["largest"] == values.abs().max()
-    assert found["nonfinite"] == 0
-    assert [found["projection_1"], found["projection_2"]] == pytest.approx((repeated @ flat).tolist())
+    assert row["norm"] == pytest.approx(flat.norm().item())
+    assert row["largest"] == values.abs().max()
+    assert row["nonfinite"] == 0
+    assert [row[f"projection_{i}"] for i in (1, 2)] == pytest.approx((repeated @ flat).tolist())
     channels_last = values.contiguous(memory_format=torch.channels_last)
-    assert numbers(channels_last, directions).tolist() == pytest.approx(list(found.values()))
+    assert numbers(channels_last, directions).tolist() == pytest.approx(list(row.values()))
     values[0, 0, 0, :2] = torch.tensor([math.inf, math.nan])
     assert numbers(values, directions)[2] == 2
 
@@ -86,13 +85,16 @@ def test_gradients_are_without_the_scale_of_fp16(tmp_path):
     assert norms[0] == pytest.approx(norms[1], rel=0.05)
 
 
+def compared(*paths):
+    return compare_fingerprints(*map(read_fingerprint, paths))
+
+
 def test_equal_runs_pass(tmp_path):
-    first, second = read_fingerprint(written(tmp_path)), read_fingerprint(written(tmp_path, "b"))
-    differences = compare(first, second)
-    assert list(starts_apart(first, second)) == []
-    assert {entry.error for entry in differences} == {0.0}
-    assert list(lines(first, second, [], differences))[-1].startswith("pass")
-    assert record(first, second, [], differences)["passed"]
+    comparison = compared(written(tmp_path), written(tmp_path, "b"))
+    assert comparison.apart == []
+    assert {entry.error for entry in comparison.differences} == {0.0}
+    assert list(fingerprint_lines(comparison))[-1].startswith("pass")
+    assert fingerprint_record(comparison)["passed"]
 
 
 def wrong_second(trainer):
@@ -100,14 +102,12 @@ def wrong_second(trainer):
 
 
 def test_first_difference_is_named_and_drawn(tmp_path):
-    first = read_fingerprint(written(tmp_path))
-    second = read_fingerprint(written(tmp_path, "b", change=wrong_second))
-    differences = compare(first, second)
-    assert next(entry.name for entry in differences if entry.beyond) == "network.second"
-    report = list(lines(first, second, [], differences))
+    comparison = compared(written(tmp_path), written(tmp_path, "b", change=wrong_second))
+    assert comparison.beyond[0].name == "network.second"
+    report = list(fingerprint_lines(comparison))
     assert "iteration 0, forward, network.second (float32)" in report[-2]
     assert max(map(len, report)) <= 110
-    plot_fingerprints(differences, first.path, second.path, tmp_path / "where.png")
+    plot_fingerprints(comparison, tmp_path / "where.png")
     assert (tmp_path / "where.png").stat().st_size > 10_000
 
 
@@ -119,11 +119,12 @@ def test_other_pictures_and_weights_are_said_first(tmp_path):
     batches = Batches()
     images, labels, mirror = batches.batches[1]
     batches.batches[1] = images.flip(0), labels, ~mirror
-    first = read_fingerprint(written(tmp_path))
-    second = read_fingerprint(written(tmp_path, "b", change=other_weights, batches=batches))
-    assert list(starts_apart(first, second)) == [
+    comparison = compared(written(tmp_path), written(tmp_path, "b", change=other_weights, batches=batches))
+    assert comparison.apart == [
         "the weights that they started from", "the images of iteration 1", "the mirror of iteration 1"
     ]  # fmt: skip
+    assert not comparison.passed
+    assert "; ".join(comparison.apart) in list(fingerprint_lines(comparison))[2]
 
 
 def altered(path, **changes):
@@ -135,11 +136,10 @@ def altered(path, **changes):
 
 
 def test_values_that_are_not_finite_differ_from_those_that_are(tmp_path):
-    first = read_fingerprint(written(tmp_path))
-    second = read_fingerprint(altered(written(tmp_path, "b"), nonfinite=1, norm=math.nan))
-    assert compare(first, second)[0].beyond
-    assert compare(second, second)[0].error == 0
-    assert record(first, second, [], compare(first, second))["first_beyond"]["error"] is None
+    first, second = written(tmp_path), altered(written(tmp_path, "b"), nonfinite=1, norm=math.nan)
+    assert compared(first, second).differences[0].is_beyond
+    assert compared(second, second).differences[0].error == 0
+    assert fingerprint_record(compared(first, second))["first_beyond"]["error"] is None
 
 
 @pytest.mark.parametrize(
@@ -154,21 +154,19 @@ def test_what_is_no_fingerprint_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"norm": "x"}, {"norm": 10**400}, {"stage": "other"}, {"name": 3}, {"iteration": None}, {"shape": None},
-     {"dtype": 1}],
-)  # fmt: skip
+    "change", [{"norm": "x"}, {"norm": 10**400}, {"stage": "other"}, {"iteration": None}, {"shape": None}]
+)
 def test_damaged_entries_are_refused_by_line(tmp_path, change):
     path = altered(written(tmp_path), **change)
-    with pytest.raises(AlmError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
+    with pytest.raises(AlmError, match=r"a.jsonl:\d+: .*no entry of a fingerprint"):
         read_fingerprint(path)
 
 
-@pytest.mark.parametrize("part", ["weights", "images", "shape", "dtype"])
+@pytest.mark.parametrize("part", ["weights", "images", "dtype"])
 def test_entries_without_a_part_are_refused_by_line(tmp_path, part):
     path = written(tmp_path)
     path.write_text(path.read_text().replace(f'"{part}"', '"other"'))
-    with pytest.raises(AlmError, match=r"a.jsonl:\d+: no entry of a fingerprint"):
+    with pytest.raises(AlmError, match=r"a.jsonl:\d+: .*no entry of a fingerprint"):
         read_fingerprint(path)
 
 
@@ -178,7 +176,7 @@ def test_runs_of_different_models_are_refused(tmp_path):
     other.write_text(path.read_text().replace('"network', '"net').replace("first", "1").replace("second", "2")
                      .replace('"loss', '"l'))  # fmt: skip
     with pytest.raises(AlmError, match="no tensor in common"):
-        compare(read_fingerprint(path), read_fingerprint(other))
+        compared(path, other)
 
 
 def test_limits_are_for_every_stage_and_grow_with_the_roundings():

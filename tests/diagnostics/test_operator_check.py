@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from support import THOROUGH
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import alm
-from utils.diagnostics.operator_check import EQUIVALENTS, OperatorCheck
-from utils.diagnostics.operator_origin import Whereabouts
+from utils.diagnostics.operator_check import CPU_SUBSTITUTES, OperatorCheck
+from utils.diagnostics.operator_origin import OperatorOrigin
+from utils.diagnostics.operator_report import wrong_results
 
 CPU = torch.device("cpu")
 
@@ -21,8 +23,9 @@ class Device(TorchDispatchMode):
         self.operator, self.factor = operator, factor
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        mine = operator._schema.name == self.operator and all(x.dtype != torch.float64 for x in tensors)
+        mine = operator._schema.name == self.operator and all(
+            x.dtype != torch.float64 for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)
+        )
         if mine and self.factor is None:
             raise NotImplementedError(f"no {self.operator}")
         outputs = operator(*args, **(kwargs or {}))
@@ -52,14 +55,14 @@ class Network(nn.Module):
 
 
 def step(device=None, seed=0, fused=True, dtype=None):
-    """Check one training step; return what was found."""
+    """Check one training step; return its check."""
     torch.manual_seed(seed)
     network = Network()
     optimizer = torch.optim.Adam(network.parameters(), fused=fused, foreach=None if fused else True)
     images, labels = torch.randn(4, 3, 20, 16), (torch.rand(4, 256) > 0.5).to(torch.uint8)
     loss = alm.WeightedBCELoss([0.5] * 256)
-    whereabouts = Whereabouts({"": network, "loss": loss}, optimizer)
-    with device or Device(None), OperatorCheck(whereabouts, CPU) as check:
+    origin = OperatorOrigin({"": network, "loss": loss}, optimizer)
+    with device or Device(None), OperatorCheck(origin, CPU) as check:
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
             logits = network(images)
         loss(logits, labels).backward()
@@ -67,21 +70,21 @@ def step(device=None, seed=0, fused=True, dtype=None):
     return check
 
 
-def wrong(check):
-    return [result for result in check.checked if result.excess > 1]
+def operators(results):
+    return {result.operator for result in results}
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("fused", [True, False])
 def test_right_device_passes(dtype, fused):
-    for seed in range(5):
+    for seed in range(5 if THOROUGH else 2):
         check = step(seed=seed, fused=fused, dtype=dtype)
-        assert wrong(check) == []
+        assert wrong_results(check.results) == []
         assert check.unchecked == []
-    kinds = {result.operator for result in check.checked}
+    kinds = operators(check.results)
     adam = "aten::_fused_adam_" if fused else "aten::_foreach_addcdiv_"
     assert {"aten::convolution", "aten::convolution_backward", "aten::native_batch_norm", adam} < kinds
-    assert not kinds & check.left_out.keys()
+    assert not kinds & check.ignored.keys()
 
 
 PLACES = [
@@ -101,24 +104,22 @@ PLACES = [
 
 @pytest.mark.parametrize(("operator", "stage", "place"), PLACES)
 def test_wrong_operator_is_the_first_over_its_limit(operator, stage, place):
-    found = wrong(step(Device(operator, 1e-2)))
-    assert {result.operator for result in found} == {operator}
-    first = min(found, key=lambda result: result.order)
-    assert (first.stage, first.place) == (stage, place)
+    found = wrong_results(step(Device(operator, 1e-2)).results)
+    assert operators(found) == {operator}
+    assert (found[0].stage, found[0].place) == (stage, place)
 
 
 @pytest.mark.parametrize(
     "operator", [name for name, _, _ in PLACES if "batch_norm" not in name] + ["aten::mm", "aten::mul"]
 )
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("sign", [1, -1] if THOROUGH else [-1])
 def test_ten_roundings_are_seen(operator, sign):
-    found = wrong(step(Device(operator, sign * 10 * 2.0**-24)))
-    assert {result.operator for result in found} == {operator}
+    assert operators(wrong_results(step(Device(operator, sign * 10 * 2.0**-24)).results)) == {operator}
 
 
 def test_one_tensor_of_a_list_is_named():
-    found = wrong(step(Device("aten::_foreach_addcdiv_", 1e-2), fused=False))
-    assert {result.operator for result in found} == {"aten::_foreach_addcdiv_"}
+    found = wrong_results(step(Device("aten::_foreach_addcdiv_", 1e-2), fused=False).results)
+    assert operators(found) == {"aten::_foreach_addcdiv_"}
     assert {result.place for result in found} == {
         f"{name}.{part}" for name in ("conv", "bn", "conv2", "head") for part in ("weight", "bias")
     }
@@ -141,7 +142,7 @@ def test_what_cannot_be_computed_again_is_listed():
     library.impl("own", own, "CompositeExplicitAutograd")
     network = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(network.parameters())
-    with OperatorCheck(Whereabouts({"": network}, optimizer), CPU) as check:
+    with OperatorCheck(OperatorOrigin({"": network}, optimizer), CPU) as check:
         torch.ops.alm_test.own(torch.ones(3))
     [entry] = check.unchecked
     assert (entry.operator, entry.reason) == ("alm_test::own", "float32 alone")
@@ -164,10 +165,10 @@ def test_equal_values_may_lie_anywhere_in_a_pool():
     images = torch.tensor([[[[5.0, 1.0], [2.0, 5.0]]]])
     network = nn.Linear(2, 2)
     for position, right in ((0, True), (3, True), (1, False)):
-        whereabouts = Whereabouts({"": network}, torch.optim.SGD(network.parameters()))
-        with Last(position), OperatorCheck(whereabouts, CPU) as check:
+        origin = OperatorOrigin({"": network}, torch.optim.SGD(network.parameters()))
+        with Last(position), OperatorCheck(origin, CPU) as check:
             nn.functional.max_pool2d(images, 2, return_indices=True)
-        assert (wrong(check) == []) is right
+        assert (wrong_results(check.results) == []) is right
 
 
 def test_a_librarys_own_normalization_is_computed_as_the_cpu_has_it():
@@ -177,9 +178,9 @@ def test_a_librarys_own_normalization_is_computed_as_the_cpu_has_it():
     weight, bias, mean, variance = torch.rand(4, 6)
     statistics = mean, variance + 1
     expected = torch.ops.aten.native_batch_norm(images, weight, bias, *statistics, True, 0.1, 1e-5)
-    again = EQUIVALENTS["aten::cudnn_batch_norm"](images, weight, bias, *statistics, True, 0.1, 1e-5)
+    again = CPU_SUBSTITUTES["aten::cudnn_batch_norm"](images, weight, bias, *statistics, True, 0.1, 1e-5)
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
-    found = EQUIVALENTS["aten::cudnn_batch_norm_backward"](
+    found = CPU_SUBSTITUTES["aten::cudnn_batch_norm_backward"](
         images, gradient, weight, *statistics, *expected[1:], 1e-5, torch.empty(7, dtype=torch.uint8)
     )
     images.requires_grad_()

@@ -27,7 +27,7 @@ from utils.data.catalog import read_names as read_attribute_names
 from utils.data.list_file import read_list
 from utils.data.true_boxes import checked, read_regions
 from utils.deployment.onnx_metadata import Metadata, read_metadata
-from utils.diagnostics.fingerprint_comparison import FORMAT, compare, read_fingerprint
+from utils.diagnostics.fingerprint_comparison import FORMAT, compare_fingerprints, read_fingerprint
 from utils.errors import DataError, LogError
 from utils.evaluation.prediction_table import numbers_of, read_predictions
 from utils.evaluation.thresholds import read_thresholds
@@ -227,7 +227,7 @@ def test_json():
                 for box in places.values():
                     checked(box, (64, 128), "a box")
         fingerprint = read_fingerprint(path)
-        compare(fingerprint, fingerprint)
+        compare_fingerprints(fingerprint, fingerprint)
 
     corpus = encoded(run + batch + tensor, settings, metrics, thresholds, boxes, metadata)
     fuzz(corpus, read, AlmError)

@@ -1,10 +1,10 @@
 """How far an operator's result may be from the exact one, given the type it was computed in.
 
 Backward error analysis (Higham, Accuracy and Stability of Numerical Algorithms, chapters 1 and 4): a result
-may be off by its own rounding, and by as much as it would move if its inputs were off by theirs. How far it
-moves is measured: the operator runs once more, in float64, on inputs moved by a tiny relative step of random
-sign. So where terms cancel, as in the gradient of a bias before a batch normalization, the error is judged by
-the terms, not by the little that they leave.
+may be off by its own rounding, and by as much as it would move if its inputs were off by theirs. The second
+part is measured: the operator runs once more, in float64, on inputs that a tiny relative step of random sign
+has moved. So if terms cancel, as in the gradient of a bias before a batch normalization, the error is judged
+by the terms and not by the little that remains of them.
 
 Two things are judged: the largest error of an element, and the part of the error that all elements share.
 A sum of many terms makes the first one large even on a right device; rounding averages out of the second.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 FACTOR = 4.0
-IN_HALF = 9  # terms
+TERMS_IN_HALF = 9
 DRIFT = 4.0  # neighbours in a channel are alike, so the partial sums of its statistics drift
 STEP = 2.0**-26  # far above float64's rounding, far below what would change an operator's course
 
@@ -26,30 +26,33 @@ def roundoff(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
-def finest(dtype: torch.dtype) -> float:
-    """Return the step between a type's smallest numbers; in float32, which may lack them, the normal ones."""
+def smallest_step(dtype: torch.dtype) -> float:
+    """Return the step between a type's smallest numbers; in float32, of which a device may have the normal
+    ones alone, the smallest normal number.
+    """
     info = torch.finfo(dtype)
     return info.tiny if info.bits >= 32 else info.tiny * info.eps
 
 
 def growth(terms: int, dtype: torch.dtype) -> float:
-    """Return how much rounding grows in a sum of so many terms: sqrt(n), as its errors are independent.
+    """Return how much rounding grows in a sum of n terms: sqrt(n), because its errors are independent.
 
     Half precision is summed in float32, but for a few terms: windows that overlap, parts of several threads.
     """
-    return math.sqrt(terms if torch.finfo(dtype).bits >= 32 else min(terms, IN_HALF))
+    return math.sqrt(terms if torch.finfo(dtype).bits >= 32 else min(terms, TERMS_IN_HALF))
 
 
-def moved(tensor: Tensor, generator: torch.Generator) -> Tensor:
+def perturb(tensor: Tensor, generator: torch.Generator) -> Tensor:
     """Return a float64 tensor with each element moved by STEP times itself, up or down at random."""
     signs = torch.randint(0, 2, tensor.shape, generator=generator, dtype=torch.int8)
     return torch.addcmul(tensor, tensor, signs.double().mul_(2).sub_(1), value=STEP)
 
 
-def reach(exact: Tensor, others: list[Tensor]) -> Tensor | float:
-    """Return how far each element of a result moves, for a relative step of 1 in the inputs, from results
-    of moved inputs: its own movement, and that of all elements on average, since its own may be small by
-    chance.
+def sensitivity(exact: Tensor, others: list[Tensor]) -> Tensor | float:
+    """Return how far each element of a result moves if its inputs move by a relative step of 1.
+
+    It is estimated from `others`, the results of perturbed inputs. The average movement of all elements is
+    added to an element's own, which may be small by chance.
     """
     if not others:
         return 0.0
@@ -58,22 +61,23 @@ def reach(exact: Tensor, others: list[Tensor]) -> Tensor | float:
 
 
 def excess(
-    result: Tensor, exact: Tensor, reach: Tensor | float, terms: int, of_channels: bool = False
+    result: Tensor, exact: Tensor, movement: Tensor | float, terms: int, of_channels: bool = False
 ) -> tuple[float, float]:
     """Return a result's error in units of its limit, and the largest error of an element.
 
-    `result` in its own type and `exact` in float64, of one shape, on the CPU. `terms` is how many each
-    element sums; with `of_channels` these are a channel's values, whose sums are in all of its elements. An
-    overflow that rounding explains is no error, and neither is NaN where the exact result is NaN.
+    `result` in its own type and `exact` in float64 have one shape and are on the CPU. `movement` is their
+    `sensitivity`. Each element sums `terms` values; with `of_channels` these are a channel's, whose sums are
+    in all of its elements. An overflow that rounding explains is no error, and neither is NaN if the exact
+    result is NaN.
     """
     if not result.numel():
         return 0.0, 0.0
     dtype = result.dtype
     explained = (result == exact.to(dtype)) | (result.isnan() & exact.isnan())
     error = torch.where(explained, 0.0, result.double() - exact)
-    allowed = growth(terms, dtype) * (DRIFT if of_channels else 1.0) * (exact.abs() + reach)
+    allowed = growth(terms, dtype) * (DRIFT if of_channels else 1.0) * (exact.abs() + movement)
     unit, exact = FACTOR * roundoff(dtype), torch.where(exact.isfinite(), exact, 0.0)
-    steps = 2 * growth(terms, dtype) * finest(dtype)  # near zero, where each rounding is to a fixed step
+    steps = 2 * growth(terms, dtype) * smallest_step(dtype)  # near zero each rounding is to a fixed step
     largest = torch.where(explained, 0.0, error.abs() / (unit * allowed + steps)).max()
     noise = (allowed * exact).nan_to_num().square().sum().mul(terms if of_channels else 1).sqrt()
     shared = (error * exact).sum().abs()

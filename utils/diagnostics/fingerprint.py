@@ -1,6 +1,6 @@
-"""What each layer's output, each gradient and each weight was in the first iterations, in a few numbers.
+"""The first iterations of a training in a few numbers per output, gradient and weight.
 
-Two machines' fingerprints are compared by `locate.py --compare`. A tensor is told by its norm, its largest
+`locate.py --compare` compares the fingerprints of two machines. A tensor's numbers are its norm, its largest
 magnitude, how many of its values are not finite, and its projections on two fixed directions of random signs,
 in which a difference of any element shows.
 """
@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from alm.devices.capabilities import abilities
 from alm.devices.device import CPU
+from utils.diagnostics.fingerprint_comparison import FORMAT, NUMBERS, STAGES
 
-FORMAT = "alm-fingerprint-1"
 PERIOD = 4093  # of the directions; prime, so that it has no part in any shape
-NUMBERS = ("norm", "largest", "nonfinite", "projection_1", "projection_2")
-FORWARD, GRADIENT, WEIGHT = "forward", "gradient", "weight after the step"
+FORWARD, GRADIENT, WEIGHT = STAGES
 
 
 class Fingerprint:
-    """Watches the first `iterations` steps of a Trainer; each entry goes to `write`.
+    """Watches the first `iterations` steps of a Trainer and calls `write` with each entry.
 
-    `about` is what the first entry says of the run, beside the digest of its starting weights.
+    The first entry is `about`, which describes the run, and the digest of its starting weights.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Fingerprint:
             f"network.{name}" if name else "network": part for name, part in model.named_modules()
         }
         self._modules["loss"] = criterion
-        self._iterations, self._done = iterations, 0
+        self._iterations, self._iteration = iterations, 0
         self._entries: list[dict] = []
         self._numbers: list[Tensor] = []
         self._calls: Counter[str] = Counter()
@@ -52,13 +51,13 @@ class Fingerprint:
 
     @contextmanager
     def __call__(self, images: Tensor, labels: Tensor, mirror: Tensor) -> Iterator[None]:
-        """Watch one step, from the batch that the loader gave to the weights after it."""
-        if self._done == self._iterations:
+        """Watch one step, from the loader's batch to the weights after it."""
+        if self._iteration == self._iterations:
             yield
             return
         batch = {"images": images, "labels": labels, "mirror": mirror}
         digests = {name: digest([tensor]) for name, tensor in batch.items()}
-        self._write({"type": "batch", "iteration": self._done, "pictures": len(images), **digests})
+        self._write({"type": "batch", "iteration": self._iteration, "pictures": len(images), **digests})
         hooks = [part.register_forward_hook(self._output_of(name)) for name, part in self._modules.items()]
         for name, parameter in self._model.named_parameters():
             hooks.append(parameter.register_post_accumulate_grad_hook(self._gradient_of(name)))
@@ -71,7 +70,7 @@ class Fingerprint:
         for name, parameter in self._model.named_parameters():
             self._note(WEIGHT, name, parameter)
         self._write_entries(scale)
-        self._done += 1
+        self._iteration += 1
 
     def _output_of(self, name: str) -> Callable:
         def note(module, inputs, output) -> None:
@@ -79,9 +78,9 @@ class Fingerprint:
                 return
             self._last = output
             self._calls[name] += 1
-            called = name if self._calls[name] == 1 else f"{name}, call {self._calls[name]}"
-            for part, tensor in parts(called, output):
-                self._note(FORWARD, part, tensor)
+            call = name if self._calls[name] == 1 else f"{name}, call {self._calls[name]}"
+            for place, tensor in tensors_in(call, output):
+                self._note(FORWARD, place, tensor)
 
         return note
 
@@ -89,40 +88,44 @@ class Fingerprint:
         return lambda parameter: self._note(GRADIENT, name, parameter.grad)
 
     def _note(self, stage: str, name: str, tensor: Tensor) -> None:
-        """Remember a tensor's numbers, on its device: they are read when the step is done."""
+        """Keep a tensor's numbers on its device: they are read when the step is done."""
         tensor = tensor.detach()
         if self._directions is None:
             signs = torch.randint(0, 2, (2, PERIOD), generator=torch.Generator().manual_seed(0)) * 2 - 1
-            self._directions = signs.to(adding_type(tensor)).to(tensor.device)
-        kind = str(tensor.dtype).removeprefix("torch.")
-        self._entries.append({"stage": stage, "name": name, "shape": list(tensor.shape), "dtype": kind})
+            sum_type = torch.float64 if abilities(tensor.device).float64 else torch.float32
+            self._directions = signs.to(sum_type).to(tensor.device)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        self._entries.append({"stage": stage, "name": name, "shape": list(tensor.shape), "dtype": dtype})
         self._numbers.append(numbers(tensor, self._directions))
 
     def _write_entries(self, scale: float) -> None:
-        """Write a step's entries; gradients without the scale that fp16 gave them."""
+        """Write a step's entries; a gradient without the scale of fp16."""
         for entry, values in zip(self._entries, torch.stack(self._numbers).to(CPU).tolist(), strict=True):
-            named = dict(zip(NUMBERS, values, strict=True))
+            by_name = dict(zip(NUMBERS, values, strict=True))
             if entry["stage"] == GRADIENT:
-                named |= {name: value / scale for name, value in named.items() if name != "nonfinite"}
-            self._write({"type": "tensor", "iteration": self._done, **entry, **named})
+                by_name |= {name: value / scale for name, value in by_name.items() if name != "nonfinite"}
+            self._write({"type": "tensor", "iteration": self._iteration, **entry, **by_name})
         self._entries.clear()
         self._numbers.clear()
         self._calls.clear()
         self._last = None
 
 
-def parts(name: str, output) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(name: str, output) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a module's output, named by their places in it."""
     if isinstance(output, Tensor):
         yield name, output
         return
     inner = output.items() if isinstance(output, Mapping) else enumerate(output)
     for key, value in inner:
-        yield from parts(f"{name}[{key}]", value)
+        yield from tensors_in(f"{name}[{key}]", value)
 
 
 def numbers(tensor: Tensor, directions: Tensor) -> Tensor:
-    """Return a tensor's NUMBERS (5,), on its device. Maps (B, C, H, W) are read channels last."""
+    """Return a tensor's NUMBERS (5,), on its device. Maps (B, C, H, W) are read channels last.
+
+    `directions` (2, PERIOD) are repeated over the values; their type is the one that sums are made in.
+    """
     values = (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).reshape(-1)
     dtype = directions.dtype
     whole = len(values) // PERIOD * PERIOD
@@ -137,11 +140,6 @@ def numbers(tensor: Tensor, directions: Tensor) -> Tensor:
             projections,
         ]
     )
-
-
-def adding_type(tensor: Tensor) -> torch.dtype:
-    """Return the type in which a device adds up."""
-    return torch.float64 if abilities(tensor.device).float64 else torch.float32
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -1,14 +1,14 @@
-"""Two fingerprints of the same iterations compared, in order of execution; needs neither torch nor alm."""
+"""Two fingerprints of the same iterations compared, in order of execution. Needs no torch."""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 from alm.errors import AlmError
-from utils.diagnostics.operator_report import finite, ratio, row
+from utils.diagnostics.operator_report import finite, ratio_text, table_head, table_row
 from utils.io.figure import cut, drawable, drawn_figure
 from utils.io.untrusted import open_regular
 
@@ -28,14 +28,33 @@ LIMITS = {
     "fp16": (0.2, 4.0, 5e-2),
     "bf16": (1.2, 10.0, 8e-2),
 }
-# In later ones: Adam moves a weight by its rate, however small its gradient, so these start apart.
+# In later iterations: Adam moves a weight by its rate, however small its gradient, so these start apart.
 LATER = {"float32": (0.6, 6.0, 3e-2), "fp16": (3.0, 12.0, 8e-2), "bf16": (7.0, 20.0, 0.12)}
-MOST_BYTES = 200 << 20  # files of a default run have half a million
+MOST_BYTES = 200 << 20  # a default run's file has half a million
+ADVICE = "run_ALM.py --fingerprint FILE writes one"
+
+ABOUT = ("device", "machine", "torch", "precision", "batch_size", "seed")
+TABLE = (
+    ("iteration", 9), ("stage", 21), ("tensors", 7), ("median", 9), ("largest", 9), ("limit", 9), ("", 0),
+)  # fmt: skip
+SIZE = 10, 5.5  # of the plot, in inches
+COLOURS = dict(zip(STAGES, ("#0072b2", "#d55e00", "#009e73"), strict=True))  # Okabe and Ito's
+LEAST_HEIGHT, MOST_HEIGHT = 1e-12, 1e3  # where equal tensors and infinite differences are drawn
+
+
+@dataclass
+class FingerprintFile:
+    """A file's entries, by kind."""
+
+    path: str
+    run: dict
+    batches: list[dict]
+    tensors: list[dict]
 
 
 @dataclass
 class Difference:
-    """One tensor in both fingerprints: `error` relative to its size, `limit` what its type allows."""
+    """One tensor in both fingerprints: `error` is relative to its size, `limit` what its type allows."""
 
     iteration: int
     stage: str
@@ -45,23 +64,42 @@ class Difference:
     limit: float
 
     @property
-    def beyond(self) -> bool:
+    def is_beyond(self) -> bool:
         """Whether two right devices would not differ so much."""
         return not self.error <= self.limit
 
 
 @dataclass
-class Fingerprint:
-    """A file's entries, by kind."""
+class FingerprintComparison:
+    """Two fingerprints; what they did not have in common before anything was computed, in words; and each
+    tensor's difference, in order of execution.
+    """
 
-    path: str
-    run: dict
-    batches: list[dict]
-    tensors: list[dict]
+    first: FingerprintFile
+    second: FingerprintFile
+    apart: list[str]
+    differences: list[Difference]
+
+    @property
+    def beyond(self) -> list[Difference]:
+        """The differences that two right devices would not have."""
+        return [entry for entry in self.differences if entry.is_beyond]
+
+    @property
+    def passed(self) -> bool:
+        """Whether both started alike and stayed within the limits."""
+        return not self.apart and not self.beyond
+
+    def by_stage(self) -> dict[tuple[int, str], list[Difference]]:
+        """Return the differences of each iteration's stages."""
+        groups: dict[tuple[int, str], list[Difference]] = {}
+        for entry in self.differences:
+            groups.setdefault((entry.iteration, entry.stage), []).append(entry)
+        return groups
 
 
-def read_fingerprint(path: str | Path) -> Fingerprint:
-    """Read a file of `run_ALM.py --fingerprint`. Raises AlmError where it is something else."""
+def read_fingerprint(path: str | Path) -> FingerprintFile:
+    """Read a file of `run_ALM.py --fingerprint`. Raises AlmError if it is something else."""
     try:
         with open_regular(path, MOST_BYTES) as file:
             lines = file.read().decode("utf-8").splitlines()
@@ -73,18 +111,16 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-            kinds[entry["type"]].append(checked(entry))
+            kinds[entry["type"]].append(_check_entry(entry))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise AlmError(
-                f"{path}:{number}: no entry of a fingerprint; run_ALM.py --fingerprint FILE writes one"
-            ) from error
+            raise AlmError(f"{path}:{number}: this is no entry of a fingerprint; {ADVICE}") from error
     if len(kinds["run"]) != 1 or not kinds["tensor"]:
-        raise AlmError(f"{path} is no whole fingerprint; run_ALM.py --fingerprint FILE writes one")
-    return Fingerprint(str(path), kinds["run"][0], kinds["batch"], kinds["tensor"])
+        raise AlmError(f"{path} is no whole fingerprint; {ADVICE}")
+    return FingerprintFile(str(path), kinds["run"][0], kinds["batch"], kinds["tensor"])
 
 
-def checked(entry: dict) -> dict:
-    """Return an entry; an error of Python's where a part is missing or of another kind."""
+def _check_entry(entry: dict) -> dict:
+    """Return an entry with floats for its numbers; raises an error of Python's if a part is wrong."""
     for name, kind in PARTS[entry["type"]].items():
         if not isinstance(entry[name], kind):
             raise TypeError(name)
@@ -93,13 +129,30 @@ def checked(entry: dict) -> dict:
     if entry["type"] == "tensor":
         if entry["stage"] not in STAGES:
             raise ValueError("another stage")
-        for name in NUMBERS:
-            entry[name] = float(entry[name])
+        entry |= {name: float(entry[name]) for name in NUMBERS}
     return entry
 
 
-def starts_apart(first: Fingerprint, second: Fingerprint) -> Iterator[str]:
-    """Yield what the two did not have in common before anything was computed: weights, pictures, labels."""
+def compare_fingerprints(first: FingerprintFile, second: FingerprintFile) -> FingerprintComparison:
+    """Compare the tensors that both have, in the first one's order of execution.
+
+    Raises AlmError if they have none in common.
+    """
+
+    def key(entry: dict) -> tuple[int, str, str]:
+        return entry["iteration"], entry["stage"], entry["name"]
+
+    others = {key(entry): entry for entry in second.tensors}
+    pairs = [(entry, others[key(entry)]) for entry in first.tensors if key(entry) in others]
+    if not pairs:
+        raise AlmError(f"{first.path} and {second.path} have no tensor in common; are they of one model?")
+    sizes = _layer_sizes(pairs)
+    coarser = max(first.run["precision"], second.run["precision"], key=list(LIMITS).index)
+    differences = [_difference(a, b, sizes, coarser) for a, b in pairs]
+    return FingerprintComparison(first, second, list(_starts_apart(first, second)), differences)
+
+
+def _starts_apart(first: FingerprintFile, second: FingerprintFile) -> Iterator[str]:
     if first.run["weights"] != second.run["weights"]:
         yield "the weights that they started from"
     for a, b in zip(first.batches, second.batches, strict=False):
@@ -108,46 +161,26 @@ def starts_apart(first: Fingerprint, second: Fingerprint) -> Iterator[str]:
                 yield f"the {name} of iteration {a['iteration']}"
 
 
-def compare(first: Fingerprint, second: Fingerprint) -> list[Difference]:
-    """Return the difference of each tensor that both have, in the first one's order of execution.
-
-    Raises AlmError where they have none in common.
-    """
-    others = {(entry["iteration"], entry["stage"], entry["name"]): entry for entry in second.tensors}
-    pairs = [
-        (entry, others[key])
-        for entry in first.tensors
-        if (key := (entry["iteration"], entry["stage"], entry["name"])) in others
-    ]
-    if not pairs:
-        raise AlmError(f"{first.path} and {second.path} have no tensor in common; are they of one model?")
-    sizes = sibling_sizes(pairs)
-    coarser = max(first.run["precision"], second.run["precision"], key=list(LIMITS).index)
-    return [difference(a, b, sizes, coarser) for a, b in pairs]
+def _layer(entry: dict) -> tuple[int, str, str]:
+    return entry["iteration"], entry["stage"], entry["name"].rpartition(".")[0]
 
 
-def sibling_sizes(pairs: Sequence[tuple[dict, dict]]) -> dict[tuple, float]:
-    """Return the largest norm in each layer, of its gradients and of its weights: a bias's gradient may be
-    zero but for rounding, as before a batch normalization, and Adam moves the bias all the same.
+def _layer_sizes(pairs: list[tuple[dict, dict]]) -> dict[tuple, float]:
+    """Return the largest norm in each layer, of its gradients and of its weights.
+
+    A bias's gradient may be zero but for rounding, as before a batch normalization, and Adam moves the bias
+    all the same: so its layer's size counts.
     """
     sizes: dict[tuple, float] = {}
-    for pair in pairs:
-        for entry in pair:
-            if entry["stage"] != "forward":
-                key = entry["iteration"], entry["stage"], layer(entry["name"])
-                sizes[key] = max(sizes.get(key, 0.0), entry["norm"] if math.isfinite(entry["norm"]) else 0.0)
+    for entry in (entry for pair in pairs for entry in pair):
+        if entry["stage"] != "forward" and math.isfinite(entry["norm"]):
+            sizes[_layer(entry)] = max(sizes.get(_layer(entry), 0.0), entry["norm"])
     return sizes
 
 
-def layer(name: str) -> str:
-    """Return the layer that a parameter belongs to."""
-    return name.rpartition(".")[0]
-
-
-def difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> Difference:
+def _difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> Difference:
     """Return how far two entries of one tensor are apart, and may be in a precision."""
-    size = max(a["norm"], b["norm"])
-    size = max(size, sizes.get((a["iteration"], a["stage"], layer(a["name"])), 0.0))
+    size = max(a["norm"], b["norm"], sizes.get(_layer(a), 0.0))
     if a["nonfinite"] != b["nonfinite"] or a["shape"] != b["shape"]:
         error = math.inf
     elif a["nonfinite"]:
@@ -159,97 +192,81 @@ def difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> D
     return Difference(a["iteration"], a["stage"], a["name"], (a["dtype"], b["dtype"]), error, limit)
 
 
-def by_stage(differences: Sequence[Difference]) -> dict[tuple[int, str], list[Difference]]:
-    """Return the differences of each iteration's stages, in order of execution."""
-    groups: dict[tuple[int, str], list[Difference]] = {}
-    for entry in differences:
-        groups.setdefault((entry.iteration, entry.stage), []).append(entry)
-    return groups
-
-
-RUN = ("device", "machine", "torch", "precision", "batch_size", "seed")
-STAGE_TITLES = (
-    ("iteration", 9), ("stage", 21), ("tensors", 7), ("median", 9), ("largest", 9), ("limit", 9), ("", 0),
-)  # fmt: skip
-
-
-def lines(
-    first: Fingerprint, second: Fingerprint, apart: Sequence[str], differences: Sequence[Difference]
-) -> Iterator[str]:
+def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
     """Yield the report: what both started from, each stage's differences, the first that is too large."""
-    for fingerprint in (first, second):
-        about = ", ".join(f"{name} {fingerprint.run[name]}" for name in RUN if name in fingerprint.run)
-        yield f"{fingerprint.path}: {about}"
-    if apart:
-        yield f"They did not start alike; different are {'; '.join(apart)}. That alone explains what follows."
+    for file in (comparison.first, comparison.second):
+        yield f"{file.path}: {', '.join(f'{name} {file.run[name]}' for name in ABOUT if name in file.run)}"
+    if comparison.apart:
+        yield (
+            f"They did not start alike: they differ in {'; '.join(comparison.apart)}. That alone explains "
+            "what follows."
+        )
     else:
         yield "Both started from the same weights and saw the same pictures, labels and mirroring."
-    yield from ("", row(STAGE_TITLES, *(name for name, _ in STAGE_TITLES)))
-    for (iteration, stage), group in by_stage(differences).items():
+    yield from ("", table_head(TABLE))
+    for (iteration, stage), group in comparison.by_stage().items():
         errors = [entry.error for entry in group]
-        beyond = sum(entry.beyond for entry in group)
-        yield row(
-            STAGE_TITLES, str(iteration), stage, str(len(group)), ratio(median(errors)), ratio(max(errors)),
-            ratio(max(entry.limit for entry in group)), f"{beyond} beyond" if beyond else "",
+        beyond = sum(entry.is_beyond for entry in group)
+        yield table_row(
+            TABLE, str(iteration), stage, str(len(group)), ratio_text(median(errors)),
+            ratio_text(max(errors)), ratio_text(max(entry.limit for entry in group)),
+            f"{beyond} beyond" if beyond else "",
         )  # fmt: skip
-    yield from ("", *verdict(apart, differences))
-
-
-def verdict(apart: Sequence[str], differences: Sequence[Difference]) -> Iterator[str]:
-    """Yield the verdict, and the first tensor that differs too much, in order of execution."""
-    first = next((entry for entry in differences if entry.beyond), None)
-    if first is not None:
-        kinds = " and ".join(dict.fromkeys(first.dtypes))
+    yield ""
+    if comparison.beyond:
+        first = comparison.beyond[0]
         yield "fail: the first that differs by more than its type allows, in order of execution:"
-        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({kinds})"
-        yield f"  apart by {ratio(first.error)} of its size; the limit is {ratio(first.limit)}"
-    elif apart:
+        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({_types(first)})"
+        yield f"  apart by {ratio_text(first.error)} of its size; the limit is {ratio_text(first.limit)}"
+    elif comparison.apart:
         yield "fail: they did not start alike"
     else:
         yield "pass: no tensor differs by more than its type allows"
 
 
-def record(
-    first: Fingerprint, second: Fingerprint, apart: Sequence[str], differences: Sequence[Difference]
-) -> dict:
-    """Return the findings for JSON."""
-    beyond = [entry for entry in differences if entry.beyond]
+def _types(difference: Difference) -> str:
+    return " and ".join(dict.fromkeys(difference.dtypes))
+
+
+def fingerprint_record(comparison: FingerprintComparison) -> dict:
+    """Return the findings for JSON: an infinite error is null."""
+    beyond = comparison.beyond
     return {
-        "passed": not apart and not beyond,
-        "runs": [first.run, second.run],
-        "apart_from_the_start": list(apart),
-        "first_beyond": asdict(beyond[0]) | {"error": finite(beyond[0].error)} if beyond else None,
-        "differences": [asdict(entry) | {"error": finite(entry.error)} for entry in differences],
+        "passed": comparison.passed,
+        "runs": [comparison.first.run, comparison.second.run],
+        "apart_from_the_start": comparison.apart,
+        "first_beyond": _difference_record(beyond[0]) if beyond else None,
+        "differences": list(map(_difference_record, comparison.differences)),
     }
 
 
-SIZE = 10, 5.5
-COLORS = {"forward": "#0072b2", "gradient": "#d55e00", "weight after the step": "#009e73"}  # Okabe and Ito
-LEAST = 1e-12  # where equal tensors are drawn
+def _difference_record(difference: Difference) -> dict:
+    return asdict(difference) | {"error": finite(difference.error)}
 
 
-def plot_fingerprints(differences: Sequence[Difference], first: str, second: str, path: str | Path) -> None:
+def plot_fingerprints(comparison: FingerprintComparison, path: str | Path) -> None:
     """Draw each tensor's difference, in order of execution, below or above its limit. Raises AlmError."""
-    names = cut(first, 40), cut(second, 40)
-    beyond = next((index for index, entry in enumerate(differences) if entry.beyond), None)
+    names = cut(comparison.first.path, 40), cut(comparison.second.path, 40)
+    differences = comparison.differences
     with drawn_figure(path, SIZE, "".join(names)) as figure:
         axes = figure.add_subplot()
         start = 0
-        for (iteration, stage), group in by_stage(differences).items():
+        for (iteration, stage), group in comparison.by_stage().items():
             places = range(start, start + len(group))
             label = stage if iteration == differences[0].iteration else None
-            heights = [drawn_height(entry.error) for entry in group]
-            axes.plot(places, heights, ".", markersize=4, color=COLORS[stage], label=label)
-            axes.plot(places, [entry.limit for entry in group], color=COLORS[stage], linewidth=1, alpha=0.6)
+            heights = [_height(entry.error) for entry in group]
+            axes.plot(places, heights, ".", markersize=4, color=COLOURS[stage], label=label)
+            axes.plot(places, [entry.limit for entry in group], color=COLOURS[stage], linewidth=1, alpha=0.6)
             start += len(group)
-        if beyond is not None:
-            entry = differences[beyond]
-            where = f"{entry.stage}, iteration {entry.iteration}"
-            axes.axvline(beyond, color="black", linewidth=0.8, linestyle=":")
+        if comparison.beyond:
+            entry = comparison.beyond[0]
+            index = differences.index(entry)
+            stage = f"{entry.stage}, iteration {entry.iteration}"
+            axes.axvline(index, color="black", linewidth=0.8, linestyle=":")
             axes.annotate(
-                drawable(f" first beyond its limit: \n {cut(entry.name, 48)} \n {where} "),
-                (beyond, 0.25), xycoords=("data", "axes fraction"), va="top", fontsize=8,
-                ha="left" if beyond < len(differences) / 2 else "right",
+                drawable(f" first beyond its limit: \n {cut(entry.name, 48)} \n {stage} "),
+                (index, 0.25), xycoords=("data", "axes fraction"), va="top", fontsize=8,
+                ha="left" if index < len(differences) / 2 else "right",
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8},
             )  # fmt: skip
         axes.set_yscale("log")
@@ -260,6 +277,5 @@ def plot_fingerprints(differences: Sequence[Difference], first: str, second: str
         axes.grid(alpha=0.3)
 
 
-def drawn_height(error: float) -> float:
-    """Return an error where a logarithmic axis has it."""
-    return min(max(error, LEAST), 1e3) if math.isfinite(error) else 1e3
+def _height(error: float) -> float:
+    return min(max(error, LEAST_HEIGHT), MOST_HEIGHT) if math.isfinite(error) else MOST_HEIGHT

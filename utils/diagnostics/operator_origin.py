@@ -1,4 +1,4 @@
-"""Where in a training step an operator runs: the module, the parameter, and in which pass."""
+"""The place in a training step that an operator comes from: its module or parameter, and the pass."""
 
 import sys
 from bisect import bisect_right
@@ -13,11 +13,12 @@ from torch._C._autograd import _get_sequence_nr as next_node
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
 
 
-class Whereabouts:
+class OperatorOrigin:
     """Tells where the operator that is being dispatched comes from.
 
-    Forward: from the frames that called it, the nearest method of a known module. Backward: every step of
-    the tape has a number, and what was running when it was recorded is remembered by that number.
+    In the forward pass the frames that called the operator tell it: the nearest method of a known module. In
+    the backward pass the tape does: each of its nodes has a number, and for that number this class remembers
+    what was running when the node was recorded.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer):
@@ -29,34 +30,34 @@ class Whereabouts:
             for name, part in module.named_modules(prefix=root):
                 self._modules[id(part)] = name or "network"
             self._tensors |= {id(parameter): name for name, parameter in module.named_parameters(prefix=root)}
-        self._numbers: list[int] = []  # of the tape, ascending
-        self._places: list[str] = []  # what was recorded up to each
+        self._numbers: list[int] = []  # of the tape's nodes, ascending
+        self._places: list[str] = []  # what recorded the nodes up to each number
         self._states = 0
 
     def now(self) -> tuple[str, str]:
         """Return the pass and the place of the operator being dispatched."""
         node = current_node()
         if node is not None:
-            return BACKWARD, self._recorded_at(node)
-        stage, place = self._calling(sys._getframe(2))
+            return BACKWARD, self._place_of_node(node)
+        stage, place = self._place_of_caller(sys._getframe(2))
         if stage == FORWARD and (not self._numbers or next_node() > self._numbers[-1]):
             self._numbers.append(next_node())
             self._places.append(place)
         return stage, place
 
     def name_of(self, tensor: Tensor) -> str | None:
-        """Return the parameter that a tensor is, or is the optimizer's state of."""
+        """Return the name of a parameter, also for a tensor of the optimizer's state of it."""
         if len(self._optimizer.state) != self._states:
             self._states = len(self._optimizer.state)
             for parameter, state in self._optimizer.state.items():
-                name = self._tensors.get(id(parameter))
-                self._tensors |= {
-                    id(value): name for value in state.values() if name and isinstance(value, Tensor)
-                }
+                if name := self._tensors.get(id(parameter)):
+                    self._tensors |= {
+                        id(value): name for value in state.values() if isinstance(value, Tensor)
+                    }
         return self._tensors.get(id(tensor))
 
-    def _calling(self, frame: FrameType | None) -> tuple[str, str]:
-        """Return the pass and the place of the nearest frame of a known object, else of our function."""
+    def _place_of_caller(self, frame: FrameType | None) -> tuple[str, str]:
+        """Return pass and place by the nearest frame of a known object, else by our nearest function."""
         function = None
         while frame is not None:
             owner = frame.f_locals.get("self")
@@ -73,8 +74,7 @@ class Whereabouts:
             frame = frame.f_back
         return FORWARD, function or "outside"
 
-    def _recorded_at(self, node) -> str:
-        """Return the place whose operator a node of the tape belongs to."""
+    def _place_of_node(self, node) -> str:
         if hasattr(node, "variable"):
             return self.name_of(node.variable) or "gradient accumulation"
         index = bisect_right(self._numbers, node._sequence_nr())
