@@ -1,4 +1,4 @@
-"""How a run went, epoch by epoch, as its directory tells it."""
+"""The curves of a run: loss and mA by epoch, from the files in its directory."""
 
 import math
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from utils.errors import DataError, LogError
 from utils.io.untrusted import is_number, parsed, read_text
 from utils.runs.log_reader import read_losses
 
-MOST_POINTS = 200  # of the curve of losses; each is the mean of as many iterations
+MOST_POINTS = 200  # of the loss's curve; each is the mean of neighbouring iterations
 
 
 @dataclass(frozen=True)
 class History:
-    """The curves of a run, empty where its directory tells nothing.
+    """The curves of a run, empty if its directory has none.
 
     Attributes:
-        training: (epochs done, training loss), the means of neighbouring iterations.
+        training: points (epochs done, training loss), means of neighbouring iterations.
         evaluations: epoch -> {"ma": ..., "loss": ...}, epochs counted from 1, undefined figures None.
     """
 
@@ -28,7 +28,7 @@ class History:
 
 
 def read_history(directory: Path) -> History:
-    """Read train.log and metrics.jsonl of a run; what is missing or damaged there is left out."""
+    """Read train.log and metrics.jsonl of a run; leave out what is missing or damaged."""
     return History(read_training(directory / LOG), read_evaluations(directory / METRICS))
 
 
@@ -53,16 +53,8 @@ def read_evaluations(path: Path) -> dict[int, dict[str, float | None]]:
     evaluations = {}
     for line in lines:
         record = parsed(line)
-        if isinstance(record, dict) and is_epoch(record.get("epoch")):
-            evaluations[record["epoch"]] = {name: figure_of(record.get(name)) for name in ("ma", "loss")}
+        epoch = record.get("epoch") if isinstance(record, dict) else None
+        if is_number(epoch) and isinstance(epoch, int) and 0 < epoch < 10**6:
+            figures = {name: record.get(name) for name in ("ma", "loss")}
+            evaluations[epoch] = {name: float(x) if is_number(x) else None for name, x in figures.items()}
     return dict(sorted(evaluations.items()))
-
-
-def is_epoch(value) -> bool:
-    """Whether this is a number of epochs."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6
-
-
-def figure_of(value) -> float | None:
-    """Return a figure, or None for whatever is no finite number."""
-    return float(value) if is_number(value) else None

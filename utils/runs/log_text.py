@@ -1,5 +1,5 @@
-"""Every line and table of the published log, and the same figures for machines. To the letter: programs
-outside this project read them. What is ours alone stands behind them, never inside.
+"""Every line of a run's log. The published ones are to the letter: programs outside this project read them.
+Lines of our own stand below them, never inside.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.io.phrases import RULE
 from utils.io.untrusted import printable
 
-# What the trainer notes beside its steps.
+# What the trainer notes beside its steps (alm.training.trainer.Log.note).
 NOTES = {
     "overflow": "Skipped: epoch {epoch} iteration {iteration} overflowed in fp16; "
     "the loss scale is now {scale:g}",
@@ -26,12 +26,12 @@ NOTES = {
 
 
 def note(event: str, **details) -> str:
-    """Return one of NOTES."""
+    """Return the line of one of NOTES."""
     return NOTES[event].format_map(details)
 
 
 def argument_block(options: Mapping) -> str:
-    """Return the options a run starts with, a line each."""
+    """Return the options that a run starts with, one per line."""
     lines = (f"\t{name}: {printable(str(value))}" for name, value in options.items())
     return "\n".join([RULE, "Arguments = ", *lines, RULE])
 
@@ -42,20 +42,30 @@ def parameter_count(count: int) -> str:
 
 
 def learning_rate(lr: float) -> str:
-    """Return what stands before an epoch."""
+    """Return the line above an epoch."""
     return f"\nLearning Rate: {lr}\n"
 
 
 def training_step(time: float, epoch: int, iteration: int, rank: int, loss: float, ips: float) -> str:
-    """Return a training step's line; `time` in seconds since 1970, `ips` in pictures a second."""
+    """Return a training step's line; `time` in seconds since 1970, `ips` in pictures per second."""
     return (
         f"TCAPPDLL {local_time(time)} - Epoch: {epoch} Iteration: {iteration}"
         f"  rank : {rank}  train.loss : {loss!r}  train.ips : {ips!r} imgs/s"
     )
 
 
+def mean_accu(accu: float) -> str:
+    """Return the line below an evaluation's batches."""
+    return f" * Accu {accu:.3f}"
+
+
+def event(**fields) -> str:
+    """Return a line of the JSON stream."""
+    return f"TCAPPDLL {json.dumps(fields)}"
+
+
 def faults_survived(replaced: Mapping[str, str], skipped: int) -> list[str]:
-    """Return what stands at the end of a run of pictures that could not be read, and of steps left out."""
+    """Return the lines at a run's end about pictures that were replaced and steps that were left out."""
     lines = []
     if replaced:
         names = ", ".join(f"{name} ({other} in its place)" for name, other in replaced.items())
@@ -71,18 +81,8 @@ def interrupted(signal: str, last: Path) -> str:
 
 
 def failure(reason: str) -> str:
-    """Return the last line of a run that did not come to its end."""
+    """Return the last line of a run that an error ended."""
     return f"Ended: {reason}"
-
-
-def mean_accu(accu: float) -> str:
-    """Return the line behind an evaluation."""
-    return f" * Accu {accu:.3f}"
-
-
-def event(**fields) -> str:
-    """Return a line of the JSON stream."""
-    return f"TCAPPDLL {json.dumps(fields)}"
 
 
 def local_time(seconds: float) -> str:
@@ -99,7 +99,7 @@ class Progress:
         self._iterations = self._pictures = 0
 
     def add(self, pictures: int, seconds: float, loss: float, accu: float) -> None:
-        """Take one iteration. One whose loss is not finite has no part in the means."""
+        """Add an iteration. If its loss is not finite, it has no part in the means."""
         self._last = seconds, loss, accu
         if not math.isfinite(loss):
             return

@@ -1,4 +1,4 @@
-"""Files that a run's log goes to: lines for people, JSON events for machines, scalars for TensorBoard."""
+"""The files of a run's log: lines for people, JSON events for machines, scalars for TensorBoard."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from utils.errors import LogError
 from utils.io.atomic import naming, try_directory
 from utils.runs import log_text
 
-# What the JSON stream declares before its first event: metric -> (unit, goal, stage).
+# The JSON stream declares these before its first event: metric -> (unit, goal, stage).
 METRICS = {
     "train.loss": ("", "MINIMIZE", "TRAIN"),
     "train.ips": ("imgs/s", "MAXIMIZE", "TRAIN"),
@@ -24,9 +24,9 @@ METRICS = {
 
 
 class LineFile:
-    """A UTF-8 file that grows line by line; whatever it holds already stays.
+    """A UTF-8 file that grows line by line; what it holds already stays.
 
-    A line that the disk does not take is kept, and written ahead of the next one.
+    If the disk does not take a line, the line is kept and written before the next one.
     """
 
     def __init__(self, path: str | Path):
@@ -54,13 +54,13 @@ class LineFile:
             self._file.close()
 
     def write(self, text: str) -> None:
-        """Write one line, at once. Raises OSError, naming the file, where the disk is full."""
+        """Write one line, at once. Raises OSError, naming the file, if the disk is full."""
         # A picture's name that is not valid Unicode must not end a training run.
         self._unwritten += text.encode("utf-8", errors="backslashreplace") + b"\n"
         self._write_all()
 
     def undo(self) -> None:
-        """Leave the file as it was before, or not at all."""
+        """Leave the file as it was before; remove it if it is new."""
         self._unwritten.clear()
         self._file.truncate(self._size)
         if self._is_new:
@@ -72,7 +72,7 @@ class LineFile:
                 del self._unwritten[: self._file.write(self._unwritten)]
 
     def _is_torn(self) -> bool:
-        """Tell whether an interrupted run left the last line without its end."""
+        """Whether an interrupted run left the last line without its end."""
         if self._size == 0:
             return False
         self._file.seek(-1, os.SEEK_END)
@@ -80,7 +80,7 @@ class LineFile:
 
 
 class EventStream(LineFile):
-    """The JSON stream: an event a line, the METADATA of all metrics first."""
+    """The JSON stream: one event per line, the METADATA of all metrics first."""
 
     def __init__(self, path: str | Path):
         super().__init__(path)
@@ -96,7 +96,6 @@ class EventStream(LineFile):
             raise LogError(f"cannot write the log {path}: {reason}; name a file elsewhere") from error
 
     def _declare(self) -> None:
-        """Write what each metric is."""
         for metric, (unit, goal, stage) in METRICS.items():
             timestamp, date, elapsed = self._now()
             metadata = {"unit": unit, "GOAL": goal, "STAGE": stage}
@@ -112,15 +111,15 @@ class EventStream(LineFile):
         self.write(log_text.event(**times, type="LOG", step=step, data=data))
 
     def _now(self) -> tuple[str, str, str]:
-        """Return the time as seconds since 1970, as a local date, and as seconds since the start."""
+        """Return seconds since 1970, the local date, and seconds since the start."""
         now = time.time()
         return str(now), log_text.local_time(now), str(round(time.monotonic() - self._start, 3))
 
 
 class Scalars:
-    """TensorBoard's scalars; its files are made when there is something to write.
+    """TensorBoard's scalars; its files are made with the first of them.
 
-    A run that goes on from iteration `first` takes the place of what was written from there on. (Evaluations
+    If a run goes on from iteration `first`, TensorBoard hides what was written from there on. (Evaluations
     count epochs, which are fewer.)
     """
 
@@ -153,7 +152,7 @@ class Scalars:
             except OSError as error:
                 raise self._refusal(error) from error
         for name, value in metrics.items():
-            self._writer.add_scalar(name.replace(".", "/"), value, step)  # train/loss: one group a stage
+            self._writer.add_scalar(name.replace(".", "/"), value, step)  # train/loss: one group per stage
 
     def _refusal(self, error: OSError) -> LogError:
         reason = error.strerror or error

@@ -1,4 +1,4 @@
-"""The log of a run: what the trainer tells, as lines on a stream and in files."""
+"""The log of a run: what the trainer reports, as lines on a stream and in files."""
 
 import json
 import sys
@@ -21,16 +21,17 @@ from utils.runs.sinks import EventStream, LineFile, Scalars
 class TrainingLog:
     """The log of one training run or evaluation; a context manager.
 
-    A line goes to `stream` (standard output unless given) and, where `path` is given, to the end of that
-    file. `metrics_path` gets the figures of each evaluation, a line each; `page` writes what is of the
-    latest alone. `json_path` adds the JSON stream, `tensorboard_dir` the scalars, whose iterations are
-    counted from `first_iteration` on. Files that exist are appended to. Every `print_freq` iterations there
-    is an `Epoch:` or `Test:` line. A run that fails before its first iteration leaves the files as they were.
+    A line goes to `stream` (default: standard output) and to the end of the file `path`. The record of each
+    evaluation is a line of `metrics_path`; `page` writes a file about the latest one alone. `json_path` gets
+    the JSON stream, `tensorboard_dir` the scalars, whose iterations are counted from `first_iteration` on.
+    Files that exist are appended to. Every `print_freq` iterations there is an `Epoch:` or `Test:` line. A
+    run that fails before its first iteration leaves the files as they were.
 
-    When the stream goes away (`| head`, a closed terminal), a run that also writes a file goes on without
-    it; without a file, the OSError ends the run, as BrokenPipeError ends any filter. When the disk of a file
-    is full, from the first iteration on, a warning says so once; lines and pages are kept and written when
-    that is possible. `close` raises OSError where it never was.
+    If the stream goes away (`| head`, a closed terminal), a run that also writes a file goes on without it;
+    without a file, the OSError ends the run, as BrokenPipeError ends any filter. If a file cannot be written
+    after the first iteration has begun, because the disk is full, a warning says so and the run goes on. Its
+    lines are kept and tried again; a page is written again after the next evaluation. `close` raises OSError
+    if something is still unwritten.
 
     Raises:
         LogError: a file cannot be opened, or tensorboard is asked for and not installed.
@@ -50,13 +51,13 @@ class TrainingLog:
         self._stream = sys.stdout if stream is None else stream
         self._print_freq = print_freq
         self._iterations = first_iteration
-        self._begun = False  # an iteration was told
+        self._begun = False  # an iteration was reported
         self._training, self._testing = log_text.Progress(), log_text.Progress()
         self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
         self._file = self._events = self._metrics = None
         self._metrics_path = metrics_path
-        self._pages: dict[str | Path, str] = {}  # that are not written yet
-        with ExitStack() as sinks, ExitStack() as undoing:  # if a later one fails, what is open already
+        self._unwritten: dict[str | Path, OSError] = {}  # pages, and why
+        with ExitStack() as sinks, ExitStack() as undoing:  # if a later sink fails, undo the earlier ones
             if path is not None:
                 self._file = sinks.enter_context(LineFile(path))
                 undoing.callback(self._file.undo)
@@ -80,10 +81,10 @@ class TrainingLog:
 
     def close(self) -> None:
         """Close all files; the stream stays open. A second call does nothing."""
-        pages, self._pages = self._pages, {}
-        for path, text in pages.items():
-            self._sinks.callback(write_text, path, text)
+        unwritten, self._unwritten = self._unwritten, {}
         self._sinks.close()
+        for error in unwritten.values():
+            raise error
 
     def line(self, text: str = "") -> None:
         """Write one line, or several, to the stream and to the file."""
@@ -95,7 +96,7 @@ class TrainingLog:
             self._write_to_stream(text)
 
     def failed(self, reason: str) -> None:
-        """Write why a run ends that has begun: to its file alone, the terminal has it from the command."""
+        """Write to the file why the run ends, if it has begun; the command says it on the terminal."""
         if self._begun and self._file is not None:
             with suppress(OSError):  # of a full disk, which may be the reason
                 self._file.write(log_text.failure(reason))
@@ -115,7 +116,7 @@ class TrainingLog:
         accu: float,
         rank: int = 0,
     ) -> None:
-        """A training step was taken: `of` is the number of iterations in a whole epoch."""
+        """A training step is done; `of` is the number of iterations in a whole epoch."""
         self._begun = True
         if iteration == 0:
             self._training = log_text.Progress()
@@ -130,7 +131,7 @@ class TrainingLog:
             self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
 
     def note(self, event: str, **details) -> None:
-        """Write the line of something that happened beside the steps: one of `log_text.NOTES`."""
+        """Something happened beside the steps: one of `log_text.NOTES`."""
         self.line(log_text.note(event, **details))
 
     def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:
@@ -147,7 +148,7 @@ class TrainingLog:
         self.line(log_text.mean_accu(accu))
 
     def state_dict(self) -> dict:
-        """Return the running means of the epoch, to go on with."""
+        """Return the running means of the epoch."""
         return self._training.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
@@ -158,14 +159,14 @@ class TrainingLog:
         """Log the figures of one evaluation as an event and as scalars; print nothing.
 
         Args:
-            epoch: how many epochs were trained when it was made.
-            figures: name -> float, the names as in `log_sinks.METRICS` without `val.`.
+            epoch: the number of epochs trained before it.
+            figures: name -> float, the names as in `sinks.METRICS` without `val.`.
         """
         metrics = {f"val.{name}": float(figure) for name, figure in figures.items()}
         self._add([epoch], {}, metrics, epoch)
 
     def record(self, record: dict) -> None:
-        """Write all that is known of an evaluation, as a line of JSON."""
+        """Write an evaluation's record as a line of JSON."""
         if self._metrics_path is None:
             return
         with self._going_on():
@@ -174,14 +175,17 @@ class TrainingLog:
             self._metrics.write(json.dumps(record))
 
     def page(self, path: str | Path, text: str) -> bool:
-        """Write a whole file about the latest evaluation, in the place of the one before; return whether that
-        was possible.
+        """Write a whole file about the latest evaluation in place of the one before; return whether that was
+        possible.
         """
-        self._pages[path] = text
-        with self._going_on():
-            write_text(path, text)
-            del self._pages[path]
-        return path not in self._pages
+        self._unwritten.pop(path, None)
+        with self._going_on("the next evaluation is written there again"):
+            try:
+                write_text(path, text)
+            except OSError as error:
+                self._unwritten[path] = error
+                raise
+        return path not in self._unwritten
 
     def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
         """Log metrics as an event of `step` and as scalars at `count`."""
@@ -189,22 +193,18 @@ class TrainingLog:
             with self._going_on():
                 self._events.log(step, tags | metrics)
         if self._scalars is not None:
-            with self._going_on():
+            with self._going_on("these scalars are lost"):
                 self._scalars.add(metrics, step=count)
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """Let a training that has begun go on where a file cannot be written, with a warning."""
+    def _going_on(self, consequence: str = "its lines are kept, and tried again") -> Iterator[None]:
+        """If a training has begun, turn an OSError into a warning that says what follows."""
         try:
             yield
         except OSError as error:
             if not self._begun:
                 raise
-            reason = error.strerror or error
-            warnings.warn(
-                f"{error.filename}: {reason}; what is to be written there is kept, and tried again",
-                stacklevel=4,
-            )
+            warnings.warn(f"{error.filename}: {error.strerror or error}; {consequence}", stacklevel=4)
 
     def _write_to_stream(self, text: str) -> None:
         try:
