@@ -37,8 +37,8 @@ from utils.runs.loss_comparison import (
     MEAN_LIMIT,
     P95_LIMIT,
     RELATIVE_LIMIT,
-    Comparison,
-    compare,
+    LossComparison,
+    compare_losses,
 )
 from utils.runs.loss_plot import plot_losses
 
@@ -98,22 +98,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def compare_logs(options: argparse.Namespace) -> list[Comparison]:
+def compare_logs(options: argparse.Namespace) -> list[LossComparison]:
     """Read all logs and compare each later one with the first."""
     logs = [read_losses(path, options.rank) for path in options.compare]
     reference, *candidates = [log.from_epoch_0() for log in logs] if options.align_epochs else logs
     same_epochs = options.align_epochs is False
-    return [compare(candidate, reference, same_epochs) for candidate in candidates]
+    return [compare_losses(candidate, reference, same_epochs) for candidate in candidates]
 
 
-def decide(comparison: Comparison, options: argparse.Namespace) -> bool:
+def decide(comparison: LossComparison, options: argparse.Namespace) -> bool:
     """Return the verdict that counts."""
     if options.strict:
         return comparison.passes_strict_rule(options.limit, options.limit_p95)
     return comparison.passes_official_rule()
 
 
-def report(comparisons: list[Comparison], options: argparse.Namespace) -> None:
+def report(comparisons: list[LossComparison], options: argparse.Namespace) -> None:
     """Print the verdicts, and on standard error what was left out of them."""
     for comparison in comparisons:
         if len(comparisons) > 1:
@@ -123,7 +123,7 @@ def report(comparisons: list[Comparison], options: argparse.Namespace) -> None:
             tell(f"note: {line}", to=sys.stderr)
 
 
-def official_lines(comparison: Comparison) -> Iterator[str]:
+def official_lines(comparison: LossComparison) -> Iterator[str]:
     """Yield the official four lines, which other programs read, and any loss that is not finite."""
     mean_relative_error = comparison.figures.mean_relative_error
     mean_absolute_error = comparison.figures.mean_absolute_error
@@ -143,7 +143,7 @@ def official_lines(comparison: Comparison) -> Iterator[str]:
             yield f"fail {log.path}: the loss is {loss} at {at(step)}"
 
 
-def strict_lines(comparison: Comparison, options: argparse.Namespace) -> Iterator[str]:
+def strict_lines(comparison: LossComparison, options: argparse.Namespace) -> Iterator[str]:
     """Yield the strict verdict and what helps to understand it."""
     figures = comparison.figures
     verdict = "pass" if comparison.passes_strict_rule(options.limit, options.limit_p95) else "fail"
@@ -157,7 +157,7 @@ def strict_lines(comparison: Comparison, options: argparse.Namespace) -> Iterato
     yield f"  smoothed curves differ by more than {DIVERGENCE:.0%}: {diverged}"
 
 
-def notes(comparison: Comparison) -> Iterator[str]:
+def notes(comparison: LossComparison) -> Iterator[str]:
     """Yield what in the logs the comparison could not use as it was."""
     common = len(comparison.steps)
     candidate, reference = comparison.candidate, comparison.reference
@@ -177,7 +177,7 @@ def at(step: tuple[int, int]) -> str:
     return f"epoch {step[0]} iteration {step[1]}"
 
 
-def write_results(comparisons: list[Comparison], options: argparse.Namespace) -> None:
+def write_results(comparisons: list[LossComparison], options: argparse.Namespace) -> None:
     """Write the JSON file where one is asked for, and draw the curves."""
     if options.json:
         content = {
@@ -195,7 +195,7 @@ def write_results(comparisons: list[Comparison], options: argparse.Namespace) ->
     plot_losses(comparisons, options.plot)
 
 
-def record(comparison: Comparison, options: argparse.Namespace) -> dict:
+def record(comparison: LossComparison, options: argparse.Namespace) -> dict:
     """Return one comparison for JSON, which has no NaN and no infinity: such figures are null."""
     figures = asdict(comparison.figures)
     for name, value in figures.items():

@@ -1,6 +1,5 @@
 """Files that anyone may have given: what has no end, or never begins, is refused by everything that reads."""
 
-import gzip
 import os
 
 import pytest
@@ -13,7 +12,6 @@ from utils.io import untrusted as regular_file
 from utils.io.untrusted import read_text
 from utils.prepare.matlab import read_matlab
 from utils.prepare.table import read_table
-from utils.runs import log_reader
 from utils.runs.log_reader import read_losses
 from utils.synthetic.dataset import _read_settings
 
@@ -69,15 +67,6 @@ def test_a_text_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(regular_file, "MOST_TEXT", 79)
     with pytest.raises(regular_file.DataError, match=r"cannot read .*a\.txt \(it has more than 0 MB\)"):
         read_text(tmp_path / "a.txt")
-
-
-def test_a_log_is_bounded_as_it_unpacks(tmp_path, monkeypatch):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(5 << 20).replace(b"\0", b"x")))
-    monkeypatch.setattr(log_reader, "MOST_BYTES", 4 << 20)
-    with pytest.raises(
-        log_reader.LogError, match=r"a\.gz: it unpacks to more than 4 MB; give a training log"
-    ):
-        read_losses(tmp_path / "a.gz")
 
 
 def test_a_link_to_a_file_is_a_file(tmp_path):

@@ -12,7 +12,7 @@ from scipy.signal import savgol_filter
 
 from utils.errors import LogError
 from utils.runs.log_reader import LossLog, read_losses
-from utils.runs.loss_comparison import compare, relative_difference, smooth
+from utils.runs.loss_comparison import compare_losses, relative_difference, smooth
 from utils.runs.training_log import TrainingLog
 
 LOSSES = st.floats(1e-6, 1e6)
@@ -27,7 +27,7 @@ def log_of(losses, path="a.log"):
 
 
 def compared(candidate, reference):
-    return compare(log_of(candidate), log_of(reference, "b.log"))
+    return compare_losses(log_of(candidate), log_of(reference, "b.log"))
 
 
 def falling(n=100):
@@ -37,7 +37,7 @@ def falling(n=100):
 
 def test_published_logs(shared):
     logs = [read_losses(shared / "logs" / f"{device}.log") for device in ("sdaa", "cuda")]
-    result = compare(*logs)
+    result = compare_losses(*logs)
     assert result.figures.mean_relative_error == -0.0016660199986437566
     assert result.figures.mean_absolute_error == -0.005064936876296997
     assert result.passes_official_rule()
@@ -54,7 +54,7 @@ def test_logs_written_and_read_back_give_the_figures_of_numpy(tmp_path_factory, 
             for i, loss in enumerate(losses):
                 log.iteration(i // 7, i % 7, 7, 4, 0.5, loss, 0.9)
         logs.append(read_losses(folder / name))
-    figures = compare(*logs).figures
+    figures = compare_losses(*logs).figures
     s, c = np.array(pairs).T.copy()
     assert figures.mean_relative_error == np.mean((s - c) / c)
     assert figures.mean_absolute_error == np.mean(s - c)
@@ -101,7 +101,7 @@ def test_a_reference_of_zero():
 def test_iterations_are_matched_by_number_not_by_position():
     reference = log_of(falling())
     losses = {step: loss for step, loss in reversed(reference.losses.items()) if step[1] % 10 != 3}
-    result = compare(replace(reference, losses=losses | {(0, 200): 9.0, (1, 0): 9.0}), reference)
+    result = compare_losses(replace(reference, losses=losses | {(0, 200): 9.0, (1, 0): 9.0}), reference)
     assert result.steps == [(0, i) for i in range(100) if i % 10 != 3]
     np.testing.assert_array_equal(result.candidate_losses, result.reference_losses)
 
@@ -111,7 +111,7 @@ def test_too_few_common_iterations(count):
     first, second = log_of([1.0, 2.0, 3.0]), log_of([1.0, 2.0, 3.0], "b.log")
     second = replace(second, losses={(0, 3 - count + i): 1.0 for i in range(3)})
     with pytest.raises(LogError, match=rf"a\.log \(.*\) and b\.log \(.*\) have {count} iterations in common"):
-        compare(first, second)
+        compare_losses(first, second)
 
 
 def test_a_collapsed_run_passes_the_official_rule_and_fails_the_strict_one():
@@ -153,7 +153,7 @@ def test_the_absolute_limit_alone_is_enough():
 def test_a_loss_that_is_not_finite_fails_even_where_it_is_not_compared(loss, side):
     logs = [log_of(falling()), log_of(falling())]
     logs[side] = replace(logs[side], first_nonfinite=((7, 0), loss))
-    result = compare(*logs)
+    result = compare_losses(*logs)
     assert not result.is_finite()
     assert not result.passes_official_rule()
     assert not result.passes_strict_rule()
@@ -198,20 +198,20 @@ def test_epochs_counted_from_1_are_refused(count):
         rf"--align_epochs \({2 * count} .*--no-align_epochs \({common} in common\)"
     )
     with pytest.raises(LogError, match=message):
-        compare(theirs, ours)
-    assert compare(theirs.from_epoch_0(), ours.from_epoch_0()).figures.largest_difference == 0
+        compare_losses(theirs, ours)
+    assert compare_losses(theirs.from_epoch_0(), ours.from_epoch_0()).figures.largest_difference == 0
     if common:
-        assert len(compare(theirs, ours, same_epochs=True).steps) == common
+        assert len(compare_losses(theirs, ours, same_epochs=True).steps) == common
     else:
         with pytest.raises(LogError, match="0 iterations in common"):
-            compare(theirs, ours, same_epochs=True)
+            compare_losses(theirs, ours, same_epochs=True)
 
 
 def test_a_run_gone_on_with_is_compared_with_the_whole_one():
     whole = epochs_of(0, 6)
     rest = replace(whole, path="rest.log", losses={s: v for s, v in whole.losses.items() if s[0] >= 4})
     for logs in ((rest, whole), (whole, rest)):
-        assert compare(*logs).steps == sorted(rest.losses)
+        assert compare_losses(*logs).steps == sorted(rest.losses)
 
 
 def test_a_log_from_epoch_0_keeps_what_is_not_finite():

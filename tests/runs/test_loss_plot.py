@@ -11,7 +11,7 @@ from alm.errors import AlmError
 from utils.io import figure
 from utils.runs import loss_plot as plots
 from utils.runs.log_reader import LossLog
-from utils.runs.loss_comparison import compare
+from utils.runs.loss_comparison import compare_losses
 from utils.runs.loss_plot import plot_losses
 
 
@@ -44,7 +44,7 @@ def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
         )
         for i in range(9)
     ]
-    plot_losses([compare(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
+    plot_losses([compare_losses(log, logs[0]) for log in logs[1:]], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert {ImageColor.getrgb(colour) for colour in plots.COLOURS} < colours
@@ -53,7 +53,7 @@ def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
 def test_a_plot_error_leaves_no_file(tmp_path):
     log = LossLog("a.log", "text", {(0, 0): 1.0, (0, 1): 0.5}, 0, None)
     with pytest.raises(AlmError):
-        plot_losses([compare(log, log)], tmp_path / "loss.xyz")
+        plot_losses([compare_losses(log, log)], tmp_path / "loss.xyz")
     assert list(tmp_path.iterdir()) == []
 
 

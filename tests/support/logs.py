@@ -73,9 +73,5 @@ def write_log(name, losses, rank=0):
     """Write a log into the working directory; losses are a sequence or (epoch, iteration) -> loss."""
     if not isinstance(losses, dict):
         losses = {(0, i): value for i, value in enumerate(losses)}
-    lines = [
-        f"TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: {epoch} Iteration: {i}  rank : {rank}"
-        f"  train.loss : {float(value)!r}  train.ips : 9.2 imgs/s\n"
-        for (epoch, i), value in losses.items()
-    ]
+    lines = (line(i, float(value), epoch, rank) for (epoch, i), value in losses.items())
     Path(name).write_text("".join(lines), encoding="utf-8")

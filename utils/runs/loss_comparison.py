@@ -21,7 +21,7 @@ SMOOTHING_WINDOW = 5  # iterations
 
 
 @dataclass(frozen=True)
-class Figures:
+class LossDifference:
     """How losses s differ from losses c, iteration by iteration.
 
     Attributes:
@@ -31,9 +31,9 @@ class Figures:
         p95_difference: the 95th percentile of |s - c| / |c|, interpolated linearly.
         largest_difference: max(|s - c| / |c|).
         largest_step: the first (epoch, iteration) that has the largest difference.
-        correlation: Pearson's correlation of s and c; NaN where one of them is constant.
+        correlation: Pearson's correlation of s and c; NaN if one of them is constant.
         diverged_step: the first (epoch, iteration) with |S - C| > 5 % |C|, where S and C are s and c
-            smoothed; None where there is none.
+            smoothed; None if there is none.
     """
 
     mean_relative_error: float
@@ -47,14 +47,14 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LossComparison:
     """One run against another, over the N iterations that both logs have.
 
     Attributes:
         candidate, reference: the `LossLog`s; the first is judged by the second.
         steps: the common (epoch, iteration), ascending, N of them.
         candidate_losses, reference_losses: float64 (N,).
-        figures: the `Figures` of these losses.
+        figures: the `LossDifference` of these losses.
     """
 
     candidate: LossLog
@@ -62,39 +62,39 @@ class Comparison:
     steps: list[Step]
     candidate_losses: np.ndarray
     reference_losses: np.ndarray
-    figures: Figures
+    figures: LossDifference
 
     def is_finite(self) -> bool:
-        """Tell whether neither log has a NaN or infinity anywhere; one that has fails both rules."""
+        """Whether neither log has a NaN or infinity anywhere; such a log fails both rules."""
         return self.candidate.first_nonfinite is None and self.reference.first_nonfinite is None
 
     def passes_official_rule(self) -> bool:
-        """Tell whether the signed mean error is small enough, relative or absolute."""
+        """Whether the signed mean error is small enough, relative or absolute."""
         figures = self.figures
         return self.is_finite() and (
             figures.mean_relative_error <= RELATIVE_LIMIT or figures.mean_absolute_error <= ABSOLUTE_LIMIT
         )
 
     def passes_strict_rule(self, limit: float = MEAN_LIMIT, limit_p95: float = P95_LIMIT) -> bool:
-        """Tell whether |s - c| / |c| is small enough, its mean and its 95th percentile."""
+        """Whether |s - c| / |c| is small enough, its mean and its 95th percentile."""
         figures = self.figures
         return self.is_finite() and figures.mean_difference <= limit and figures.p95_difference <= limit_p95
 
 
-def compare(candidate: LossLog, reference: LossLog, same_epochs: bool = False) -> Comparison:
-    """Compare two logs by their common iterations and return the `Comparison`.
+def compare_losses(candidate: LossLog, reference: LossLog, same_epochs: bool = False) -> LossComparison:
+    """Compare two logs by their common iterations and return the `LossComparison`.
 
     Args:
         candidate, reference: the logs; the first is judged by the second.
-        same_epochs: an epoch's number is known to mean the same epoch in both.
+        same_epochs: whether an epoch's number is known to mean the same epoch in both.
 
     Raises:
         LogError: they have fewer than two iterations in common; or they begin with different epochs, would
-            have more in common if these were the same, and `same_epochs` does not say that they are not.
+            have more in common if these were the same epoch, and `same_epochs` is False.
     """
     steps = sorted(candidate.losses.keys() & reference.losses.keys())
     if not same_epochs:
-        _refuse_epochs_counted_otherwise(candidate, reference, len(steps))
+        _refuse_other_epoch_count(candidate, reference, len(steps))
     if len(steps) < 2:
         raise LogError(
             f"{candidate.path} ({_extent(candidate)}) and {reference.path} ({_extent(reference)}) have "
@@ -102,11 +102,11 @@ def compare(candidate: LossLog, reference: LossLog, same_epochs: bool = False) -
         )
     s = np.array([candidate.losses[step] for step in steps])
     c = np.array([reference.losses[step] for step in steps])
-    return Comparison(candidate, reference, steps, s, c, _measure(steps, s, c))
+    return LossComparison(candidate, reference, steps, s, c, _measure(steps, s, c))
 
 
 def relative_difference(s: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Return (s - c) / c, float64 (N,); where c is 0, it is 0 if s is 0 too, otherwise infinite."""
+    """Return (s - c) / c, float64 (N,). For c = 0 it is 0 if s is 0 too, else infinite."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where((s == 0) & (c == 0), 0.0, (s - c) / c)
 
@@ -114,19 +114,19 @@ def relative_difference(s: np.ndarray, c: np.ndarray) -> np.ndarray:
 def smooth(losses: np.ndarray) -> np.ndarray:
     """Smooth a curve: Savitzky-Golay, window 5, order 1. float64 (N,) -> (N,).
 
-    Fewer than 5 losses, or any that is not finite, cannot be smoothed; the curve is returned as it is.
+    Fewer than 5 losses cannot be smoothed, nor losses that are not all finite: they are returned as they are.
     """
     if len(losses) < SMOOTHING_WINDOW or not np.isfinite(losses).all():
         return losses
     return savgol_filter(losses, SMOOTHING_WINDOW, 1)
 
 
-def _measure(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Figures:
+def _measure(steps: list[Step], s: np.ndarray, c: np.ndarray) -> LossDifference:
     relative = relative_difference(s, c)
     difference = np.abs(relative)
     # A run that went wrong has infinite or undefined figures; they are its result, not a fault here.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return Figures(
+        return LossDifference(
             mean_relative_error=float(np.mean(relative)),
             mean_absolute_error=float(np.mean(s - c)),
             mean_difference=float(np.mean(difference)),
@@ -143,8 +143,8 @@ def _first_divergence(steps: list[Step], s: np.ndarray, c: np.ndarray) -> Step |
     return None if agrees.all() else steps[np.argmin(agrees)]
 
 
-def _refuse_epochs_counted_otherwise(candidate: LossLog, reference: LossLog, common: int) -> None:
-    """Raise LogError where the logs would have more iterations in common if both began with one epoch."""
+def _refuse_other_epoch_count(candidate: LossLog, reference: LossLog, common: int) -> None:
+    """Raise LogError if the logs would have more iterations in common with their first epochs aligned."""
     (first, _), (other, _) = min(candidate.losses), min(reference.losses)
     aligned = len(candidate.from_epoch_0().losses.keys() & reference.from_epoch_0().losses.keys())
     if first != other and aligned > common:
@@ -156,6 +156,5 @@ def _refuse_epochs_counted_otherwise(candidate: LossLog, reference: LossLog, com
 
 
 def _extent(log: LossLog) -> str:
-    """Say which iterations a log covers."""
     first, last = min(log.losses), max(log.losses)
     return f"epoch {first[0]} iteration {first[1]} to epoch {last[0]} iteration {last[1]}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.io.figure import cut, drawable, drawn_figure
 from utils.runs.log_reader import LossLog, Step
-from utils.runs.loss_comparison import DIVERGENCE, Comparison, relative_difference, smooth
+from utils.runs.loss_comparison import DIVERGENCE, LossComparison, relative_difference, smooth
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; then the same again, dashed and dotted.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -20,7 +20,7 @@ MANY_ITERATIONS = 1000  # from here lines are thin, or they would hide each othe
 LONGEST_LABEL = 40  # characters; of a longer path the end is shown
 
 
-def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
+def plot_losses(comparisons: Sequence[LossComparison], path: str | Path) -> None:
     """Draw the curves of all runs, smoothed over the faint raw ones, above their relative differences.
 
     The figures stand in the title; those of several comparisons stand in the legend.
@@ -44,7 +44,7 @@ def plot_losses(comparisons: Sequence[Comparison], path: str | Path) -> None:
         differences.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
 
 
-def _title(comparisons: Sequence[Comparison]) -> str:
+def _title(comparisons: Sequence[LossComparison]) -> str:
     reference = _label(comparisons[0].reference)
     if len(comparisons) > 1:
         return (
@@ -61,7 +61,7 @@ def _title(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _draw_losses(axes, comparisons: Sequence[Comparison]) -> None:
+def _draw_losses(axes, comparisons: Sequence[LossComparison]) -> None:
     stride = _stride(comparisons)
     reference = comparisons[0].reference
     _draw_curve(axes, reference, stride, _label(reference), REFERENCE_STYLE)
@@ -85,7 +85,7 @@ def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> Non
     axes.plot(x, smooth(losses), linewidth=_width(steps, 1.5), label=label, **style)
 
 
-def _draw_differences(axes, comparisons: Sequence[Comparison]) -> None:
+def _draw_differences(axes, comparisons: Sequence[LossComparison]) -> None:
     stride = _stride(comparisons)
     for comparison, style in zip(comparisons, cycle(STYLES)):
         steps = comparison.steps
@@ -109,7 +109,7 @@ def _marks(steps: list[Step]) -> dict:
     return {"marker": "o", "markersize": 4} if len(steps) <= FEW_ITERATIONS else {}
 
 
-def _stride(comparisons: Sequence[Comparison]) -> int:
+def _stride(comparisons: Sequence[LossComparison]) -> int:
     """Return the iterations of an epoch, as far as the logs show them."""
     logs = [comparisons[0].reference, *(comparison.candidate for comparison in comparisons)]
     return 1 + max(iteration for log in logs for _, iteration in log.losses)
