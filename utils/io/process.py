@@ -1,4 +1,4 @@
-"""Processes that a command starts, and Ctrl-C, which a terminal sends to all of them."""
+"""What a command shares with other processes: standard streams, Ctrl-C, and directories to write in."""
 
 import errno
 import os
@@ -12,26 +12,16 @@ from typing import TextIO
 
 from alm.errors import AlmError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
-@contextmanager
-def beyond_interrupts() -> Iterator[None]:
-    """Start processes within this that Ctrl-C does not reach, from their first instruction on: it is for this
-    process to end them.
-    """
-    if threading.current_thread() is not threading.main_thread():  # which cannot set it
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in a new process
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+LOCK = ".lock"
 
 
 def open_streams() -> None:
-    """Make standard output and error take whatever is written: all characters, and where they were closed
-    (`>&-`), all of it to nowhere.
-    """
+    """Make standard output and error take all characters, also if they were closed (`>&-`)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, open as long as the process lives
@@ -41,66 +31,45 @@ def open_streams() -> None:
 
 
 def send_to_null(stream: TextIO) -> None:
-    """Point a stream that nothing can be written to at the null device: Python flushes it again at exit."""
+    """Point a broken stream at the null device, because Python flushes it again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-LOCK = ".lock"
+@contextmanager
+def beyond_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C never reaches, from their first instruction on: this process ends them."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread can set a handler
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a new process inherits that it is ignored
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[bool]:
-    """Keep other runs out of a directory, and say whether they are; a run that has died keeps nobody out.
+    """Keep other runs out of a directory, and yield whether they are; a run that died keeps nobody out.
 
-    It is a POSIX lock on a file: network file systems know these, and worker processes inherit none. Where
-    the system or its file system knows no such locks there is none. Raises AlmError.
+    It is a POSIX lock on a file, which network file systems know and worker processes do not inherit. The
+    file stays: if it were removed, two runs could each lock a file of this name. There is no lock if the
+    system or its file system has none. Raises AlmError if another run holds the lock.
     """
     if fcntl is None:
         yield False
         return
-    path = directory / LOCK
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with open(directory / LOCK, "ab") as file:
         try:
-            alone = take(handle)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise AlmError(
-                f"--output_dir {directory}: another run is writing there at this moment; name a new directory"
-            ) from error
-        if is_at(handle, path):
-            break
-        os.close(handle)  # a run that has ended in the meantime has removed this file
-    try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise AlmError(
+                    f"--output_dir {directory}: another run is writing there at this moment; name a new "
+                    "directory"
+                ) from error
+            alone = False
         yield alone
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def take(handle: int) -> bool:
-    """Lock a file, and return whether its file system has locks. Raises BlockingIOError where somebody else
-    has locked it.
-    """
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise BlockingIOError(error.errno, error.strerror) from error
-        return False
-    return True
-
-
-def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

@@ -12,7 +12,7 @@ from alm.checkpoint.retention import Position, numbered_position, position
 from alm.constants import BEST, LAST, LOG, METRICS, OPTIONS
 from alm.errors import AlmError
 from utils.io.atomic import write_json, write_text
-from utils.io.process import locked
+from utils.io.process import LOCK, locked
 
 CHECKPOINT = ".pth.tar"
 
@@ -72,6 +72,8 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
         with locked(directory) as alone, options_written(directory, options, alone):
             yield directory
     except BaseException:
+        if made:  # by this run, so that nobody else's lock is in there
+            (directory / LOCK).unlink(missing_ok=True)
         for empty in made:
             with suppress(OSError):
                 empty.rmdir()

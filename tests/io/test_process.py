@@ -1,0 +1,38 @@
+"""The lock on a run's directory."""
+
+import subprocess
+import sys
+
+import pytest
+from support import REPOSITORY
+
+from alm.errors import AlmError
+from utils.io.process import locked
+
+HOLD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from utils.io.process import locked
+with locked(Path(sys.argv[2])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are POSIX")
+@pytest.mark.parametrize("ending", ["end", "kill"])
+def test_two_runs_do_not_share_a_directory(tmp_path, ending):
+    """A run that has died keeps nobody out."""
+    command = [sys.executable, "-c", HOLD, str(REPOSITORY), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(AlmError, match="another run is writing there"), locked(tmp_path):
+            pass
+        if ending == "kill":
+            other.kill()
+        other.communicate()
+    for _ in range(2):
+        with locked(tmp_path) as alone:
+            assert alone
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
