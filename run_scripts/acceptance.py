@@ -8,41 +8,42 @@ python acceptance.py same-pictures     warn where the drawn pictures are not the
 What `install` may have to bring is imported within the other steps alone.
 """
 
-import sys
-from pathlib import Path
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard()  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.acceptance")
 
 import argparse
 import hashlib
 import importlib
 import re
 import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 from alm.errors import AlmError
-from run_scripts.cli.main import clear_ending, new_parser, tell
+from run_scripts.cli.parser import Parser
+from utils.io.process import tell
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).parent / "baseline"
 MODULES = {"pillow": "PIL"}  # where a package is imported under another name
 
 
 def main() -> int:
     """Take one step; return the exit status."""
-    with clear_ending():
-        options = build_parser().parse_args()
-        return options.take(options)
+    options = build_parser().parse_args()
+    return options.take(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all steps."""
-    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     steps = parser.add_subparsers(metavar="STEP", required=True)
     for step, take in (
         ("install", lambda _: install()),
@@ -130,7 +131,3 @@ def synthetic_digest() -> str:
         digest.update(image.numpy().tobytes())
         digest.update(label.numpy().tobytes())
     return digest.hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

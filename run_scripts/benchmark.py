@@ -4,15 +4,14 @@ python benchmark.py                         the table; under 5 minutes on 2 CPU 
 python benchmark.py --device cuda --amp fp16 --json figures.json
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard()  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.benchmark")
 
 import argparse
 import platform
@@ -24,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,9 +32,9 @@ from alm.devices.device import CPU, DEVICES, choose_device, device_name
 from alm.devices.precision import PRECISIONS
 from alm.errors import AlmError
 from run_scripts import measure
-from run_scripts.cli.main import clear_ending, new_parser, tell, whole_number
+from run_scripts.cli.parser import Parser, whole_number
 from utils.io.atomic import unwritable, write_json
-from utils.io.process import beyond_interrupts
+from utils.io.process import beyond_interrupts, tell
 from utils.synthetic import ensure_dataset
 
 
@@ -92,7 +92,7 @@ def main() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options."""
-    parser = new_parser("Measure what ALM costs, beside its goals.")
+    parser = Parser("Measure what ALM costs, beside its goals.")
     add = parser.add_argument
     add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures a step; default 32")
     add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
@@ -180,8 +180,3 @@ def machine(options: argparse.Namespace) -> str:
 def columns(what: str, figures: str, goal: str) -> str:
     """Return a line of the table."""
     return f"{what:44}{figures:22}{goal}"
-
-
-if __name__ == "__main__":
-    with clear_ending():
-        main()

@@ -7,15 +7,14 @@ Exit status: 0 B is better, or not to be told apart from A; 1 B is worse; 2 a fi
 written. The verdict is that of mA.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard(status=2)  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.compare")
 
 import argparse
 import math
@@ -24,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from alm.errors import AlmError
-from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell
+from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs
 from utils.data.catalog import EXPERIMENTS, identities, read_names
 from utils.data.list_file import read_list
 from utils.evaluation.difference_plot import plot_differences
@@ -39,30 +38,30 @@ from utils.evaluation.prediction_table import (
 from utils.evaluation.results import none_for_nan
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
 from utils.io.atomic import write_json
+from utils.io.process import tell
 
 NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
 
 
 def main() -> int:
     """Read, compare, report; return the exit status."""
-    with clear_ending(bad_input=UNUSABLE):
-        options = parse_options()
-        files = read_predictions(options.a), read_predictions(options.b)
-        spellings = choose_attributes(files, options.attributes)
-        attributes = [names[0] for names in spellings]
-        names, labels = read_list(options.labels, len(attributes))
-        first = answers_of(files[0], spellings, names, options.labels, "--scale_a", options.scale_a)
-        second = answers_of(files[1], spellings, names, options.labels, "--scale_b", options.scale_b)
-        people = identities(names)
-        paired = compare(tally(first, labels, people), tally(second, labels, people))
+    options = parse_options()
+    files = read_predictions(options.a), read_predictions(options.b)
+    spellings = choose_attributes(files, options.attributes)
+    attributes = [names[0] for names in spellings]
+    names, labels = read_list(options.labels, len(attributes))
+    first = answers_of(files[0], spellings, names, options.labels, "--scale_a", options.scale_a)
+    second = answers_of(files[1], spellings, names, options.labels, "--scale_b", options.scale_b)
+    people = identities(names)
+    paired = compare(tally(first, labels, people), tally(second, labels, people))
 
-        counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
-        tell(*report(paired, attributes, counts, options))
-        if options.json:
-            write_json(options.json, record(paired, attributes, counts, options))
-        if options.plot:
-            plot_differences(paired, attributes, options.a, options.b, options.plot)
-        return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
+    counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
+    tell(*report(paired, attributes, counts, options))
+    if options.json:
+        write_json(options.json, record(paired, attributes, counts, options))
+    if options.plot:
+        plot_differences(paired, attributes, options.a, options.b, options.plot)
+    return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
 
 
 def parse_options() -> argparse.Namespace:
@@ -76,7 +75,7 @@ def parse_options() -> argparse.Namespace:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("a", metavar="A", help="predictions to compare with: CSV, a header, a line a picture")
     add("b", metavar="B", help="predictions that are judged, of the same pictures")
@@ -217,7 +216,3 @@ def difference_record(difference: Difference) -> dict:
         "interval": None if math.isnan(difference.difference) else list(difference.interval),
         "verdict": difference.verdict,
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,24 +6,25 @@ python export.py --to onnx --int8 --calibrate val.txt 60.pth.tar model.onnx
 python export.py --to torch_export 60.pth.tar model.pt2
 """
 
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.export")
+
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
-if __name__ == "__main__":
-    guard()  # while the rest is imported
-
-import argparse
 
 from alm.checkpoint.restore import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
-from run_scripts.cli.main import clear_ending, new_parser, not_negative, tell
+from run_scripts.cli.parser import Parser, not_negative
 from run_scripts.predict_options import share_or_file
 from utils.data.catalog import EXPERIMENTS
 from utils.deployment.onnx_metadata import Int8, Metadata
@@ -31,6 +32,7 @@ from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
 from utils.deployment.quantization import Chosen, choose_pictures, write_int8
 from utils.evaluation.thresholds import read_thresholds
 from utils.io.atomic import temporary_name, unwritable
+from utils.io.process import tell
 from utils.prediction.load import assumed_attributes, named_attributes
 
 DEPLOYED = ("onnx", "torch_export")
@@ -49,7 +51,7 @@ def main() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="what run_ALM.py saved, or a published one")
     add("output", metavar="OUTPUT", type=Path, help="file to write; must not exist")
@@ -182,8 +184,3 @@ def chosen_thresholds(options: argparse.Namespace, attributes: Sequence[str]) ->
     if isinstance(options.threshold, str):
         return tuple(read_thresholds(options.threshold, attributes).tolist())
     return (THRESHOLD if options.threshold is None else options.threshold,) * len(attributes)
-
-
-if __name__ == "__main__":
-    with clear_ending():
-        main()

@@ -7,22 +7,22 @@ Beside the options below, those of run_ALM.py say what a step is; by default of 
 Exit status: 0 all within limits; 1 something is not; 2 it could not run.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard(status=2)  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.locate")
 
 import argparse
 import tempfile
 import time
 from itertools import islice
+from pathlib import Path
 
-from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
+from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
 from utils.diagnostics.fingerprint_comparison import (
     compare_fingerprints,
     fingerprint_lines,
@@ -32,6 +32,7 @@ from utils.diagnostics.fingerprint_comparison import (
 )
 from utils.diagnostics.operator_report import operator_lines, operator_record, wrong_results
 from utils.io.atomic import unwritable, write_json
+from utils.io.process import tell
 
 WITHIN, BEYOND, UNUSABLE = 0, 1, 2
 BATCH = 4
@@ -44,14 +45,13 @@ OF_A_STEP = {
 
 def main() -> int:
     """Check or compare, report; return the exit status."""
-    with clear_ending(bad_input=UNUSABLE):
-        options, step = parse_options()
-        return compare(options) if options.compare else check(options, step)
+    options, step = parse_options()
+    return compare(options) if options.compare else check(options, step)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of this command's own options."""
-    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--iterations", type=whole_number(1), default=1, metavar="N", help="steps to check; default 1")
     add("--compare", nargs=2, metavar="FILE", help="compare two fingerprints instead")
@@ -123,7 +123,3 @@ def compare(options: argparse.Namespace) -> int:
     if options.plot:
         plot_fingerprints(comparison, options.plot)
     return WITHIN if comparison.passed else BEYOND
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,30 +6,25 @@ python loss.py --compare reference.log a.log b.log          each later log is ju
 Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot be written.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard(status=2)  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.loss")
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
-from run_scripts.cli.main import (
-    clear_ending,
-    new_parser,
-    not_negative,
-    refuse_inputs_as_outputs,
-    tell,
-    whole_number,
-)
+from run_scripts.cli.parser import Parser, not_negative, refuse_inputs_as_outputs, whole_number
 from utils.io.atomic import write_json
+from utils.io.process import tell
 from utils.runs.log_reader import read_losses
 from utils.runs.loss_comparison import (
     ABSOLUTE_LIMIT,
@@ -47,12 +42,11 @@ PASS, FAIL, UNUSABLE = 0, 1, 2
 
 def main() -> int:
     """Read, compare, report; return the exit status."""
-    with clear_ending(bad_input=UNUSABLE):
-        options = parse_options()
-        comparisons = compare_logs(options)
-        report(comparisons, options)
-        write_results(comparisons, options)
-        return PASS if all(decide(comparison, options) for comparison in comparisons) else FAIL
+    options = parse_options()
+    comparisons = compare_logs(options)
+    report(comparisons, options)
+    write_results(comparisons, options)
+    return PASS if all(decide(comparison, options) for comparison in comparisons) else FAIL
 
 
 def parse_options() -> argparse.Namespace:
@@ -71,7 +65,7 @@ def parse_options() -> argparse.Namespace:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = new_parser(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--sdaa-log", metavar="FILE", help="log of the run that is judged (default: sdaa.log)")
     add("--cuda-log", metavar="FILE", help="log of the run that it should agree with (default: cuda.log)")
@@ -214,7 +208,3 @@ def record(comparison: LossComparison, options: argparse.Namespace) -> dict:
         "strict_pass": comparison.passes_strict_rule(options.limit, options.limit_p95),
         **figures,
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,16 +4,16 @@ python predict.py --checkpoint 60.pth.tar person.jpg folder 'more/*.png' list.tx
 find . -name '*.jpg' | python predict.py --checkpoint 60.pth.tar --json - -
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard()  # while the rest is imported
+    import sys
+    from pathlib import Path
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.predict")
+
+import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from alm.errors import PictureError
 from alm.inference.prediction import PicturePredictor, Prediction
-from run_scripts.cli.main import clear_ending, tell
 from run_scripts.predict_options import parse_options
 from utils.errors import DataError
 from utils.evaluation.thresholds import read_thresholds
+from utils.io.process import tell
 from utils.prediction.batched import predictions
 from utils.prediction.load import load_predictor
 from utils.prediction.sheets import Sheets
@@ -152,8 +152,3 @@ def conclude(options: Namespace, given: int, unread: Sequence[str]) -> None:
             tell(f"{path}: {good} picture{'s' if good != 1 else ''}", to=told_on)
     if unread:
         raise unreadable(given, unread)
-
-
-if __name__ == "__main__":
-    with clear_ending():
-        main()

@@ -4,7 +4,7 @@ import argparse
 
 from alm.devices.host import default_threads
 from alm.inference.prediction import BATCH_SIZE
-from run_scripts.cli.main import new_parser, number, refuse_inputs_as_outputs, whole_number
+from run_scripts.cli.parser import Parser, number, refuse_inputs_as_outputs, whole_number
 from utils.data.catalog import EXPERIMENTS
 from utils.io.atomic import unwritable
 from utils.prediction.sources import is_picture
@@ -46,7 +46,7 @@ def parse_options() -> argparse.Namespace:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; its groups are the sections of run_scripts/README.md's table."""
-    parser = new_parser(
+    parser = Parser(
         "Predict the attributes of pictures, and show where each was looked for.",
         epilog="Without --csv and --json, the attributes found are printed, by the part of the body.",
     )

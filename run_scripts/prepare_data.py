@@ -9,37 +9,37 @@ python prepare_data.py synthetic --labels LIST --output DIR       draw a picture
 python prepare_data.py check DIR                                  what is there, and can training start?
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard()  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.prepare_data")
 
 import argparse
 import shlex
+from pathlib import Path
 
-from run_scripts.cli.main import clear_ending, new_parser, refuse_inputs_as_outputs, tell, whole_number
+from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
 from run_scripts.prepare_options import add_csv, add_official
 from utils.data.catalog import EXPERIMENTS, Experiment, read_names
 from utils.errors import DataError
 from utils.io.atomic import unwritable, write_json
+from utils.io.process import tell
 from utils.synthetic import draw_list, ensure_dataset
 
 
 def main() -> None:
     """Parse and prepare; each subcommand sets `prepare`, the function that does its work."""
-    with clear_ending():
-        options = build_parser().parse_args()
-        options.prepare(options)
+    options = build_parser().parse_args()
+    options.prepare(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
-    parser = new_parser("Prepare data sets for run_ALM.py.")
+    parser = Parser("Prepare data sets for run_ALM.py.")
     subcommands = parser.add_subparsers(metavar="DATA", required=True)
     add_official(subcommands)
     add_csv(subcommands)
@@ -136,7 +136,3 @@ def next_command(found, options: argparse.Namespace) -> str:
     if "train" not in found.lists:
         words += ["-e", "--resume", "CHECKPOINT"]
     return shlex.join(words)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from run_scripts.cli.main import number, whole_number
+from run_scripts.cli.parser import number, whole_number
 from utils.prepare.commands import (
     PARTITION,
     SEED,

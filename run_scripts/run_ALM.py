@@ -6,21 +6,21 @@ python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth
 A step, from here: train -> TrainingRun.fit (alm/training/run.py) -> Trainer.train (alm/training/trainer.py).
 """
 
-import sys
-from pathlib import Path
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from run_scripts.cli.beginning import guard
-
 if __name__ == "__main__":
-    guard()  # while the rest is imported
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from run_scripts.cli.main import run
+
+    run("run_scripts.run_ALM")
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -32,8 +32,9 @@ from alm.devices.precision import gradient_scaler, precision_name
 from alm.errors import AlmError
 from alm.training.run import RunProgress, RunSettings, TrainingRun
 from alm.training.trainer import NonFiniteSteps, Trainer
-from run_scripts.cli.interruption import Interruption
-from run_scripts.cli.main import clear_ending, explain, refuse_several_processes
+from run_scripts.cli.main import Interruption
+from run_scripts.cli.messages import explain
+from run_scripts.cli.parser import refuse_several_processes
 from run_scripts.training import setup as build
 from run_scripts.training.evaluation import report_evaluation
 from run_scripts.training.options import parse_arguments
@@ -46,6 +47,7 @@ from utils.runs import directory as run_directory
 from utils.runs import log_text
 from utils.runs.training_log import TrainingLog
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 
 
@@ -219,8 +221,3 @@ def identity(begun: Start) -> dict:
         "align_corners": begun.model.align_corners,
         "options": vars(begun.options),
     }
-
-
-if __name__ == "__main__":
-    with clear_ending():
-        main()

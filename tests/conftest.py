@@ -3,7 +3,6 @@
 import shutil
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 from support import REPOSITORY
@@ -21,20 +20,14 @@ def shared():
 
 
 @pytest.fixture
-def start_here(monkeypatch, capsys):
+def start_here(capsys):
     """Return a function that starts a command in this process, which has imported torch already; it returns
     (standard output, standard error).
     """
-    from run_scripts.cli.main import clear_ending
+    from support.cli import status_here
 
     def start_here(command, *options, status=0):
-        monkeypatch.setattr(sys, "argv", [Path(command.__file__).name, *map(str, options)])
-        code = 0
-        try:
-            with clear_ending():
-                command.main()
-        except SystemExit as ending:
-            code = ending.code
+        code = status_here(command, *options)
         output, errors = capsys.readouterr()
         assert code == status, output + errors
         return output, errors

@@ -1,147 +1,76 @@
-"""What every command shares: its parser's last option, and how it ends.
+"""How every command begins and ends: signals, an older Python, imports, errors as one line and a status.
 
-Bad input is one line on standard error and an exit status, never a traceback, unless --debug asks for it.
+A command's file puts the repository on the path and calls `run` with its own name, before it imports
+anything else. So an interrupt or a missing package ends the imports as it ends the work.
 """
 
-import argparse
-import errno
-import math
+from __future__ import annotations  # an older Python must be able to read this file, to be refused by it
+
+import importlib
 import os
+import signal
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import NoReturn, TextIO
-
-from alm.errors import AlmError
-from run_scripts.cli.beginning import ends_raised, interrupts_raised
-from utils.io.process import open_streams, send_to_null
-from utils.io.untrusted import printable, printable_block
 
 BAD_INPUT = 1
 WRONG_OPTION = 2
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 TERMINATED = 143  # one that SIGTERM ended
-HUNG_UP = 129  # and one whose terminal was closed
-READER_GONE = 141  # and one whose output nobody reads any more
-LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
+HUNG_UP = 129  # one whose terminal was closed
+READER_GONE = 141  # one whose output nobody reads any more
 
-# What to do about the system's errors.
-WAYS_OUT = {
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path",
-    errno.EISDIR: "name a file",
-    errno.EACCES: "change its permissions, or name another",
-    errno.EPERM: "change its permissions, or name another",
-    errno.EROFS: "name another place",
-    errno.ENOSPC: "make room, or name another place",
-    errno.EMFILE: "allow more open files (ulimit -n)",
-}
+JUDGES = ("compare", "locate", "loss")  # their status 1 is a verdict, so bad input is 2
+PYTHON = (3, 10)  # or newer
 
-# What a launcher calls the number of processes and that of this one, and what to do instead.
-LAUNCHERS = (
-    ("WORLD_SIZE", "RANK", "torchrun"),
-    ("SLURM_NTASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun, or with -n 1"),
-    ("PMI_SIZE", "PMI_RANK", "mpiexec, or with -n 1"),
-)
+# The exit status of a training that a signal ends. Batch schedulers send SIGUSR1 ahead of a job's end, and
+# nothing went wrong then.
+STATUS = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP, "SIGUSR1": 0}
 
 
-class Parser(argparse.ArgumentParser):
-    """The parser of a command or a subcommand: --debug, no abbreviations, and one line for a wrong option."""
-
-    def __init__(self, **options):
-        super().__init__(allow_abbrev=False, **options)
-        self.add_argument("--debug", action="store_true", help="show where an error came from")
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with status 2."""
-        self.exit(WRONG_OPTION, f"error: {on_one_line(message)} ({self.prog} --help shows the options)\n")
-
-
-def new_parser(description: str, **options) -> Parser:
-    """Return a command's parser."""
-    return Parser(description=description, **options)
-
-
-def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
-    """Return a type for argparse: a whole number from `least` to `most`."""
-
-    def convert(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return convert
-
-
-def positive(text: str) -> float:
-    """Parse a finite number above 0; a type for argparse."""
-    return number(text, "above 0", lambda value: value > 0)
-
-
-def not_negative(text: str) -> float:
-    """Parse a finite number from 0 on; a type for argparse."""
-    return number(text, "from 0 on", lambda value: value >= 0)
-
-
-def number(text: str, which: str, is_right: Callable[[float], bool]) -> float:
-    """Parse a finite number; `which` says in words what `is_right` asks for."""
+def run(module: str) -> None:
+    """Import a command's module, call its `main`, and exit with the status that it returns."""
+    bad_input = bad_input_status(module)
+    if sys.version_info < PYTHON:
+        here = ".".join(map(str, sys.version_info[:2]))
+        print(f"error: Python 3.10 or newer is needed, and {sys.executable} is {here}", file=sys.stderr)
+        sys.exit(bad_input)
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and is_right(value)):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number {which}")
-    return value
+        with clear_ending(bad_input):
+            status = importlib.import_module(module).main()
+        sys.exit(status)
+    finally:  # Ctrl-C while Python shuts down ends it without a traceback
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def refuse_inputs_as_outputs(
-    parser: argparse.ArgumentParser, inputs: Iterable[str | Path | None], **outputs: str | Path | None
-) -> None:
-    """End with status 2 where an option names a file to write that is an input, or another option's file.
-
-    `outputs` are the options' names and values; what is None is not named.
-    """
-    taken = {os.path.realpath(path): "the command reads it" for path in inputs if path}
-    for option, path in outputs.items():
-        if not path:
-            continue
-        place = os.path.realpath(path)
-        if place in taken:
-            parser.error(
-                f"--{option} {path}: {taken[place]}, and it would be written over; name another file"
-            )
-        taken[place] = f"--{option} names it too"
-
-
-def refuse_several_processes() -> None:
-    """End all processes that a launcher was asked for, with one error from the first of them."""
-    for size, place, launcher in LAUNCHERS:
-        count, rank = os.environ.get(size, ""), os.environ.get(place, "")
-        if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
-            continue
-        if int(rank) > 0:
-            sys.exit(BAD_INPUT)
-        raise AlmError(
-            f"{count} processes were started; one is supported so far: start it without {launcher} "
-            f"({size}={count})"
-        )
+def bad_input_status(module: str) -> int:
+    """Return the exit status of a command for bad input."""
+    return 2 if module.rpartition(".")[2] in JUDGES else BAD_INPUT
 
 
 @contextmanager
 def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
-    """Run a command: errors, warnings and Ctrl-C each become one line; `bad_input` is the exit status."""
+    """Let errors, warnings and Ctrl-C each become one line; `bad_input` is the exit status of an error."""
+    from run_scripts.cli.messages import explain, on_one_line
+    from utils.io.process import open_streams
+
+    def warn_of_thread(
+        arguments: threading.ExceptHookArgs,
+    ) -> None:  # whoever waits for the thread finds out too
+        # Whoever waits for the thread finds out too.
+        show(arguments.exc_value, f"warning: {explain(arguments.exc_value)}")
+
     before = warnings.formatwarning, threading.excepthook
     warnings.formatwarning = lambda message, *_, **__: f"warning: {on_one_line(str(message))}\n"
-    threading.excepthook = tell_of_thread
+    threading.excepthook = warn_of_thread
     open_streams()
     try:
-        with interrupts_raised(), ends_raised(), warnings.catch_warnings():
-            # Pillow's remarks do not say which picture they are about; what matters in them is our error.
+        with exit_on_signals(), warnings.catch_warnings():
+            # Pillow's remarks do not name the picture; what matters in them is an error of ours.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
             sys.stdout.flush()
@@ -150,27 +79,38 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     except BrokenPipeError as error:
         end(error, "", READER_GONE)
     except Exception as error:
-        end(error, None, bad_input)
+        end(error, f"error: {explain(error)}", bad_input)
     finally:
         warnings.formatwarning, threading.excepthook = before
 
 
-def tell_of_thread(arguments: threading.ExceptHookArgs) -> None:
-    """Say on one line what ended a thread; whoever waits for it finds out too."""
-    if "--debug" in sys.argv:
-        show_traceback(arguments.exc_value)
-    else:
-        tell(f"warning: {explain(arguments.exc_value)}", to=sys.stderr)
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that closes, raise SystemExit, so that what is half written is
+    removed. The status is the one by which a shell names the signal. A signal that is ignored stays so.
+    """
+
+    def leave(number: int, _frame) -> None:
+        sys.exit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows lacks the second
+    numbers = [getattr(signal, name) for name in names]
+    unset = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one
+    for number in unset:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in unset:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def end(error: BaseException, line: str | None, status: int) -> None:
-    """Exit, with a line on standard error: by default what the error means."""
-    line = f"error: {explain(error)}" if line is None else line
+def end(error: BaseException, line: str, status: int) -> None:
+    """Exit, with a line on standard error."""
+    from utils.io.process import send_to_null
+
     with suppress(OSError):  # nobody reads it
-        if "--debug" in sys.argv:
-            show_traceback(error)
-        elif line:
-            tell(line, to=sys.stderr)
+        show(error, line)
     try:
         sys.stdout.flush()
     except OSError:
@@ -178,48 +118,55 @@ def end(error: BaseException, line: str | None, status: int) -> None:
     sys.exit(status)
 
 
-def tell(*lines: str, to: TextIO | None = None) -> None:
-    """Print lines, by default on standard output, at once: in `2>&1 | tee` all stands in its order.
+def show(error: BaseException, line: str) -> None:
+    """Print a line on standard error, or with --debug where the error came from.
 
-    What a terminal would obey is spelt out: names of pictures and attributes come from anyone's files.
+    An error may come before the options are parsed, so --debug is looked for among the words themselves.
     """
-    for line in lines:
-        print(printable(line), file=to)
-    (to or sys.stdout).flush()
+    from utils.io.process import tell
+    from utils.io.untrusted import printable_block
+
+    if "--debug" in sys.argv:
+        print(printable_block("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    elif line:
+        tell(line, to=sys.stderr)
 
 
-def show_traceback(error: BaseException) -> None:
-    """Print where an error came from."""
-    print(printable_block("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+class Interruption:
+    """A context in which a training outlives the first signal that asks for its end: it ends after the
+    iteration that is underway, and saves. A second signal ends the process at once. `interruption()` says
+    whether there was one.
+    """
 
+    def __init__(self):
+        self.name: str | None = None  # of the signal
+        self._handlers = {}
 
-def explain(error: Exception) -> str:
-    """Return what an error means to the user, on one line."""
-    return on_one_line(meaning(error))
+    @property
+    def status(self) -> int:
+        """The exit status that the signal asks for."""
+        return STATUS[self.name]
 
+    def __call__(self) -> bool:
+        """Whether there was a signal."""
+        return self.name is not None
 
-def meaning(error: Exception) -> str:
-    """Return what an error means to the user."""
-    if isinstance(error, AlmError):
-        return str(error)
-    if isinstance(error, OSError):
-        reason = error.strerror or str(error)
-        told = reason if error.filename is None else f"{error.filename}: {reason}"
-        return f"{told}; {WAYS_OUT[error.errno]}" if error.errno in WAYS_OUT else told
-    if isinstance(error, MemoryError):
-        return "out of memory; lower --batch_size or --workers, or end other programs"
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"the package {error.name} is not installed for {sys.executable}; pip install -r requirement.txt"
-        )
-    first_line = str(error).strip().partition("\n")[0]
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{type(error).__name__}: {first_line} (a fault of the program, at {Path(place.filename).name}:"
-        f"{place.lineno}; --debug shows how it came there)"
-    )
+    def __enter__(self):
+        for name in filter(lambda name: hasattr(signal, name), STATUS):  # Windows has half of them
+            number = getattr(signal, name)
+            if name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup asks for that
+            self._handlers[number] = signal.signal(number, self._note)
+        return self
 
+    def __exit__(self, *_):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
-def on_one_line(text: str) -> str:
-    """Return a text as one line that may be shown."""
-    return printable(" ".join(text.replace("\r\n", "\n").rstrip("\n").split("\n")))
+    def _note(self, number: int, _frame) -> None:
+        self.name = signal.Signals(number).name
+        for other in self._handlers:
+            signal.signal(other, signal.SIG_DFL)
+        # Past Python's streams: the signal may have come while one of them was writing.
+        with suppress(OSError):
+            os.write(2, f"\n{self.name}: ending after this iteration; once more ends it at once\n".encode())

@@ -1,16 +1,84 @@
-"""What the values of options may be: types for argparse."""
+"""A command's words come in; options of the right types go out, or one line that says what is wrong."""
 
 import argparse
+import math
 import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
+from alm.errors import AlmError
+from run_scripts.cli.main import BAD_INPUT, WRONG_OPTION
+from run_scripts.cli.messages import on_one_line
+
+LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
 LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
+
+# What a launcher calls the number of processes and that of this one, and what to do instead.
+LAUNCHERS = (
+    ("WORLD_SIZE", "RANK", "torchrun"),
+    ("SLURM_NTASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun, or with -n 1"),
+    ("PMI_SIZE", "PMI_RANK", "mpiexec, or with -n 1"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command or a subcommand: --debug, no abbreviations, and one line for a wrong option.
+
+    A command's help shows the description's line ends as they are, if it has any.
+    """
+
+    def __init__(self, description: str | None = None, **options):
+        if description and "\n" in description:
+            options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(description=description, allow_abbrev=False, **options)
+        self.add_argument("--debug", action="store_true", help="show where an error came from")
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(WRONG_OPTION, f"error: {on_one_line(message)} ({self.prog} --help shows the options)\n")
+
+
+# Types of values, for argparse.
+
+
+def whole_number(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """Return a type: a whole number from `least` to `most`."""
+
+    def convert(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return convert
+
+
+def number(text: str, which: str, is_right: Callable[[float], bool]) -> float:
+    """Parse a finite number; `which` says in words what `is_right` asks for."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and is_right(value)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number {which}")
+    return value
+
+
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    return number(text, "above 0", lambda value: value > 0)
+
+
+def not_negative(text: str) -> float:
+    """Parse a finite number from 0 on."""
+    return number(text, "from 0 on", lambda value: value >= 0)
 
 
 def or_word(word: str, parse: Callable) -> Callable:
-    """Return a parser that takes a word too."""
+    """Return a type that takes a word too."""
     return lambda text: text if text == word else parse(text)
 
 
@@ -41,7 +109,7 @@ def file_name_part(text: str) -> str:
     """Parse a text that may stand in a file's name."""
     if not is_file_name_part(text):
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no part of a file name; leave the separators out, and take at most "
+            f"{text[:40]!r} is no part of a file name; leave the separators out, and use at most "
             f"{LONGEST_PREFIX} bytes"
         )
     return text
@@ -50,3 +118,37 @@ def file_name_part(text: str) -> str:
 def is_file_name_part(text: str) -> bool:
     """Whether a text may stand in a file's name, with an epoch behind it, on every usual file system."""
     return re.search(r"[/\\\0]", text) is None and len(os.fsencode(text)) <= LONGEST_PREFIX
+
+
+# Refusals of what no single value shows.
+
+
+def refuse_inputs_as_outputs(
+    parser: argparse.ArgumentParser, inputs: Iterable[str | Path | None], **outputs: str | Path | None
+) -> None:
+    """End with status 2 if an option names a file to write that is an input, or another option's file.
+
+    `outputs` are the options' names and values; None stands for an option that is not given.
+    """
+    uses = {os.path.realpath(path): "the command reads it" for path in inputs if path}
+    for option, path in outputs.items():
+        if not path:
+            continue
+        place = os.path.realpath(path)
+        if place in uses:
+            parser.error(f"--{option} {path}: {uses[place]}, and it would be written over; name another file")
+        uses[place] = f"--{option} names it too"
+
+
+def refuse_several_processes() -> None:
+    """End all processes that a launcher was asked for, with one error from the first of them."""
+    for size, place, launcher in LAUNCHERS:
+        count, rank = os.environ.get(size, ""), os.environ.get(place, "")
+        if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
+            continue
+        if int(rank) > 0:
+            sys.exit(BAD_INPUT)
+        raise AlmError(
+            f"{count} processes were started; one is supported so far: start it without {launcher} "
+            f"({size}={count})"
+        )

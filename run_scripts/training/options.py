@@ -6,8 +6,16 @@ from alm import APPROACHES
 from alm.devices.device import DEVICES
 from alm.devices.precision import PRECISIONS
 from alm.models.loss import WEIGHTINGS
-from run_scripts.cli.main import new_parser, not_negative, positive, whole_number
-from run_scripts.cli.parser import checkpoint_file, epochs, file_name_part, or_word
+from run_scripts.cli.parser import (
+    Parser,
+    checkpoint_file,
+    epochs,
+    file_name_part,
+    not_negative,
+    or_word,
+    positive,
+    whole_number,
+)
 from utils.data.catalog import EXPERIMENTS
 
 # In the order in which the log lists them.
@@ -86,7 +94,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser, without defaults; its groups are the sections of run_scripts/README.md's table."""
-    parser = new_parser(
+    parser = Parser(
         "Train or evaluate ALM: pedestrian attributes with attribute-specific localization.",
         epilog="Without any download: run_ALM.py --experiment synthetic. With --resume, options that are not "
         "named are as in the checkpoint.",

@@ -13,8 +13,7 @@ from typing import NamedTuple
 from alm.checkpoint.schema import shown
 from alm.devices.precision import fast_amp
 from alm.errors import AlmError
-from run_scripts.cli.main import LARGEST, refuse_inputs_as_outputs
-from run_scripts.cli.parser import is_file_name_part
+from run_scripts.cli.parser import LARGEST, is_file_name_part, refuse_inputs_as_outputs
 from run_scripts.training.options import CHOICES, DEFAULTS, LARGEST_SEED, PUBLISHED, SYNTHETIC, build_parser
 from utils.data.catalog import has_ratios
 from utils.evaluation.thresholds import named_thresholds

@@ -1,105 +1,116 @@
-"""Commands before they have begun: Ctrl-C while they import, what cannot be imported, an older Python."""
+"""The one entry of all commands: interrupts, missing packages and an older Python, while they import too."""
 
+import ast
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from support import REPOSITORY
+from support.cli import SCRIPTS
 
-from run_scripts.cli import beginning
+from run_scripts.cli.main import bad_input_status, run
 from utils.io.process import beyond_interrupts
 
-# A package that each command imports, and its exit status where that fails.
-COMMANDS = {
-    "acceptance": (None, 1), "benchmark": ("torch", 1), "compare": ("numpy", 2), "export": ("torch", 1),
-    "locate": ("torch", 2), "loss": ("numpy", 2), "predict": ("numpy", 1), "prepare_data": ("numpy", 1),
-    "run_ALM": ("torch", 1),
-}  # fmt: skip
-IMPORTING = [command for command, (package, _) in COMMANDS.items() if package]
+# The package in whose place a test puts a program of its own, for one command without torch and one with it.
+PACKAGES = {"loss": "numpy", "run_ALM": "torch"}
 
 
-def started(folder, command, package, program, **options):
+def started(folder, command, program):
     """Start a command with a program in the place of a package that it imports."""
-    (folder / f"{package}.py").write_text(program)
+    (folder / f"{PACKAGES[command]}.py").write_text(program)
     return subprocess.Popen(
-        [sys.executable, REPOSITORY / "run_scripts" / f"{command}.py"],
+        [sys.executable, SCRIPTS / f"{command}.py"],
         env=os.environ | {"PYTHONPATH": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
-def test_every_command_guards_its_beginning():
-    files = (REPOSITORY / "run_scripts").glob("*.py")
-    found = {file.stem: file.read_text() for file in files if "__main__" in file.read_text()}
-    assert found.keys() - {"beginning", "command"} == COMMANDS.keys()
-    for command, (_, status) in COMMANDS.items():
-        guarded = "guard()" if status == 1 else f"guard(status={status})"
-        assert f'if __name__ == "__main__":\n    {guarded}' in found[command]
+def commands():
+    return {
+        path.stem: path for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
+    }
 
 
-@pytest.mark.parametrize("command", IMPORTING)
-def test_ctrl_c_during_an_import_ends_a_command_at_once_and_silently(tmp_path, command):
-    sleeping = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
-    process = started(tmp_path, command, COMMANDS[command][0], sleeping)
+def test_every_command_enters_by_run_before_it_imports_anything():
+    assert len(commands()) == 9
+    for name, path in commands().items():
+        head = next(node for node in ast.parse(path.read_text(encoding="utf-8")).body if not is_text(node))
+        assert isinstance(head, ast.If)
+        assert ast.unparse(head.body[-1]) == f"run('run_scripts.{name}')"
+
+
+def is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+@pytest.mark.parametrize("command", PACKAGES)
+@pytest.mark.parametrize(
+    ("number", "line", "status"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "", 143)]
+)
+def test_a_signal_during_an_import_ends_a_command_at_once(tmp_path, command, name, line, status):
+    process = started(tmp_path, command, "import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     assert process.stdout.readline() == "importing\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10) == ("", "")
-    assert process.returncode == -signal.SIGINT  # which a shell calls 130
-
-
-def test_ctrl_c_stays_ignored_where_nohup_asked_for_it(tmp_path):
-    program = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise ModuleNotFoundError(name='it')\n"
-    with beyond_interrupts():
-        process = started(tmp_path, "run_ALM", "torch", program)
-    assert "the package it is not installed" in process.communicate(timeout=10)[1]
-    assert process.returncode == 1
-
-
-@pytest.mark.parametrize("command", IMPORTING)
-def test_a_missing_package_is_one_line(tmp_path, command):
-    package, status = COMMANDS[command]
-    program = f"raise ModuleNotFoundError('No module named {package}', name='{package}')\n"
-    process = started(tmp_path, command, package, program)
-    where = f"is not installed for {sys.executable}; pip install -r requirement.txt"
-    assert process.communicate(timeout=10) == ("", f"error: the package {package} {where}\n")
+    process.send_signal(getattr(signal, name))
+    assert process.communicate(timeout=10) == ("", line)
     assert process.returncode == status
 
 
-def test_an_older_python_is_told(monkeypatch, capsys):
+def test_ctrl_c_stays_ignored_if_nohup_asked_for_it(tmp_path):
+    program = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise ModuleNotFoundError(name='it')\n"
+    with beyond_interrupts():
+        process = started(tmp_path, "loss", program)
+    assert "the package it is not installed" in process.communicate(timeout=10)[1]
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("command", PACKAGES)
+def test_a_missing_package_is_one_line(tmp_path, command):
+    process = started(tmp_path, command, "raise ModuleNotFoundError('No module named it', name='it')\n")
+    where = f"is not installed for {sys.executable}; pip install -r requirement.txt"
+    assert process.communicate(timeout=10) == ("", f"error: the package it {where}\n")
+    assert process.returncode == bad_input_status(command)
+
+
+@pytest.mark.parametrize(("command", "status"), [("loss", 2), ("run_ALM", 1)])
+def test_an_older_python_is_refused(monkeypatch, capsys, command, status):
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     with pytest.raises(SystemExit) as ending:
-        beginning.guard(status=2)
+        run(f"run_scripts.{command}")
     error = f"error: Python 3.10 or newer is needed, and {sys.executable} is 3.9\n"
-    assert (ending.value.code, capsys.readouterr().err) == (2, error)
+    assert (ending.value.code, capsys.readouterr().err) == (status, error)
 
 
-@pytest.mark.parametrize(
-    ("program", "status", "errors"),
-    [
-        ("with clear_ending(): os.kill(os.getpid(), signal.SIGINT); time.sleep(5)", 130, "interrupted\n"),
-        ("with clear_ending(): pass\nos.kill(os.getpid(), signal.SIGINT); time.sleep(5)", -signal.SIGINT, ""),
-    ],
-    ids=["within", "after"],
-)
-def test_once_it_has_begun_a_command_says_that_it_was_interrupted(program, status, errors):
-    head = "import os, signal, time\nfrom run_scripts.cli.beginning import guard\nguard()\n"
-    head += "from run_scripts.cli.main import clear_ending\n"
-    ran = subprocess.run(
-        [sys.executable, "-c", head + program], cwd=REPOSITORY, capture_output=True, text=True, timeout=10
+def test_an_older_python_can_read_what_refuses_it():
+    for path in (*commands().values(), SCRIPTS / "cli" / "main.py"):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_after_its_end_a_command_dies_of_ctrl_c_silently(tmp_path):
+    (tmp_path / "done.py").write_text(
+        "import atexit, os, signal, time\n"
+        "def main():\n    atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5)))\n"
     )
-    assert (ran.returncode, ran.stderr) == (status, errors)
+    program = "from run_scripts.cli.main import run\nrun('done')"
+    places = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": places},
+        capture_output=True,
+        timeout=10,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
 
 
 def test_importing_a_command_changes_nothing_here():
     from run_scripts import loss
 
-    assert loss
+    assert Path(loss.__file__).parent == SCRIPTS
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert sys.excepthook is sys.__excepthook__
 
@@ -107,8 +118,8 @@ def test_importing_a_command_changes_nothing_here():
 def test_processes_beyond_interrupts_are_so_from_their_first_instruction_on():
     asked = "import signal\nprint(signal.getsignal(signal.SIGINT).name)"
     with beyond_interrupts():
-        told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout
-    assert told == "SIG_IGN\n"
+        answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout
+    assert answer == "SIG_IGN\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -11,14 +11,8 @@ import pytest
 from support import REPOSITORY
 
 from alm.errors import AlmError, PictureError
-from run_scripts.cli.main import (
-    LARGEST,
-    LAUNCHERS,
-    clear_ending,
-    new_parser,
-    refuse_several_processes,
-    whole_number,
-)
+from run_scripts.cli.main import clear_ending
+from run_scripts.cli.parser import LARGEST, LAUNCHERS, Parser, refuse_several_processes, whole_number
 from utils.errors import DataError, LogError
 
 
@@ -117,7 +111,7 @@ def test_whole_numbers_of_no_use_are_refused_in_short(text):
 
 
 def test_every_command_has_debug_and_no_abbreviations(capsys):
-    parser = new_parser("A command.")
+    parser = Parser("A command.")
     assert parser.parse_args(["--debug"]).debug is True
     with pytest.raises(SystemExit):
         parser.parse_args(["--deb"])
@@ -136,7 +130,7 @@ def test_every_command_has_debug_and_no_abbreviations(capsys):
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_line_and_status_2_of_subcommands_too(capsys, words, line):
-    parser = new_parser("A command.", prog="tool")
+    parser = Parser("A command.", prog="tool")
     part = parser.add_subparsers(metavar="PART", required=True).add_parser("part")
     part.add_argument("--count", type=whole_number(0))
     assert part.parse_args(["--debug"]).debug is True

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import REPOSITORY
+from support.cli import status_here
 
 from run_scripts import compare
 from utils.data.attributes import PETA
@@ -25,12 +26,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, arguments)])
-        try:
-            status = compare.main()
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
+        return status_here(compare, *arguments), *capsys.readouterr()
 
     return run
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from support import REPOSITORY
+from support.cli import status_here
 from support.official import (
     archive_rows,
     list_lines,
@@ -29,13 +30,7 @@ def prepare(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def prepare(*arguments):
-        monkeypatch.setattr(sys, "argv", ["run_scripts/prepare_data.py", *map(str, arguments)])
-        status = 0
-        try:
-            prepare_data.main()
-        except SystemExit as ending:
-            status = ending.code
-        return status, *capsys.readouterr()
+        return status_here(prepare_data, *arguments), *capsys.readouterr()
 
     return prepare
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from run_scripts.cli.interruption import Interruption
+from run_scripts.cli.main import Interruption
 from utils.runs.log_reader import read_losses
 from utils.runs.sinks import LineFile
 from utils.runs.training_log import TrainingLog

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.cli import status_here
 from support.printable import is_obeyed
 
 from alm.errors import AlmError
 from run_scripts import prepare_data
-from run_scripts.cli.main import clear_ending, tell
+from run_scripts.cli.main import clear_ending
 from utils.io.atomic import write_json
 from utils.io.figure import drawable
+from utils.io.process import tell
 from utils.io.untrusted import printable, printable_block
 from utils.runs import log_text
 from utils.runs.training_log import TrainingLog
@@ -84,7 +86,7 @@ def test_plots_do_not_turn_a_name_round():
     assert drawable("a\u202egnp.exe") == r"a\u202egnp.exe"
 
 
-def test_check(tmp_path, monkeypatch, capsys):
+def test_check(tmp_path, capsys):
     name = "ab\x1b]0;owned\x07\u202egnp"
     Image.new("RGB", (8, 16)).save(tmp_path / "a.png")
     (tmp_path / f"{name}.png").write_bytes(b"no picture")
@@ -93,9 +95,7 @@ def test_check(tmp_path, monkeypatch, capsys):
     rows = f"a.png 0 1\n{name}.png 1 0\nmissing\x9b.png 1 0\n"
     (tmp_path / "train.txt").write_text(rows, encoding="utf-8")
     options = ["check", tmp_path, "--attributes", names, "--json", tmp_path / "a.json"]
-    monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, options)])
-    with pytest.raises(SystemExit):
-        prepare_data.main()
+    assert status_here(prepare_data, *options) == 1
     out, err = capsys.readouterr()
     assert not is_obeyed((out + err).replace("\n", ""))
     for shown in (r"ab\x1b]0;owned\x07\u202egnp.png", r"Ha\x1bt", r"missing\x9b.png"):

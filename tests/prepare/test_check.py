@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import REPOSITORY
+from support.cli import status_here
 
 from run_scripts import prepare_data
 from utils.data.catalog import EXPERIMENTS
@@ -26,14 +27,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prepare_data.py", "check", *map(str, arguments)])
-        status = 0
-        try:
-            prepare_data.main()
-        except SystemExit as end:
-            status = end.code
-        output, errors = capsys.readouterr()
-        return status, output, errors
+        return status_here(prepare_data, "check", *arguments), *capsys.readouterr()
 
     return run
 

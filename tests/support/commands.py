@@ -1,14 +1,12 @@
 """Starting run_ALM.py as a user does, and what its tests share."""
 
-import os
 import re
-import subprocess
-import sys
 
 import torch
 
 from alm.checkpoint.restore import save_checkpoint
 from support import REPOSITORY
+from support.cli import process
 
 COMMAND = REPOSITORY / "run_scripts" / "run_ALM.py"
 LOSS = re.compile(
@@ -20,17 +18,7 @@ TABLE = re.compile(r"\t     Attr .*?\tF1_Score:.*?\n", re.DOTALL)
 
 def run(*options, status=0, cwd=REPOSITORY, before=(), **environment):
     """Start the command; return (standard output, standard error)."""
-    process = subprocess.run(
-        [*before, sys.executable, str(COMMAND), *map(str, options)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert process.returncode == status, process.stdout + process.stderr
-    assert "Traceback" not in process.stderr
-    return process.stdout, process.stderr
+    return process("run_ALM", *options, status=status, cwd=cwd, before=before, env=environment)
 
 
 def losses(output):

@@ -1,12 +1,12 @@
 """Lines of logs, and logs of them; for the tests of whatever reads logs."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from run_scripts.loss import main
+from run_scripts import loss
+from support.cli import status_here
 from utils.runs.log_reader import read_losses
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}"
@@ -59,12 +59,7 @@ def loss_command(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["loss.py", *map(str, arguments)])
-        try:
-            status = main()
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
+        return status_here(loss, *arguments), *capsys.readouterr()
 
     return run
 

@@ -17,11 +17,11 @@ from alm.constants import THRESHOLD
 from alm.devices.host import processor_name
 from alm.errors import AlmError, PictureError
 from alm.inference.prediction import PicturePredictor, read_input
-from run_scripts.cli.main import tell
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
 from utils.errors import DataError
+from utils.io.process import tell
 from utils.prediction.load import is_onnx, load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from alm.errors import AlmError
+from utils.io.untrusted import printable
 
 try:
     import fcntl
@@ -28,6 +29,16 @@ def open_streams() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks must not end a run
             stream.reconfigure(errors="backslashreplace")
+
+
+def tell(*lines: str, to: TextIO | None = None) -> None:
+    """Print lines, by default on standard output, at once: in `2>&1 | tee` all stands in its order.
+
+    What a terminal would obey is spelt out: names of pictures and attributes come from anyone's files.
+    """
+    for line in lines:
+        print(printable(line), file=to)
+    (to or sys.stdout).flush()
 
 
 def send_to_null(stream: TextIO) -> None:

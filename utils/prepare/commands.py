@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from alm.constants import UNKNOWN
-from run_scripts.cli.main import tell
 from utils.data.attributes import PA100K, PETA, RAP
 from utils.io.phrases import counted
+from utils.io.process import tell
 from utils.prepare.lists import DataSet, find_folder, find_pictures, pixel_digests, write_data_set
 from utils.prepare.official import Annotation, data_set_of, read_pa100k, read_rap
 from utils.prepare.peta import (
