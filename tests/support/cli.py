@@ -16,7 +16,7 @@ def status_here(command, *options):
     """Start a command, a module of run_scripts, in this process; return its exit status."""
     name = command.__name__.rpartition(".")[2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
+        patch.setattr(sys, "argv", [f"run_scripts/{name}.py", *map(str, options)])
         try:
             with clear_ending(bad_input_status(name)):
                 return command.main() or 0
