@@ -50,9 +50,7 @@ def is_text(node):
 
 
 @pytest.mark.parametrize("command", PACKAGES)
-@pytest.mark.parametrize(
-    ("name", "line", "status"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "", 143)]
-)
+@pytest.mark.parametrize(("name", "line", "status"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "", 143)])
 def test_a_signal_during_an_import_ends_a_command_at_once(tmp_path, command, name, line, status):
     process = started(tmp_path, command, "import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     assert process.stdout.readline() == "importing\n"
