@@ -21,7 +21,7 @@ from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
 from utils.evaluation.thresholds import calibrate
 from utils.io.atomic import indented_json
-from utils.report import evaluation as report
+from utils.report.evaluation import Report
 from utils.report.page import render
 from utils.runs.history import read_history
 from utils.runs.training_log import TrainingLog
@@ -71,7 +71,7 @@ def report_content(
     branches: np.ndarray,
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
-) -> report.Evaluation:
+) -> Report:
     """Return the content of a report; the curves are those of the run that the checkpoint lies in."""
     options = begun.options
     history = read_history(Path(options.resume).parent if options.evaluate else directory)
@@ -86,6 +86,4 @@ def report_content(
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }
     name = Path(options.resume).name if options.evaluate else directory.name
-    return report.Evaluation(
-        record, begun.data.val, branches, regions, pointing, history, name, vars(options), about
-    )
+    return Report(record, begun.data.val, branches, regions, pointing, history, name, vars(options), about)

@@ -6,7 +6,7 @@ Needs selenium, Chromium and its driver; skipped where one of them is missing or
 import shutil
 
 import pytest
-from support.reports import evaluation_of
+from support.reports import report_of
 
 from utils.report.page import render
 
@@ -41,7 +41,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    (folder / "report.html").write_text(render(evaluation_of(folder)), encoding="utf-8")
+    (folder / "report.html").write_text(render(report_of(folder)), encoding="utf-8")
     return (folder / "report.html").as_uri()
 
 

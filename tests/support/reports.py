@@ -1,14 +1,15 @@
-"""An evaluation of a few pictures, some of hostile names, to make reports of; for the tests of the report."""
+"""A report of a few pictures and attributes, some with hostile names; for the tests of the report."""
 
 import numpy as np
 from PIL import Image
 
+from alm.constants import LEVELS
 from support.tiny import evaluation
 from utils.data.dataset import MultiLabelDataset
 from utils.evaluation import results
 from utils.evaluation.pointing import score
 from utils.evaluation.significance import intervals, tally
-from utils.report.evaluation import Evaluation
+from utils.report.evaluation import Report
 from utils.runs.history import History
 
 SCRIPT = "<script>alert(1)</script>.png"  # a directory and a file in it
@@ -17,8 +18,8 @@ NAMES = ("Hat", "Backpack", "Long hair", "Rare", *HOSTILE)
 PICTURES = 40
 
 
-def evaluation_of(root, *, names=NAMES, localized=True, boxed=True, experiment="custom", **parts):
-    """Return an evaluation of PICTURES pictures drawn under `root`; `parts` replace what is in it."""
+def report_of(root, *, names=NAMES, localized=True, boxed=True, experiment="custom", levels=LEVELS, **parts):
+    """Return the report of PICTURES pictures drawn under `root`; `parts` replace parts of it."""
     random = np.random.default_rng(3)
     labels = random.integers(0, 2, (PICTURES, len(names)))
     labels[:, names.index("Rare") if "Rare" in names else -1] = 0  # no positives: its mA is undefined
@@ -34,7 +35,7 @@ def evaluation_of(root, *, names=NAMES, localized=True, boxed=True, experiment="
     branches[:, 0] = 9 - 18 * labels[0]  # the hostile picture is the surest mistake of all
     corners = np.sort(random.uniform(size=(3, PICTURES, len(names), 2, 2)), axis=-2)
     regions = corners.reshape(3, PICTURES, len(names), 4)
-    boxes = dict(zip(("3b", "4d", "5b"), regions, strict=True)) if localized else {}
+    boxes = dict(zip(levels, regions, strict=True)) if localized else {}
     true = np.where(labels[..., None] == 1, np.array([0.2, 0.1, 0.7, 0.6]), np.nan)
     content = {
         "record": record_of(branches.max(0), pictures, names, experiment),
@@ -47,7 +48,7 @@ def evaluation_of(root, *, names=NAMES, localized=True, boxed=True, experiment="
         "options": {"experiment": experiment, "prefix": HOSTILE[0], "decay_epoch": (20, 40)},
         "about": {"Evaluated": f"runs/{HOSTILE[2]}/2.pth.tar", "Device": "cpu, \udcff"},
     }
-    return Evaluation(**(content | parts))
+    return Report(**(content | parts))
 
 
 def course():

@@ -1,1 +1,1 @@
-"""What is shown of predictions and evaluations to people: pictures and pages."""
+"""An evaluation comes in; one HTML page of its figures, mistakes and regions goes out."""

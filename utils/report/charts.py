@@ -1,4 +1,4 @@
-"""Where the lines, marks and ticks of a chart are; the page draws them."""
+"""Charts of curves over epochs: the places of lines, marks and ticks, for the page to draw."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640, 260  # in the chart's own units
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34  # margins
-TICKS = 5  # about so many along each axis
-FLAT = 0.01  # of its height: a curve that moves by less is drawn nearly level
-MOST_MARKS = 30  # on a curve; one of more points is a line alone
+FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT}
+TICKS = 5  # along each axis, more or less
+FLAT = 0.01  # of a curve's height: one that moves by less is drawn nearly level
+MOST_MARKS = 30  # on a curve; one with more points is a line alone
 
 Point = tuple[float, float]
 
@@ -23,11 +24,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart to be drawn.
+    """A chart to draw.
 
     Attributes:
-        curves: of each its name, the `d` of an SVG path, and the places of its marks.
-        x_ticks, y_ticks: the place of each, and its label.
+        curves: each curve's name, the `d` of its SVG path, and the places of its marks.
+        x_ticks, y_ticks: each tick's place and label.
     """
 
     title: str
@@ -37,8 +38,8 @@ class Chart:
 
 
 def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
-    """Return a chart of curves over epochs, from 0 on, with a mark on each point of those that have few; None
-    where no curve has a point.
+    """Return a chart of curves over epochs, which begin at 0; None if no curve has a point. The points of a
+    short curve are marked.
     """
     curves = [curve for curve in curves if curve.points]
     if not curves:
@@ -69,7 +70,7 @@ def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return about TICKS round numbers that enclose low and high."""
+    """Return about TICKS round numbers that enclose `low` and `high`."""
     missing = max(FLAT * max(abs(low), abs(high), 1) - (high - low), 0)
     low, high = low - missing / 2, high + missing / 2
     span = high - low

@@ -1,30 +1,35 @@
-"""What a report is made of."""
+"""What a report is about: an evaluation, and the run that it belongs to."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alm.constants import GLOBAL
-from utils.data.dataset import MultiLabelDataset
 from utils.evaluation.pointing import Pointing
 from utils.runs.history import History
 
+if TYPE_CHECKING:
+    from utils.data.dataset import MultiLabelDataset  # which imports torch
+
 
 @dataclass(frozen=True)
-class Evaluation:
-    """An evaluation of N pictures and K attributes, and the run that it is of.
+class Report:
+    """An evaluation of N pictures and K attributes by L branches, as a report shows it.
 
     Attributes:
         record: the figures, as in --json.
         pictures: with names, files and labels.
-        branches: each branch's logits (L, N, K): of the levels that have `boxes`, then the global one.
+        branches: each branch's logits (L, N, K): those of the levels in `boxes`, then the global branch's.
         boxes: each level's regions (N, K, 4), in shares of the picture; {} without localization.
-        pointing: how these meet true boxes, where there are any.
+        pointing: the regions against true boxes, None if there are none.
         history: the run's curves.
-        evaluated: the name of the checkpoint, or of the run that is under way.
+        evaluated: the name of the checkpoint, or of the run that is being trained.
         options: of the command.
-        about: what else tells where the figures are from: title and value.
+        about: further facts about where the figures come from, value by title.
     """
 
     record: Mapping
@@ -39,12 +44,12 @@ class Evaluation:
 
     @property
     def attributes(self) -> list[str]:
-        """The names."""
+        """The attributes' names."""
         return [row["name"] for row in self.record["attributes"]]
 
     @property
-    def levels(self) -> tuple[str, ...]:
-        """What the branches are called."""
+    def branch_names(self) -> tuple[str, ...]:
+        """The levels' names, and the global branch's."""
         return (*self.boxes, GLOBAL)
 
     @property
@@ -56,3 +61,8 @@ class Evaluation:
     def logits(self) -> np.ndarray:
         """The votes (N, K)."""
         return self.branches.max(axis=0)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Which attributes are predicted, bool (N, K)."""
+        return self.logits > 0

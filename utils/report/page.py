@@ -1,7 +1,7 @@
-"""The report of an evaluation: one HTML file that needs nothing else, and runs nothing but its own script.
+"""The report of an evaluation: one HTML file that needs no other file, and runs no script but its own.
 
-Everything that is put into the page is escaped by jinja2; its policy (CSP) forbids all requests, and all
-scripts and styles but the two here, by their digests.
+jinja2 escapes everything that comes into the page. The page's policy (CSP) forbids all requests, and all
+scripts and styles but the two here, which it knows by their digests.
 """
 
 import base64
@@ -18,68 +18,145 @@ from utils.evaluation.pointing import AVERAGE, IOU, POINTING, TITLES, WINNING, v
 from utils.evaluation.significance import FIGURES
 from utils.io.untrusted import printable
 from utils.prediction.drawing import level_styles
-from utils.report import mistakes as shots
 from utils.report import text
-from utils.report.charts import Chart, Curve, chart
-from utils.report.evaluation import Evaluation
-from utils.report.mistakes import mistaken, winning_shares, wrong_together
+from utils.report.charts import FRAME, Chart, Curve, chart
+from utils.report.evaluation import Report
+from utils.report.mistakes import pairs_wrong_together, weakest_attributes, wrong_predictions
 from utils.runs.history import History
 
-PAIRS = 15  # of attributes that are mistaken together
+HERE = Path(__file__).parent
+PAIRS = 15  # of attributes that are wrong together
 
 
-def headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """Return each figure with its interval, in percent."""
-    record = evaluation.record
+def render(report: Report) -> str:
+    """Return the page."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # Markup is its own type
+    )
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return environment.get_template("page.html").render(
+        content(report),
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        percent=text.percent,
+        branch=text.branch,
+        undefined=text.UNDEFINED,
+        frame=FRAME,
+        version=__version__,
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """Return the page's content security policy."""
+    return (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src '{digest(style)}'; script-src '{digest(script)}'"
+    )
+
+
+def digest(inline: str) -> str:
+    """Return the name that a policy gives to an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode("ascii")
+
+
+def content(report: Report) -> dict:
+    """Return everything that the template shows."""
+    record, wrong = report.record, wrong_predictions(report.logits, report.labels)
+    colours = {level: style.colour for level, style in level_styles(report.boxes).items()}
+    return {
+        "title": f"{record['experiment']}: {record['approach']}, epoch {record['epoch']}",
+        "lead": text.lead(report),
+        "notes": text.epoch_notes(report),
+        "headline": headline(report),
+        "about_intervals": text.about_intervals(record["intervals"]),
+        "charts": training_charts(report.history),
+        "epochs": report.history.evaluations,
+        "attributes": attribute_rows(report),
+        "weakest": weakest_attributes(report, wrong),
+        "about_mistakes": text.about_mistakes(report.branch_names),
+        "levels": level_rows(report, list(colours.values())),
+        "about_levels": text.about_levels(report.branch_names),
+        "colours": colours,
+        "pointing": pointing_tables(report),
+        "pairs": pair_rows(report, wrong),
+        "about": report.about,
+        "options": report.options,
+    }
+
+
+def headline(report: Report) -> list[tuple[str, str, str]]:
+    """Return each figure's title, value and interval, in percent."""
+    record = report.record
     return [
         (title.partition("_")[0], text.percent(record[key], 2), text.interval(record["intervals"][key]))
         for key, title in FIGURES.items()
     ]
 
 
-def course(history: History) -> list[Chart]:
+def training_charts(history: History) -> list[Chart]:
     """Return the charts of loss and mA by epoch."""
-    evaluated = {
-        name: [(epoch, of[name]) for epoch, of in history.evaluations.items() if of[name] is not None]
+    evaluations = history.evaluations.items()
+    losses, mas = (
+        [(epoch, figures[name]) for epoch, figures in evaluations if figures[name] is not None]
         for name in ("loss", "ma")
-    }
-    loss = [Curve("training", history.training), Curve("evaluation", evaluated["loss"])]
-    ma = [Curve("evaluation", [(epoch, 100 * value) for epoch, value in evaluated["ma"]])]
+    )
+    loss = [Curve("training", history.training), Curve("evaluation", losses)]
+    ma = [Curve("evaluation", [(epoch, 100 * value) for epoch, value in mas])]
     return list(filter(None, (chart("Loss by epoch", loss), chart("mA in % by epoch", ma))))
 
 
-def attributes(evaluation: Evaluation) -> list[dict]:
-    """Return the table's rows: figures and counts of each attribute."""
+def attribute_rows(report: Report) -> list[dict]:
+    """Return each attribute's figures and counts."""
     return [
         dict(row)
         | {
             f"{kind}_recall": row[f"true_{kind}"] / row[kind] if row[kind] else None
             for kind in ("positive", "negative")
         }
-        for row in evaluation.record["attributes"]
+        for row in report.record["attributes"]
     ]
 
 
-def levels(evaluation: Evaluation) -> list[dict]:
-    """Return for each attribute the share of each branch where it is predicted; none for a single branch."""
-    if len(evaluation.levels) == 1:
+def level_rows(report: Report, colours: list[str]) -> list[dict]:
+    """Return how often each branch decides an attribute, with its bar; no rows for a single branch."""
+    if len(report.branches) == 1:
         return []
-    predicted = evaluation.logits > 0
-    shares = winning_shares(evaluation.branches, predicted).T
-    colours = [style.colour for style in level_styles(evaluation.boxes).values()]
+    shares = winning_shares(report.branches, report.predicted).T
     return [
         {
             "name": name,
             "shares": [None if math.isnan(share) else share for share in row.tolist()],
             "predicted": int(count),
-            "parts": parts(row, colours),
+            "bar": bar_parts(row, colours),
         }
-        for name, row, count in zip(evaluation.attributes, shares, predicted.sum(axis=0), strict=True)
+        for name, row, count in zip(report.attributes, shares, report.predicted.sum(axis=0), strict=True)
     ]
 
 
-def parts(shares: np.ndarray, colours: list[str]) -> list[tuple[float, float, str]]:
-    """Return a bar's parts: start and width in percent, and colour; none where the shares are undefined."""
+def winning_shares(branches: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return how often each branch has the highest logit among the pictures where the attribute is predicted.
+
+    Args:
+        branches: logits (L, N, K).
+        predicted: bool (N, K).
+
+    Returns:
+        float64 (L, K), NaN for an attribute that is never predicted.
+    """
+    winner = branches.argmax(axis=0)
+    counts = np.stack([((winner == branch) & predicted).sum(axis=0) for branch in range(len(branches))])
+    total = counts.sum(axis=0)
+    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
+def bar_parts(shares: np.ndarray, colours: list[str]) -> list[tuple[float, float, str]]:
+    """Return start and width in percent, and colour, of a bar's parts; no parts for undefined shares."""
     if np.isnan(shares).any():
         return []
     starts = 100 * (np.cumsum(shares) - shares)
@@ -90,9 +167,9 @@ def parts(shares: np.ndarray, colours: list[str]) -> list[tuple[float, float, st
     ]
 
 
-def pointing(evaluation: Evaluation) -> dict | None:
-    """Return how the regions meet true boxes, where there are any."""
-    found = evaluation.pointing
+def pointing_tables(report: Report) -> dict | None:
+    """Return how well the regions meet the true boxes; None without true boxes."""
+    found = report.pointing
     if found is None:
         return None
     columns = [(WINNING, POINTING), (AVERAGE, POINTING), (WINNING, IOU), (AVERAGE, IOU)]
@@ -111,78 +188,16 @@ def pointing(evaluation: Evaluation) -> dict | None:
                     for value in (float(found.figures[source][measure, k]) for source, measure in columns)
                 ],
             }
-            for k, name in enumerate(evaluation.attributes)
+            for k, name in enumerate(report.attributes)
             if found.boxes[k]
         ],
     }
 
 
-def together(evaluation: Evaluation, wrong: np.ndarray) -> list[dict]:
-    """Return the pairs of attributes that are mistaken together, of mistakes (N, K)."""
-    names = evaluation.attributes
+def pair_rows(report: Report, wrong: np.ndarray) -> list[dict]:
+    """Return the pairs of attributes whose mistakes (N, K) come together, by name."""
+    names = report.attributes
     return [
         pair._asdict() | {"first": names[pair.first], "second": names[pair.second]}
-        for pair in wrong_together(wrong, PAIRS)
+        for pair in pairs_wrong_together(wrong, PAIRS)
     ]
-
-
-HERE = Path(__file__).parent
-
-
-def render(evaluation: Evaluation) -> str:
-    """Return the page."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # Markup is its own type
-    )
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    return environment.get_template("page.html").render(
-        content(evaluation),
-        style=Markup(style),
-        script=Markup(script),
-        policy=policy(style, script),
-        percent=text.percent,
-        source=text.source,
-        undefined=text.UNDEFINED,
-        version=__version__,
-    )
-
-
-def content(evaluation: Evaluation) -> dict:
-    """Return all that stands in the page."""
-    record, wrong = evaluation.record, mistaken(evaluation.logits, evaluation.labels)
-    return {
-        "title": f"{record['experiment']}: {record['approach']}, epoch {record['epoch']}",
-        "lead": text.lead(evaluation),
-        "notes": text.which_epoch(evaluation),
-        "headline": headline(evaluation),
-        "how_sure": text.how_sure(record["intervals"]),
-        "charts": course(evaluation.history),
-        "epochs": evaluation.history.evaluations,
-        "attributes": attributes(evaluation),
-        "worst": shots.worst(evaluation, wrong),
-        "shots_are": text.shots_are(evaluation.levels),
-        "levels": levels(evaluation),
-        "colours": {level: style.colour for level, style in level_styles(evaluation.boxes).items()},
-        "pointing": pointing(evaluation),
-        "together": together(evaluation, wrong),
-        "about": evaluation.about,
-        "options": evaluation.options,
-    }
-
-
-def policy(style: str, script: str) -> str:
-    """Return the page's content security policy."""
-    return (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{digest(style)}'; script-src '{digest(script)}'"
-    )
-
-
-def digest(inline: str) -> str:
-    """Return what a policy calls an inline style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode("ascii")

@@ -1,0 +1,48 @@
+"""The report's words: probabilities, intervals, and how an epoch's figures may be quoted."""
+
+import pytest
+from support.reports import report_of
+
+from utils.report import text
+from utils.runs.history import History
+
+
+@pytest.mark.parametrize(
+    ("logit", "expected"),
+    [(0, "50 %"), (1000, "over 99 %"), (-1000, "under 1 %"), (float("inf"), "over 99 %"), (2, "88 %")],
+)
+def test_probabilities_are_never_certain(logit, expected):
+    assert text.probability(logit) == expected
+
+
+def test_few_pictures_have_no_intervals():
+    few = {"units": 29, "resampled": "pictures", "draws": 1000}
+    assert text.about_intervals(few) == "No intervals: 29 pictures are too few, 30 are needed."
+    assert "1,000 draws of the list's 30 pictures" in text.about_intervals(few | {"units": 30})
+
+
+def test_unknown_labels_are_counted(tmp_path):
+    report = report_of(tmp_path)
+    report.pictures.labels[:3, 0] = 2
+    lead = "2.pth.tar evaluated on test.txt: 40 pictures, 7 attributes. Unknown labels (3) are left out"
+    assert text.lead(report).startswith(lead)
+
+
+@pytest.mark.parametrize("experiment", ["peta", "synthetic", "custom"])
+def test_a_test_list_is_called_one(tmp_path, experiment):
+    notes = " ".join(text.epoch_notes(report_of(tmp_path, experiment=experiment)))
+    assert ("its test list" in notes) == ("quote the last epoch" in notes) == (experiment == "peta")
+    assert ("are drawn" in notes) == (experiment == "synthetic")
+
+
+def test_the_best_epoch_is_not_to_be_quoted_and_the_last_one_is_named(tmp_path):
+    later = History([], {2: {"ma": 0.7, "loss": 1.0}, 5: {"ma": 0.65, "loss": None}})
+    notes = text.epoch_notes(report_of(tmp_path, evaluated="best.pth.tar", history=later))
+    assert "This is best.pth.tar" in notes[0]
+    assert notes[0].endswith("do not quote it.")
+    assert "the run's last epoch: that is epoch 5, with an mA of 65.00 %" in notes[1]
+
+
+def test_the_levels_have_the_networks_names():
+    sentences = text.about_levels(("a", "b", "c", "main"))
+    assert "a is the finest level, c the coarsest; main, the global branch" in sentences
