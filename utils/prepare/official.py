@@ -19,7 +19,7 @@ from utils.prepare.lists import (
     name_experiment,
     named,
 )
-from utils.prepare.matlab import Unread, read_matlab
+from utils.prepare.matlab import read_matlab
 
 # Data set -> its subcommand of prepare_data.py, and the variable and fields that only it has.
 COMMANDS = {"PETA": "peta", "RAPv1": "rap", "RAPv2": "rap", "PA-100K": "pa100k"}
@@ -128,8 +128,6 @@ def get(values: dict, where: str, *names: str):
     """Return the value that has one of these names; DataError naming the nearest one that is there."""
     for name in names:
         if name in values:
-            if isinstance(values[name], Unread):
-                raise DataError(f"{where}: {name} is {values[name].kind}, which is not read; save it plain")
             return values[name]
     raise DataError(
         f"{where} has no {names[0]}; the nearest that is there is {nearest(names[0], values)!r}: get the "
