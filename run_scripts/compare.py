@@ -3,8 +3,8 @@
 python run_ALM.py -e --resume a.pth.tar --predictions a.csv       writes such a file
 python compare.py a.csv b.csv --labels PETA_test_list.txt
 
-Exit status: 0 B is better, or not to be told apart from A; 1 B is worse; 2 a file that cannot be used or
-written. The verdict is that of mA.
+Exit status: 0 if B is better or not to be told apart from A, 1 if B is worse, 2 if a file cannot be used or
+written. The verdict is mA's.
 """
 
 if __name__ == "__main__":
@@ -56,9 +56,9 @@ def main() -> int:
     paired = compare(tally(first, labels, people), tally(second, labels, people))
 
     counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
-    tell(*report(paired, attributes, counts, options))
+    tell(*report_lines(paired, attributes, counts, options))
     if options.json:
-        write_json(options.json, record(paired, attributes, counts, options))
+        write_json(options.json, comparison_record(paired, attributes, counts, options))
     if options.plot:
         plot_differences(paired, attributes, options.a, options.b, options.plot)
     return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
@@ -77,24 +77,24 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("a", metavar="A", help="predictions to compare with: CSV, a header, a line a picture")
-    add("b", metavar="B", help="predictions that are judged, of the same pictures")
-    add("--labels", metavar="LIST", required=True, help="the list that both are of, with its labels")
-    add("--attributes", metavar="FILE", help="the list's attributes in its order, one a line (default: "
-        "those of PETA, RAP or PA-100K, whichever the columns are)")  # fmt: skip
+    add("a", metavar="A", help="predictions to compare with: CSV, a header, one line per picture")
+    add("b", metavar="B", help="predictions to judge, of the same pictures")
+    add("--labels", metavar="LIST", required=True, help="the list of these pictures, with its labels")
+    add("--attributes", metavar="FILE", help="the list's attributes in its order, one per line (default: "
+        "those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
     scale = {"choices": SCALES, "default": "auto"}
-    add("--scale_a", **scale, help="what A holds (default: auto, logits where any number is negative)")
-    add("--scale_b", **scale, help="what B holds, likewise")
-    add("--json", metavar="FILE", help="write all figures and the verdict there, for machines")
+    add("--scale_a", **scale, help="the numbers in A (default: auto, logits if any is negative)")
+    add("--scale_b", **scale, help="the numbers in B, likewise")
+    add("--json", metavar="FILE", help="write all figures and the verdict as JSON")
     add("--plot", metavar="FILE", help="draw the differences with their intervals")
     return parser
 
 
 def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) -> list[tuple[str, ...]]:
-    """Return the spellings of each attribute, in the order of the list's labels: from a file of names, else
-    those of the published data set whose attributes the columns are.
+    """Return the spellings of each attribute in the order of the list's labels: those of a file of names, or
+    those of the data set whose attributes a file's columns are.
 
-    Raises AlmError where neither tells the order.
+    Raises AlmError if neither tells the order.
     """
     if names_file:
         return [(name,) for name in read_names(names_file)]
@@ -112,7 +112,7 @@ def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) 
 
 
 def in_order(columns: Sequence[str], spellings: Sequence[tuple[str, ...]]) -> bool:
-    """Whether all attributes are among the columns, in this order."""
+    """Whether the columns have all attributes, in this order."""
     place = {name: k for k, names in enumerate(spellings) for name in names}
     return [place[column] for column in columns if column in place] == list(range(len(spellings)))
 
@@ -130,7 +130,7 @@ def answers_of(
     return predicted(numbers_of(file, spellings), scale, file.path, option)[order]
 
 
-def report(
+def report_lines(
     paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
 ) -> Iterator[str]:
     """Yield what the command prints."""
@@ -153,7 +153,7 @@ def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
     """Yield the attributes that differ, the largest gain first."""
     pairs = zip(attributes, paired.attributes, strict=True)
     differ = sorted((pair for pair in pairs if pair[1].differs), key=lambda pair: -pair[1].difference)
-    rule = "Holm's method; any error: 5 % at most"
+    rule = "Holm's method, family-wise error 5 %"
     if not differ:
         yield f"No attribute differs in mA ({rule})."
         return
@@ -163,7 +163,7 @@ def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
 
 
 def row(title: str, difference: Difference) -> str:
-    """Return a line of a table."""
+    """Return one line of a table."""
     if math.isnan(difference.difference):
         return f"{title:20}   n/a"
     low, high = difference.interval
@@ -172,19 +172,19 @@ def row(title: str, difference: Difference) -> str:
 
 
 def verdict_lines(paired: Paired) -> Iterator[str]:
-    """Yield the verdict, and how far it reaches."""
+    """Yield the verdict, and what it holds for."""
     ma = paired.figures["ma"]
     low, high = ma.interval
     if ma.differs:
-        yield f"B is {ma.verdict} than A: the interval of the difference in mA does not hold 0."
+        yield f"B is {ma.verdict} than A: the interval of the difference in mA does not contain 0."
     else:
-        yield f"B is {ma.verdict} from A: the interval of the difference in mA holds 0."
+        yield f"B is {ma.verdict} from A: the interval of the difference in mA contains 0."
         if high > low:
-            yield f"What these pictures can show is a difference of about {(high - low) / 2:.4f} or more."
-    yield "Other pictures are in the intervals; another seed of the training is not."
+            yield f"These pictures can show a difference of about {(high - low) / 2:.4f} or more."
+    yield "The intervals cover other test pictures, but no other seed of the training."
 
 
-def record(
+def comparison_record(
     paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
 ) -> dict:
     """Return the comparison for JSON."""
@@ -208,7 +208,7 @@ def record(
 
 
 def difference_record(difference: Difference) -> dict:
-    """Return one figure's difference for JSON, which has no NaN: an undefined one is null."""
+    """Return one figure's difference for JSON; an undefined one is null."""
     return {
         "a": none_for_nan(difference.first),
         "b": none_for_nan(difference.second),

@@ -297,6 +297,6 @@ class TrainingRun:
         )
 
     def _last_checkpoint(self) -> str:
-        """Return, as the end of an error, where the run's last checkpoint is."""
+        """Return the end of an error that names the run's last checkpoint."""
         last = self.directory / LAST
         return f"; {last} is the last checkpoint" if last.exists() else ""

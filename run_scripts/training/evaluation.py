@@ -1,4 +1,4 @@
-"""An evaluation is printed, and written to the files that the options name."""
+"""Results of an evaluation: printed, and kept in the files that the options name."""
 
 import platform
 import time
@@ -30,7 +30,7 @@ from utils.runs.training_log import TrainingLog
 def report_evaluation(
     begun: Start, directory: Path | None, log: TrainingLog, epoch: int, evaluation: Evaluation
 ) -> None:
-    """Print an evaluation's table and keep its figures where the options say, after `epoch` epochs."""
+    """Print an evaluation after `epoch` epochs, and write the files that the options name."""
     options, experiment, pictures = begun.options, begun.experiment, begun.data.val
     attributes, labels, logits = experiment.attributes, pictures.labels.numpy(), evaluation.logits.numpy()
     rows = evaluation, attributes, len(pictures), pictures.listed
@@ -72,7 +72,7 @@ def report_content(
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
 ) -> Report:
-    """Return the content of a report; the curves are those of the run that the checkpoint lies in."""
+    """Return the content of a report; its curves are of the run that the checkpoint lies in."""
     options = begun.options
     history = read_history(Path(options.resume).parent if options.evaluate else directory)
     about = {

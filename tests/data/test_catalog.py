@@ -253,3 +253,20 @@ def test_a_new_data_set_is_trained_and_evaluated(market, run_here):
     assert json.loads((market / "run" / "options.json").read_text())["ratios"] == "published"
     assert "# 2: Pith helmet" in (market / "run" / "train.log").read_text(encoding="utf-8")
     assert "its test list" in (market / "a.html").read_text(encoding="utf-8")
+
+
+def test_identities_are_read_from_petas_paths():
+    names = [
+        "PETA_dataset/CUHK/archive/0003.png",
+        "PETA dataset/SARC3D/archive/001_Right.bmp",
+        r"PETA_dataset\i-LID\archive\0003_2.jpg",
+        "./CUHK/archive/0003.x.png",
+    ]
+    assert identities(names) == ["CUHK/0003", "SARC3D/001", "i-LID/0003", "CUHK/0003"]
+    assert identities([*names, "images/00001.png"]) is None
+    assert identities(["Market/archive/0001_c1.jpg"]) is None
+
+
+def test_the_published_test_list_shows_4041_people(shared):
+    names, _ = read_list(shared / "labels" / "PETA_test_list.txt")
+    assert len(set(identities(names))) == 4041

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import THOROUGH
 
 import alm
 from alm.errors import AlmError
-from utils.data.catalog import identities
 from utils.data.list_file import read_list
 from utils.evaluation.significance import (
     DRAWS,
@@ -36,9 +36,6 @@ def drawn(seed, count=200, attributes=4, accuracy=0.8):
     rng = np.random.default_rng(seed)
     labels = (rng.random((count, attributes)) < 0.3).astype(np.uint8)
     return (labels == 1) ^ (rng.random(labels.shape) > accuracy), labels
-
-
-# The figures.
 
 
 @settings(deadline=None, max_examples=60)
@@ -73,9 +70,6 @@ def test_figures_are_the_published_programs(shared):
             )
 
 
-# The draws and their intervals.
-
-
 def test_draws_take_as_many_units_as_there_are_and_are_always_the_same():
     sample = tally(*drawn(0, count=31))
     first, second = (np.concatenate(list(draws(sample))) for _ in range(2))
@@ -103,9 +97,9 @@ def test_intervals_hold_the_truth_in_95_of_100_lists():
     def simulate(seed, many):
         return tally(*drawn(seed, count=200_000 if many else 150))
 
-    held = coverage(simulate, runs=300)
-    assert (held >= 0.91).all(), held
-    assert (held <= 0.985).all(), held
+    held = coverage(simulate, runs=300 if THOROUGH else 120)
+    assert (held >= (0.91 if THOROUGH else 0.88)).all(), held
+    assert (held <= (0.985 if THOROUGH else 0.995)).all(), held
 
 
 def test_intervals_over_identities_hold_where_those_over_pictures_do_not():
@@ -117,8 +111,9 @@ def test_intervals_over_identities_hold_where_those_over_pictures_do_not():
 
         return sample
 
-    assert (coverage(simulate(True), runs=150) >= 0.9).all()
-    assert (coverage(simulate(False), runs=150) <= 0.75).all()
+    runs = 150 if THOROUGH else 60
+    assert (coverage(simulate(True), runs) >= (0.9 if THOROUGH else 0.86)).all()
+    assert (coverage(simulate(False), runs) <= (0.75 if THOROUGH else 0.8)).all()
 
 
 def test_an_undefined_figure_has_an_undefined_interval():
@@ -131,14 +126,11 @@ def test_an_undefined_figure_has_an_undefined_interval():
 def test_fewer_than_30_give_no_interval():
     predicted, labels = drawn(0, count=FEWEST - 1)
     assert intervals(tally(predicted, labels)) is None
-    with pytest.raises(AlmError, match="29 pictures are too few to compare by; at least 30"):
+    with pytest.raises(AlmError, match=r"29 pictures are too few .* at least 30"):
         compare(*[tally(predicted, labels)] * 2)
     two = np.arange(200) % 2
     with pytest.raises(AlmError, match="2 identities are too few"):
         compare(*[tally(*drawn(0), two)] * 2)
-
-
-# Two evaluations.
 
 
 def test_equal_predictions_are_not_to_be_told_apart():
@@ -166,7 +158,7 @@ def test_a_better_evaluation_is_better_one_way_and_worse_the_other():
 def test_equally_good_predictions_are_told_apart_in_5_of_100_cases():
     """The verdict's, and over all attributes together, the list's error."""
     figures = attributes = 0
-    runs = 300
+    runs = 300 if THOROUGH else 120
     for seed in range(runs):
         rng = np.random.default_rng(seed)
         labels = (rng.random((200, 6)) < 0.3).astype(np.uint8)
@@ -174,8 +166,8 @@ def test_equally_good_predictions_are_told_apart_in_5_of_100_cases():
         paired = compare(tally(first, labels), tally(second, labels))
         figures += paired.figures["ma"].differs
         attributes += any(difference.differs for difference in paired.attributes)
-    assert 0.02 <= figures / runs <= 0.09
-    assert 0.01 <= attributes / runs <= 0.08
+    assert 0.02 <= figures / runs <= (0.09 if THOROUGH else 0.12)
+    assert 0.01 <= attributes / runs <= (0.08 if THOROUGH else 0.11)
 
 
 def test_one_attribute_that_differs_is_found_among_many():
@@ -222,23 +214,3 @@ def test_holm_goes_on_until_the_first_that_stands():
     assert holm(np.array([0.02, 0.012, 0.9, np.nan, 0.001])).tolist() == [True, True, False, False, True]
     assert holm(np.array([0.04, 0.03])).tolist() == [False, False]
     assert holm(np.array([])).tolist() == []
-
-
-# Identities.
-
-
-def test_identities_are_read_from_petas_paths():
-    names = [
-        "PETA_dataset/CUHK/archive/0003.png",
-        "PETA dataset/SARC3D/archive/001_Right.bmp",
-        r"PETA_dataset\i-LID\archive\0003_2.jpg",
-        "./CUHK/archive/0003.x.png",
-    ]
-    assert identities(names) == ["CUHK/0003", "SARC3D/001", "i-LID/0003", "CUHK/0003"]
-    assert identities([*names, "images/00001.png"]) is None
-    assert identities(["Market/archive/0001_c1.jpg"]) is None
-
-
-def test_the_published_test_list_shows_4041_people(shared):
-    names, _ = read_list(shared / "labels" / "PETA_test_list.txt")
-    assert len(set(identities(names))) == 4041

@@ -1,4 +1,4 @@
-"""Thresholds: the best on a list, and files of them that are not what they should be."""
+"""Thresholds: the best on a list, their file, and what predict.py makes of it."""
 
 import json
 
@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.models import model_of, own_checkpoint
 
+from alm.checkpoint.restore import save_checkpoint
 from alm.errors import AlmError
+from run_scripts import predict
+from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.evaluation.thresholds import best_thresholds, read_thresholds, write_thresholds
 
@@ -72,3 +76,49 @@ def test_another_file_is_refused(tmp_path, content, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="absent"):
         read_thresholds(tmp_path / "absent.json", NAMES)
+
+
+@pytest.mark.slow
+def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four_pictures, tmp_path):
+    attributes = EXPERIMENTS["peta"].attributes
+    path = tmp_path / "7.pth.tar"
+    content = own_checkpoint(model_of(35), attributes=attributes, experiment="peta")
+    save_checkpoint(path, content | {"options": {"experiment": "peta", "approach": "inception_iccv"}})
+    options = ("--data_root", four_pictures, "--device", "cpu")
+    thresholds_file, held_out = tmp_path / "t.json", four_pictures / "PETA_train_list.txt"
+    calibrated, _ = run_here(
+        "-e",
+        "--resume",
+        path,
+        "--val_list",
+        held_out,
+        "--calibrate",
+        thresholds_file,
+        "--workers",
+        0,
+        *options,
+    )
+    assert "is the test list" not in calibrated
+    thresholds = json.loads(thresholds_file.read_text())["thresholds"]
+    assert set(thresholds.values()) != {0.5}
+    options = ("--checkpoint", path, "--threshold", thresholds_file, "--as_trained", "--json", "-", *options)
+    output, _ = start_here(predict, *options, held_out)
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert len(lines) == 4
+    labels = np.array([line.split()[-35:] for line in held_out.read_text().splitlines()], dtype=int)
+    accuracies = []
+    for k, name in enumerate(attributes):
+        about = [line["attributes"][name] for line in lines]
+        assert all(a["positive"] == (a["probability"] > thresholds[name]) for a in about)
+        positive, there = np.array([a["positive"] for a in about]), labels[:, k] == 1
+        if there.any() and not there.all():
+            accuracies.append((positive[there].mean() + (~positive[~there]).mean()) / 2)
+    assert f"on {held_out}: mA {np.mean(accuracies):.4f} there" in calibrated
+    other = tmp_path / "list.txt"
+    other.write_text("something else")
+    _, errors = run_here(
+        "-e", "--resume", path, "--val_list", held_out, "--calibrate", other, "--data_root", four_pictures,
+        status=2,
+    )  # fmt: skip
+    assert f"--calibrate {other}" in errors
+    assert other.read_text() == "something else"

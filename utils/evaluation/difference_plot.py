@@ -1,4 +1,4 @@
-"""Draw how two evaluations of the same pictures differ: the five figures, and each attribute's mA."""
+"""A plot of how two evaluations of the same pictures differ: the five figures, and each attribute's mA."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,17 @@ from pathlib import Path
 from utils.evaluation.significance import FIGURES, Difference, Paired
 from utils.io.figure import cut, drawable, drawn_figure
 
-MOST_ATTRIBUTES = 60  # that are legible; of more, those with the largest differences
+MOST_ATTRIBUTES = 60  # that are legible; those with the largest differences
 LONGEST_LABEL = 70  # characters
 # Blue and orange, which colour-blind readers tell apart (Okabe and Ito).
 COLOURS = {"better": "#0072B2", "worse": "#D55E00", "not to be told apart": "#888888"}
 
 
 def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, path: str | Path) -> None:
-    """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are what
-    the two are called.
+    """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are the
+    names of the two.
 
-    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    Raises AlmError if matplotlib is missing or the format is unknown, OSError if the picture cannot be
     written.
     """
     by_name = {
@@ -26,25 +26,27 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
         if not math.isnan(difference.difference)
     }
     largest = sorted(by_name, key=lambda name: -abs(by_name[name].difference))[:MOST_ATTRIBUTES]
-    shown = {name: by_name[name] for name in sorted(largest, key=lambda name: -by_name[name].difference)}
+    attribute_rows = {
+        name: by_name[name] for name in sorted(largest, key=lambda name: -by_name[name].difference)
+    }
     figures = {name: paired.figures[key] for key, name in FIGURES.items()}
-    rows = len(figures), max(len(shown), 1)
-    with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *shown])) as figure:
+    rows = len(figures), max(len(attribute_rows), 1)
+    with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *attribute_rows])) as figure:
         above, below = figure.subplots(2, height_ratios=rows)
         a, b = (drawable(cut(name, LONGEST_LABEL)) for name in (a, b))
         figure.suptitle(f"B {b}\nagainst A {a}", fontsize=10)
         draw_rows(above, figures)
-        draw_rows(below, shown)
+        draw_rows(below, attribute_rows)
         above.set_title("figures", loc="left", fontsize=9)
-        left_out = len(by_name) - len(shown)
-        more = f"; {left_out} smaller differences left out" if left_out else ""
+        rest = len(by_name) - len(attribute_rows)
+        more = f"; {rest} smaller differences left out" if rest else ""
         below.set_title(f"mA of each attribute (coloured: by Holm's method{more})", loc="left", fontsize=9)
         below.set_xlabel("B - A, in points of 100, with its 95 % interval", fontsize=9)
         figure.legend(handles=legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
 
 
 def draw_rows(axes, differences: Mapping[str, Difference]) -> None:
-    """Draw a row for each difference, the first one on top."""
+    """Draw one row per difference, the first one on top."""
     for row, difference in enumerate(differences.values()):
         colour = COLOURS[difference.verdict]
         span = [100 * end for end in difference.interval]

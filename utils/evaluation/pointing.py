@@ -1,44 +1,54 @@
 """Regions against true boxes: does the network look where the attribute is?
 
-A box is [left, top, right, bottom] in shares of the picture's width and height. Five measures of a region R
-against the true box T of an attribute that the picture shows:
+A box is [left, top, right, bottom] in shares of the picture's width and height. There are five measures of a
+region R against the true box T of an attribute:
 
-    pointing    1 where the centre of R lies within T, else 0 (Zhang et al., arXiv 1608.00507, section 4.1)
+    pointing    1 if the centre of R lies within T, else 0 (Zhang et al., arXiv 1608.00507, section 4.1)
     coverage    the share of T's area that R covers
-    inside      1 where T lies wholly within R, else 0
-    iou         the area that both share over the area of both
+    inside      1 if T lies wholly within R, else 0
+    iou         the area of the intersection over the area of the union
     area        the share of the picture's area that R takes: a large R covers much by being large
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from utils.evaluation.results import none_for_nan
+from utils.evaluation.results import none_for_nan, with_digits
 
 MEASURES = ("pointing", "coverage", "inside", "iou", "area")
+TITLES = ("pointing", "coverage", "inside", "IoU", "area")  # of MEASURES
+POINTING, IOU = MEASURES.index("pointing"), MEASURES.index("iou")
 WINNING, WHOLE, AVERAGE, CHANCE = "winning level", "whole picture", "average box", "chance"
 BASELINES = (WHOLE, AVERAGE, CHANCE)
-PLACES = 32  # along each axis, that stand for all places of a box
+PLACES = 32  # along each axis, which stand for all places of a box
+# A baseline's point and its box, in words.
+IN_WORDS = {
+    CHANCE: ("any point of the picture", "chance"),
+    WHOLE: ("the picture's centre", "the whole picture"),
+    AVERAGE: (
+        "the centre of the attribute's average box",
+        "the average box, which needs true boxes but no network",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """How regions, and what stands beside them, meet the true boxes of N pictures and K attributes.
+    """MEASURES of regions and of BASELINES against the true boxes of K attributes.
 
     Attributes:
         boxes: int (K,), how many true boxes there are.
-        figures: of each level, of the winning one and of BASELINES, float64 (5, K): the means of MEASURES
-            over an attribute's true boxes, NaN where there is none.
+        figures: for each level, for WINNING and for each of BASELINES, float64 (5, K): the means of MEASURES
+            over an attribute's true boxes, NaN if it has none.
     """
 
     boxes: np.ndarray
     figures: dict[str, np.ndarray]
 
     def means(self) -> dict[str, np.ndarray]:
-        """Return the means (5,) over the attributes where they are defined: each counts alike."""
+        """Return the means (5,) over the attributes whose figures are defined; each counts alike."""
         return {name: mean_of_defined(values) for name, values in self.figures.items()}
 
     @property
@@ -48,23 +58,23 @@ class Pointing:
 
 
 def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarray) -> Pointing:
-    """Score the regions of L levels, and what they have to beat.
+    """Score the regions of L levels, and the baselines that they have to beat.
 
-    The winning level is, of those with a region, the one with the highest logit. The baselines are the whole
-    picture; the attribute's average box over the other pictures (undefined for an attribute with one box);
-    and chance: for pointing, any point of the picture, for the rest a box of the size that the winning region
-    has, at any place within the picture, all equally probable.
+    The winning level is the one with the highest logit. The baselines are the whole picture; the attribute's
+    average box over the other pictures, undefined for an attribute with one box; and chance. Chance is any
+    point of the picture for pointing. For the other measures it is a box of the winning region's size at any
+    place within the picture, all places equally probable.
 
     Args:
         regions: boxes (N, K, 4) of each level.
         logits: (L, N, K), in the order of `regions`.
-        true: boxes (N, K, 4) of positive size, NaN where there is none.
+        true: boxes (N, K, 4) of positive size, NaN if there is none.
     """
-    where = ~np.isnan(true[..., 0])  # (N, K)
-    attribute, true = np.nonzero(where)[1], true[where]  # (M,) and (M, 4): the true boxes alone
-    count = where.sum(axis=0)
-    boxes = {level: values[where] for level, values in regions.items()}  # (M, 4)
-    winner = logits.argmax(axis=0)[where]
+    has_box = ~np.isnan(true[..., 0])  # (N, K)
+    attribute, true = np.nonzero(has_box)[1], true[has_box]  # (M,) and (M, 4): the true boxes alone
+    count = has_box.sum(axis=0)
+    boxes = {level: values[has_box] for level, values in regions.items()}  # (M, 4)
+    winner = logits.argmax(axis=0)[has_box]
     winning = np.stack(list(boxes.values()))[winner, np.arange(len(winner))]
     guesses = boxes | {
         WINNING: winning,
@@ -77,14 +87,14 @@ def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarra
 
 
 def measures(guess: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return MEASURES (5, M) of boxes (M, 4) against true ones; NaN where the guess is."""
+    """Return MEASURES (5, M) of boxes (M, 4) against true ones; NaN if the guess is NaN."""
     low, high = np.maximum(guess[:, :2], true[:, :2]), np.minimum(guess[:, 2:], true[:, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     centre = (guess[:, :2] + guess[:, 2:]) / 2
     pointing = ((true[:, :2] <= centre) & (centre <= true[:, 2:])).all(axis=1)
     inside = ((guess[:, :2] <= true[:, :2]) & (true[:, 2:] <= guess[:, 2:])).all(axis=1)
-    own, wanted = area(guess), area(true)
-    values = np.stack([pointing, shared / wanted, inside, shared / (own + wanted - shared), own])
+    own, other = area(guess), area(true)
+    values = np.stack([pointing, shared / other, inside, shared / (own + other - shared), own])
     return np.where(np.isnan(own), np.nan, values)
 
 
@@ -94,7 +104,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 
 def average_of_others(true: np.ndarray, attribute: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return for each true box (M, 4) the average of its attribute's others; NaN where it has none."""
+    """Return, for each true box, the average (M, 4) of its attribute's other boxes; NaN if there is none."""
     sums = np.zeros((len(count), 4))
     np.add.at(sums, attribute, true)
     others = count[attribute][:, None] - 1
@@ -102,95 +112,82 @@ def average_of_others(true: np.ndarray, attribute: np.ndarray, count: np.ndarray
 
 
 def by_chance(size: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return the expected MEASURES (5, M): of any point of the picture for pointing, for the rest of a box of
-    `size` (M, 2), width and height, at any place within the picture.
+    """Return the expected MEASURES (5, M) of chance; its box has the `size` (M, 2), width and height.
 
-    The places are the middles of a grid of PLACES x PLACES cells; along one axis they know nothing of the
-    other.
+    The places are the middles of a grid of PLACES x PLACES cells; the two axes are independent.
     """
     low = ((np.arange(PLACES) + 0.5) / PLACES)[:, None, None] * (1 - size)  # (P, M, 2)
     high = low + size
     shared = np.clip(np.minimum(high, true[:, 2:]) - np.maximum(low, true[:, :2]), 0, None)
     inside = (low <= true[:, :2]) & (true[:, 2:] <= high)
-    own, wanted = size.prod(axis=1), area(true)
+    own, other = size.prod(axis=1), area(true)
     iou = np.zeros(len(true))
     for column in shared[..., 0]:
         both = column * shared[..., 1]  # (P, M)
-        iou += (both / (own + wanted - both)).mean(axis=0) / PLACES
-    coverage = shared.mean(axis=0).prod(axis=1) / wanted
-    return np.stack([wanted, coverage, inside.mean(axis=0).prod(axis=1), iou, own])
+        iou += (both / (own + other - both)).mean(axis=0) / PLACES
+    coverage = shared.mean(axis=0).prod(axis=1) / other
+    return np.stack([other, coverage, inside.mean(axis=0).prod(axis=1), iou, own])
 
 
 def mean_of_each(values: np.ndarray, attribute: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return the means (5, K) of values (5, M) over each attribute's, NaN where it has none."""
+    """Return the means (5, K) of values (5, M) over the boxes of each attribute, NaN if it has none."""
     sums = np.stack([np.bincount(attribute, row, len(count)) for row in values])
     return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Return the mean (5,) of the columns of (5, K) that are not NaN; NaN where all are."""
+    """Return the mean (5,) of the columns of (5, K) that are not NaN; NaN if all are."""
     defined = values[:, ~np.isnan(values[0])]
     return defined.mean(axis=1) if defined.size else np.full(len(values), np.nan)
 
 
-TITLES = ("pointing", "coverage", "inside", "IoU", "area")  # of MEASURES
-POINTING, IOU = MEASURES.index("pointing"), MEASURES.index("iou")
-BESIDE = {  # what a baseline's centre is called, and the baseline
-    CHANCE: ("any point of the picture", "chance"),
-    WHOLE: ("the picture's centre", "the whole picture"),
-    AVERAGE: (
-        "the centre of the attribute's average box",
-        "the average box, which needs true boxes but no network",
-    ),
-}
-RANKS = ("worse than", "by one of the two better than", "better than")
-
-
-def pointing_lines(found: Pointing) -> str:
-    """Return what stands behind the table of an evaluation whose list has true boxes."""
-    lines = [f"Regions against {found.boxes.sum():,} true boxes, means of {found.attributes} attributes:"]
+def pointing_lines(pointing: Pointing) -> str:
+    """Return the lines below the table of an evaluation whose list has true boxes."""
+    lines = [
+        f"Regions against {pointing.boxes.sum():,} true boxes, means of {pointing.attributes} attributes:"
+    ]
     lines.append("\t" + " " * 15 + "".join(f"{title:>10}" for title in TITLES))
-    for name, values in found.means().items():
-        cells = ("n/a" if math.isnan(value) else f"{value:.4f}" for value in values)
+    for name, values in pointing.means().items():
+        cells = (with_digits(value, 4) for value in values)
         lines.append(f"\t{name:15}" + "".join(f"{cell:>10}" for cell in cells))
-    return "\n".join([*lines, *verdicts(found)])
+    return "\n".join([*lines, *verdicts(pointing)])
 
 
-def verdicts(found: Pointing) -> list[str]:
-    """Return in sentences what the figures say of the winning level's regions."""
-    means = {name: values for name, values in found.means().items() if not np.isnan(values).any()}
+def verdicts(pointing: Pointing) -> list[str]:
+    """Return sentences on the winning level's regions."""
+    means = {name: values for name, values in pointing.means().items() if not np.isnan(values).any()}
     own = means[WINNING]
-    points = [
-        f"{words} in {100 * means[name][POINTING]:.0f} %"
-        for name, (words, _) in BESIDE.items()
-        if name in means
-    ]
-    ranks = [
-        f"{RANKS[(own[[POINTING, IOU]] > means[name][[POINTING, IOU]]).sum()]} {words}"
-        for name, (_, words) in BESIDE.items()
-        if name in means
-    ]
+    baselines = [(name, point, box) for name, (point, box) in IN_WORDS.items() if name in means]
+    points = [f"{point} in {100 * means[name][POINTING]:.0f} %" for name, point, _ in baselines]
+    boxes: dict[str, list[str]] = {"both measures": [], "one of the two measures": [], "neither measure": []}
+    for name, _, box in baselines:
+        wins = int((own[[POINTING, IOU]] > means[name][[POINTING, IOU]]).sum())
+        boxes[("neither measure", "one of the two measures", "both measures")[wins]].append(box)
     return [
         f"The centre of the winning level's region lies in the true box in {100 * own[POINTING]:.0f} % of "
         f"the cases; {', '.join(points)}.",
-        f"By pointing and IoU these regions are {', '.join(ranks)}.",
+        *(
+            f"The regions beat {' and '.join(beaten)} on {measures}, pointing and IoU."
+            for measures, beaten in boxes.items()
+            if beaten
+        ),
     ]
 
 
-def pointing_record(found: Pointing, attributes: Sequence[str]) -> dict:
-    """Return the same as plain numbers; an undefined one is None."""
+def pointing_record(pointing: Pointing, attributes: Sequence[str]) -> dict:
+    """Return the figures for JSON; an undefined one is None."""
     return {
-        "boxes": int(found.boxes.sum()),
-        "mean": {name: measured(values) for name, values in found.means().items()},
+        "boxes": int(pointing.boxes.sum()),
+        "mean": {name: by_measure(values) for name, values in pointing.means().items()},
         "attributes": [
-            {"name": name, "boxes": int(found.boxes[k])}
-            | {source: measured(values[:, k]) for source, values in found.figures.items()}
+            {"name": name, "boxes": int(pointing.boxes[k])}
+            | {source: by_measure(values[:, k]) for source, values in pointing.figures.items()}
             for k, name in enumerate(attributes)
-            if found.boxes[k]
+            if pointing.boxes[k]
         ],
     }
 
 
-def measured(values: np.ndarray) -> Mapping[str, float | None]:
-    """Return MEASURES by name."""
+def by_measure(values: np.ndarray) -> dict[str, float | None]:
+    """Return one value for each of MEASURES, by name."""
     return {name: none_for_nan(value) for name, value in zip(MEASURES, values.tolist(), strict=True)}

@@ -1,30 +1,34 @@
-"""Predictions files: CSV with a line a picture, its path and a number for each attribute of the header."""
+"""Predictions files: CSV with one line per picture, its path and one number per attribute of the header."""
 
 import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from utils.data.catalog import one_spelling
 from utils.io.atomic import whole_file
+from utils.io.phrases import counted, first_few, nearest
 from utils.io.untrusted import read_text
 
 DELIMITERS = (",", "\t", ";")
-NAMED = 5  # of many pictures
 DIGITS = 9  # that give a float32 back
 SCALES = ("auto", "logits", "probabilities")
 
 
 @dataclass(frozen=True)
 class PredictionsFile:
-    """The text of a predictions file: `columns`, the header behind its first cell, and of each picture its
-    path in `names`, its line number in `lines`, and its `cells`, one for each column.
+    """The text of a predictions file.
+
+    Attributes:
+        columns: the header without its first cell.
+        names, lines: each picture's path, and the number of its line.
+        cells: each picture's cells, one per column.
     """
 
     path: str
@@ -37,7 +41,7 @@ class PredictionsFile:
 def write_predictions(
     path: str | Path, names: Sequence[str], attributes: Sequence[str], logits: np.ndarray
 ) -> None:
-    """Write pictures' paths and logits (N, K), whole or not at all, with the digits of a float32.
+    """Write pictures' paths and logits (N, K) with the digits of a float32, whole or not at all.
 
     Raises OSError, naming the file.
     """
@@ -49,11 +53,11 @@ def write_predictions(
 
 
 def read_predictions(path: str | Path) -> PredictionsFile:
-    """Read a predictions file, ours or any other program's: separated by commas, tabs or semicolons, the path
-    in the first column, whatever it is called.
+    """Read a predictions file, ours or any other program's. Commas, tabs or semicolons separate its cells;
+    the first column holds the path, whatever its name is.
 
-    Raises AlmError, naming the line, where there is no header, or a line has other cells than it;
-    DataError where the file cannot be read or is not text.
+    Raises AlmError, naming the line, if there is no header or a line has another number of cells; DataError
+    if the file cannot be read or is not text.
     """
     text = read_text(path)
     first = text.lstrip("\n").partition("\n")[0]
@@ -63,19 +67,19 @@ def read_predictions(path: str | Path) -> PredictionsFile:
     except csv.Error as error:
         raise AlmError(f"{path}:{reader.line_num}: not a CSV file ({error})") from error
     if len(rows) < 2:
-        raise AlmError(f"{path} has no predictions; give a CSV with a header and a line a picture")
+        raise AlmError(f"{path} has no predictions; give a CSV with a header and one line per picture")
     (first_line, (_, *columns)), *rows = rows
     columns = [column.strip() for column in columns]
     if not columns or all(map(is_number, columns)):
-        raise AlmError(f"{path}:{first_line}: this is no header; name the columns there, as in path,Hat,Male")
+        raise AlmError(f"{path}:{first_line}: this is no header; name the columns in it, as in path,Hat,Male")
     for column, count in Counter(columns).items():
         if count > 1:
             raise AlmError(f"{path}:{first_line}: {count} columns are called {column!r}; keep one")
     for line, row in rows:
         if len(row) != len(columns) + 1:
             raise AlmError(
-                f"{path}:{line}: {len(row)} cells, where the header has {len(columns) + 1}; give each "
-                "picture a number for each attribute"
+                f"{path}:{line}: {len(row)} cells, but the header has {len(columns) + 1}; give each "
+                "picture one number per attribute"
             )
     lines, rows = zip(*rows, strict=True)
     names = [row[0].strip() for row in rows]
@@ -85,42 +89,40 @@ def read_predictions(path: str | Path) -> PredictionsFile:
 def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.ndarray:
     """Return the columns of K attributes, float64 (N, K), in the file's order of pictures.
 
-    `spellings` has an attribute's names, of which the first that is there counts. Raises AlmError
-    where none is, or a cell is NaN or no number.
+    `spellings` has the names of each attribute; the first one that the file has counts. Raises AlmError if it
+    has none of them, or if a cell is NaN or no number.
     """
     places = {column: k for k, column in enumerate(file.columns)}
-    chosen = []
-    for known_as in spellings:
-        found = [places[name] for name in known_as if name in places]
-        if not found:
-            nearest = get_close_matches(known_as[0], file.columns, 1)
-            hint = f" ({nearest[0]!r} is the nearest)" if nearest else ""
-            raise AlmError(
-                f"{file.path} has no column {known_as[0]!r}{hint}; name the columns as the attributes are"
-            )
-        chosen.append(found[0])
-    cells = [[row[k] for k in chosen] for row in file.cells]
+    columns = []
+    for names in spellings:
+        column = next((places[name] for name in names if name in places), None)
+        if column is None:
+            similar = nearest(names[0], file.columns, 0.6)
+            hint = f" ({similar!r} is the nearest)" if similar else ""
+            raise AlmError(f"{file.path} has no column {names[0]!r}{hint}; name each column as its attribute")
+        columns.append(column)
+    cells = [[row[k] for k in columns] for row in file.cells]
     try:
         values = np.array([[float(cell) for cell in row] for row in cells])
     except ValueError:
         values = None
     if values is None or np.isnan(values).any():
-        raise AlmError(cell_fault(file, chosen, cells))
+        raise AlmError(cell_fault(file, columns, cells))
     return values
 
 
-def cell_fault(file: PredictionsFile, chosen: list[int], cells: list[list[str]]) -> str:
+def cell_fault(file: PredictionsFile, columns: list[int], cells: list[list[str]]) -> str:
     """Return what is wrong with cells that are NaN or no numbers: how many, and the first of them."""
     faults = [
         (line, file.columns[k], cell)
         for line, row in zip(file.lines, cells, strict=True)
-        for k, cell in zip(chosen, row, strict=True)
+        for k, cell in zip(columns, row, strict=True)
         if not is_number(cell)
     ]
     line, column, cell = faults[0]
     return (
         f"{file.path}:{line}: {cell[:40]!r} in the column {column!r} is no number, the first of "
-        f"{len(faults)} such cells; predict a number for each attribute of each picture"
+        f"{len(faults)} such cells; give each picture one number per attribute"
     )
 
 
@@ -133,29 +135,36 @@ def is_number(text: str) -> bool:
 
 
 def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | Path) -> list[int]:
-    """Return for each picture of a list where it is in the file.
+    """Return each listed picture's index in the file.
 
-    Paths are the same however the separators and PETA's directory are spelt. Raises AlmError where
-    pictures are missing, or not in the list, or either has one twice.
+    Two spellings of the separators, or of PETA's directory, are one path. Raises AlmError if the file lacks
+    pictures or has others, or if either has one twice.
     """
-    listed, given = [one_spelling(name) for name in names], [one_spelling(name) for name in file.names]
-    refuse(repeated(listed), f"{list_path} has", "more than once; keep one line of each")
-    refuse(repeated(given), f"{file.path} has", "more than once; keep one line of each")
-    row_of = {name: row for row, name in enumerate(given)}
-    remedy = "; give the list that was evaluated"
-    refuse([name for name in listed if name not in row_of], f"{file.path} lacks", f"of {list_path}{remedy}")
+    listed, in_file = [one_spelling(name) for name in names], [one_spelling(name) for name in file.names]
+    for path, paths in ((list_path, listed), (file.path, in_file)):
+        twice = [name for name, count in Counter(paths).items() if count > 1]
+        refuse(twice, f"{path} has", "more than once; keep one line of each")
+    index_of = {name: index for index, name in enumerate(in_file)}
+    remedy = "give the list that was evaluated"
+    lacking = [name for name in listed if name not in index_of]
+    refuse(lacking, f"{file.path} lacks", f"of {list_path}; {remedy}")
     known = set(listed)
-    refuse(
-        [name for name in given if name not in known], f"{file.path} has", f"that {list_path} lacks{remedy}"
-    )
-    return [row_of[name] for name in listed]
+    others = [name for name in in_file if name not in known]
+    refuse(others, f"{file.path} has", f"that {list_path} lacks; {remedy}")
+    return [index_of[name] for name in listed]
+
+
+def refuse(names: Sequence[str], before: str, after: str) -> None:
+    """Raise AlmError if there are any such pictures: how many, and the first few."""
+    if names:
+        raise AlmError(f"{before} {counted(names, 'picture')} {after}: {first_few(names)}")
 
 
 def predicted(values: np.ndarray, scale: str, path: str, option: str) -> np.ndarray:
-    """Return where attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
+    """Return which attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
 
-    `scale` is one of SCALES; "auto" takes numbers for logits where any is negative. Raises AlmError
-    where none is, which `option` would decide, or a probability is not from 0 to 1.
+    `scale` is one of SCALES; with "auto", the numbers are logits if any is negative. Raises AlmError if none
+    is, which `option` would decide, or if a probability is not from 0 to 1.
     """
     if scale == "auto" and values.min() >= 0:
         raise AlmError(
@@ -165,20 +174,7 @@ def predicted(values: np.ndarray, scale: str, path: str, option: str) -> np.ndar
     if scale == "probabilities" and (values.min() < 0 or values.max() > 1):
         wrong = values[(values < 0) | (values > 1)]
         raise AlmError(
-            f"{path}: {len(wrong)} numbers are no probabilities, {wrong[0]:g} the first of them; logits are "
-            f"{option} logits"
+            f"{path}: {len(wrong)} numbers are no probabilities, the first is {wrong[0]:g}; "
+            f"if they are logits, say {option} logits"
         )
-    return values > (0.5 if scale == "probabilities" else 0)
-
-
-def repeated(names: Sequence[str]) -> list[str]:
-    """Return the names that are there more than once."""
-    return [name for name, count in Counter(names).items() if count > 1]
-
-
-def refuse(names: Sequence[str], before: str, after: str) -> None:
-    """Raise AlmError about pictures, if there are any: how many, and the first five of them."""
-    if names:
-        first = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        pictures = "1 picture" if len(names) == 1 else f"{len(names)} pictures"
-        raise AlmError(f"{before} {pictures} {after}: {first}")
+    return values > (THRESHOLD if scale == "probabilities" else 0)

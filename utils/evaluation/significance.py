@@ -1,9 +1,9 @@
-"""What other test pictures could have changed: intervals of the figures, and two evaluations paired.
+"""What other test pictures could have changed: intervals of the figures, and two evaluations compared.
 
-The bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3): the pictures are
-drawn anew from the list, with replacement, as many as there are, and the figures of 1,000 such draws scatter
-as those of other lists would. Where identities are known, whole identities are drawn: pictures of one person
-are not independent. What another seed of the training would change is not in these intervals.
+The bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3): 1,000 times,
+as many pictures as the list has are drawn from it with replacement. The figures of these draws scatter as
+those of other lists would. If identities are known, whole identities are drawn: pictures of one person are
+not independent. The intervals do not contain what another seed of the training would change.
 """
 
 import math
@@ -23,26 +23,26 @@ FIGURES = {  # name -> title in tables
     "recall": "Recall",
     "f1": "F1_Score",
 }
-LEVEL = 0.95  # of the intervals, and 1 - LEVEL the chance that Holm's method lists any attribute wrongly
+LEVEL = 0.95  # of the intervals; 1 - LEVEL is the chance that Holm's method lists any attribute wrongly
 DRAWS, SEED = 1000, 1
 AT_ONCE = 50  # draws in memory
-FEWEST = 30  # pictures or identities; of fewer the draws say too little
+FEWEST = 30  # pictures or identities; the draws of fewer say too little
 
 
 class Interval(NamedTuple):
-    """Where a figure, or a difference, lies in 95 of 100 cases; NaN where it is undefined."""
+    """The range of a figure, or of a difference, in 95 of 100 cases; NaN if it is undefined."""
 
     low: float
     high: float
 
 
 class Tally(NamedTuple):
-    """An evaluation, summed over each of the U units that are drawn: pictures, or identities.
+    """An evaluation, summed over each of the U units that a draw takes: pictures, or identities.
 
     Attributes:
         labels: float32 (U, 4, K): true positives, true negatives, positives, negatives.
         pictures: float64 (U, 4): sums of the pictures' accuracy, precision and recall, and their number.
-        resampled: what is drawn, "pictures" or "identities".
+        resampled: what the units are, "pictures" or "identities".
     """
 
     labels: np.ndarray
@@ -51,7 +51,7 @@ class Tally(NamedTuple):
 
     @property
     def units(self) -> int:
-        """U."""
+        """U, how many there are."""
         return len(self.pictures)
 
 
@@ -64,7 +64,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two evaluations of the same pictures, the interval of second - first, and whether they
+    """A figure of two evaluations of the same pictures, the interval of second - first, and whether the two
     differ.
     """
 
@@ -80,7 +80,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What the second is: "better", "worse" or "not to be told apart"."""
+        """The second is "better", "worse" or "not to be told apart"."""
         if not self.differs:
             return "not to be told apart"
         return "better" if self.difference > 0 else "worse"
@@ -91,10 +91,10 @@ class Paired:
     """Two evaluations of the same pictures.
 
     Attributes:
-        figures: the Difference of each of FIGURES; it differs where the interval does not hold 0.
+        figures: the Difference of each of FIGURES; it differs if its interval does not contain 0.
         attributes: the Difference of each attribute's mA; it differs by Holm's method over all attributes.
-        p_values: float64 (K,) for these, NaN where an attribute's mA is undefined.
-        units, resampled: how many were drawn from, and what: "pictures" or "identities".
+        p_values: float64 (K,), NaN if the attribute's mA is undefined.
+        units, resampled: how many "pictures" or "identities" there are.
     """
 
     figures: dict[str, Difference]
@@ -105,12 +105,12 @@ class Paired:
 
 
 def tally(predicted: np.ndarray, labels: np.ndarray, identities: Sequence[str] | None = None) -> Tally:
-    """Sum an evaluation over pictures, or over `identities`, one for each picture.
+    """Sum an evaluation over pictures, or over `identities` if they are known.
 
     Args:
         predicted: bool (N, K), logit > 0.
-        labels: (N, K), 0, 1 or 2 (unknown), which counts neither way.
-        identities: who is on each picture, N of them.
+        labels: (N, K), 0, 1, or 2 (unknown), which counts neither way.
+        identities: the person on each of the N pictures.
     """
     known, truth = labels != UNKNOWN, labels == 1
     guess = predicted & known
@@ -129,10 +129,10 @@ def tally(predicted: np.ndarray, labels: np.ndarray, identities: Sequence[str] |
 
 
 def figures_of(evaluation: Tally, times: np.ndarray | None = None) -> Figures:
-    """Return the figures of D draws that take each unit `times`, (D, U); by default each once.
+    """Return the figures of D draws that take each unit `times`, (D, U); by default, each once.
 
-    They are those of `alm.AttributeMetrics`: undefined rates are NaN and left out of mA, empty denominators
-    add 0.
+    They are defined as in `alm.AttributeMetrics`: an undefined rate is NaN and has no part in mA, an empty
+    denominator adds 0.
     """
     units = evaluation.units
     times = np.ones((1, units)) if times is None else times
@@ -151,7 +151,7 @@ def figures_of(evaluation: Tally, times: np.ndarray | None = None) -> Figures:
 
 
 def intervals(evaluation: Tally) -> dict[str, Interval] | None:
-    """Return the 95 % interval of each of FIGURES; None where there are fewer than FEWEST units."""
+    """Return the 95 % interval of each of FIGURES; None if there are fewer than FEWEST units."""
     if evaluation.units < FEWEST:
         return None
     overall = np.concatenate([figures_of(evaluation, times).overall for times in draws(evaluation)])
@@ -159,14 +159,15 @@ def intervals(evaluation: Tally) -> dict[str, Interval] | None:
 
 
 def compare(first: Tally, second: Tally) -> Paired:
-    """Compare two evaluations of the same pictures: the same ones are drawn for both.
+    """Compare two evaluations of the same pictures; a draw takes the same units of both.
 
-    A draw that leaves a figure undefined shows no difference. Raises AlmError where there are fewer
-    than FEWEST units.
+    A draw in which a figure is undefined counts as no difference. Raises AlmError if there are fewer than
+    FEWEST units.
     """
     if first.units < FEWEST:
         raise AlmError(
-            f"{first.units} {first.resampled} are too few to compare by; at least {FEWEST} are needed"
+            f"{first.units} {first.resampled} are too few for a comparison; "
+            f"give a list with at least {FEWEST}"
         )
     drawn = [(figures_of(first, times), figures_of(second, times)) for times in draws(first)]
     before, after = figures_of(first), figures_of(second)
@@ -186,16 +187,16 @@ def compare(first: Tally, second: Tally) -> Paired:
 
 
 def spans_of(changes: Sequence[np.ndarray]) -> list[Interval]:
-    """Return the interval of each column of changes, (D, ...) each; an undefined change is none."""
+    """Return the interval of each column of the changes (D, ...); an undefined change counts as 0."""
     return [interval(values) for values in np.nan_to_num(np.concatenate(changes)).T]
 
 
 def sign_test(first: Tally, second: Tally) -> np.ndarray:
-    """Return, (K,), how probable a difference as large in each attribute's mA is, if chance had decided for
-    each unit which predictions are the first's and which the second's.
+    """Return p-values (K,): how probable so large a difference in each attribute's mA would be if chance had
+    decided, for each unit, which predictions are the first's and which are the second's.
 
-    This is McNemar's test, for mA and for units of several pictures: the difference is a sum over units, each
-    as likely to have the other sign, and nearly normal. NaN where the attribute's mA is undefined.
+    This is McNemar's test, for mA and for units of several pictures. The difference is a sum over units, each
+    as likely to have the other sign, and nearly normal. NaN if the attribute's mA is undefined.
     """
     gained = second.labels[:, :2].astype(float) - first.labels[:, :2]  # (U, 2, K): right answers
     totals = first.labels[:, 2:].sum(0, dtype=float)
@@ -207,22 +208,22 @@ def sign_test(first: Tally, second: Tally) -> np.ndarray:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return, bool (K,), which hypotheses fall, so that one that is true falls in 5 % of all cases at most.
+    """Return which hypotheses are rejected, bool (K,); in at most 5 % of all cases one of them is true.
 
     S. Holm, A simple sequentially rejective multiple test procedure, 1979: the smallest p-value must be at
     most 5 % / K, the next 5 % / (K - 1), and so on, up to the first that is not. NaN are left out.
     """
-    falls = np.zeros(len(p_values), bool)
+    rejected = np.zeros(len(p_values), bool)
     tested = np.flatnonzero(~np.isnan(p_values))
     for rank, k in enumerate(tested[np.argsort(p_values[tested], kind="stable")]):
         if p_values[k] > (1 - LEVEL) / (len(tested) - rank):
             break
-        falls[k] = True
-    return falls
+        rejected[k] = True
+    return rejected
 
 
 def draws(evaluation: Tally) -> Iterator[np.ndarray]:
-    """Yield how often each of U units is drawn, int (D, U), for 1,000 draws of U, some of them at once."""
+    """Yield how often a draw takes each of U units, int (D, U): 1,000 draws, AT_ONCE at a time."""
     generator = np.random.default_rng(SEED)
     units = evaluation.units
     for start in range(0, DRAWS, AT_ONCE):
@@ -232,7 +233,7 @@ def draws(evaluation: Tally) -> Iterator[np.ndarray]:
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Return the percentile interval of a figure's draws (D,), of those that define it."""
+    """Return the percentile interval of a figure's draws (D,), without those in which it is undefined."""
     values = values[~np.isnan(values)]
     if not len(values):
         return Interval(math.nan, math.nan)
@@ -241,5 +242,5 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return part / whole, 0 where the whole is."""
+    """Return part / whole; 0 if the whole is 0."""
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
