@@ -83,20 +83,9 @@ def test_upstreams_way_of_reading_it(people):
         assert torch.equal(labels, our_labels)
 
 
-def test_number_of_attributes_is_checked_where_known(people):
+def test_the_number_of_attributes_is_checked(people):
     with pytest.raises(DataError, match=r"list\.txt:1: 3 labels, expected 35"):
         MultiLabelDataset(*people, num_attributes=35)
-
-
-@pytest.mark.parametrize("listed", ["PETA_dataset", "PETA dataset"])
-@pytest.mark.parametrize("unpacked", ["PETA_dataset", "PETA dataset"])
-def test_both_spellings_of_petas_directory(tmp_path, listed, unpacked):
-    (tmp_path / unpacked / "MIT").mkdir(parents=True)
-    noise().save(tmp_path / unpacked / "MIT" / "a.png")
-    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [(f"{listed}/MIT/a.png", (0, 1))]))
-    assert dataset.names == [f"{listed}/MIT/a.png"]
-    assert dataset.paths == [str(tmp_path / unpacked / "MIT" / "a.png")]
-    assert dataset[0][1].tolist() == [0, 1]
 
 
 def test_missing_pictures_are_an_error_that_names_the_first_five(people):
@@ -137,69 +126,15 @@ def test_files_that_are_no_pictures_are_named(tmp_path):
             dataset[0]
 
 
-@pytest.mark.parametrize("listed", ["a\\b\\1.png", "a/b\\1.png"])
-def test_backslashes_are_slashes_where_no_file_is_called_so(tmp_path, listed):
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    noise().save(tmp_path / "a" / "b" / "1.png")
-    path = write_list(tmp_path, [(listed, (0, 1))])
-    dataset = MultiLabelDataset(tmp_path, path)
-    assert dataset.names == [listed]
-    assert dataset.paths == [str(tmp_path / "a" / "b" / "1.png")]
-    noise().save(tmp_path / "odd\\name.png")
-    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [("odd\\name.png", (0, 1))]))
-    assert dataset.paths == [str(tmp_path / "odd\\name.png")]
-
-
-@pytest.fixture
-def linked(tmp_path):
-    """Return a function that makes a data set of `place`, a link under the root; its pictures lie outside."""
-    for directory in ("root", "root-of-others/inner"):
-        (tmp_path / directory).mkdir(parents=True)
-    noise().save(tmp_path / "root-of-others" / "inner" / "a.png")
-
-    def linked(place, target, name, **options):
-        (tmp_path / "root" / place).symlink_to(target, target_is_directory=target.is_dir())
-        return MultiLabelDataset(tmp_path / "root", write_list(tmp_path, [(name, (1,))]), **options)
-
-    return linked
-
-
-LINKS = [
-    ("a.png", "root-of-others/inner/a.png", "a.png"),
-    ("inner", "root-of-others/inner", "inner/a.png"),
-    ("others", "root-of-others", "others/inner/a.png"),
-    ("up", ".", "up/root-of-others/inner/a.png"),
-    ("PETA dataset", "root-of-others", "PETA_dataset\\inner\\a.png"),
-]
-
-
-@pytest.mark.parametrize(("place", "target", "name"), LINKS)
-def test_a_link_that_leads_out_of_the_root_is_refused(linked, tmp_path, place, target, name):
-    """Also where a directory beside the root has a name that begins with the root's."""
-    outside = tmp_path / "root-of-others" / "inner" / "a.png"
-    with pytest.raises(DataError) as error:
-        linked(place, tmp_path / target, name)
-    assert str(error.value) == (
-        f"{tmp_path / 'list.txt'}: {name} leads out of {tmp_path / 'root'} through a link, to {outside}; "
-        "where that is meant, allow it with --follow_links"
-    )
-
-
-@pytest.mark.parametrize(("place", "target", "name"), LINKS)
-def test_a_link_is_followed_where_that_is_allowed(linked, tmp_path, place, target, name):
-    assert len(linked(place, tmp_path / target, name, follow_links=True)) == 1
-
-
-def test_links_within_the_root_and_a_root_that_is_one_are_followed(people, tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_out_of_the_root_is_refused_unless_it_may_be_followed(people, tmp_path_factory):
     root, path = people
-    (root / "inner").mkdir()
-    (root / "0.png").rename(root / "inner" / "0.png")
-    (root / "0.png").symlink_to("inner/0.png")
-    (root / "1.png").rename(root / "inner" / "1.png")
-    (root / "1.png").symlink_to(root / "inner" / "1.png")
-    (root / "there").symlink_to(root, target_is_directory=True)
-    assert len(MultiLabelDataset(root / "there", path)) == 7
-    assert len(MultiLabelDataset("/", write_list(tmp_path, [(f"{root}/0.png"[1:], (1,))]))) == 1
+    outside = tmp_path_factory.mktemp("outside") / "a.png"
+    (root / "0.png").rename(outside)
+    (root / "0.png").symlink_to(outside)
+    with pytest.raises(DataError, match="--follow_links"):
+        MultiLabelDataset(root, path)
+    assert len(MultiLabelDataset(root, path, follow_links=True)) == 7
 
 
 def test_a_link_to_nothing_a_device_or_a_pipe_is_a_missing_picture(tmp_path):
@@ -211,10 +146,3 @@ def test_a_link_to_nothing_a_device_or_a_pipe_is_a_missing_picture(tmp_path):
     rows = [(f"{name}.png", (1,)) for name in ("gone", "loop", "device", "pipe", "a")]
     dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, rows), skip_missing=True)
     assert dataset.names == ["a.png"]
-
-
-def test_backslashes_in_either_spelling_of_petas_directory(tmp_path):
-    (tmp_path / "PETA dataset" / "MIT").mkdir(parents=True)
-    noise().save(tmp_path / "PETA dataset" / "MIT" / "a.png")
-    dataset = MultiLabelDataset(tmp_path, write_list(tmp_path, [("PETA_dataset\\MIT\\a.png", (0, 1))]))
-    assert dataset.paths == [str(tmp_path / "PETA dataset" / "MIT" / "a.png")]

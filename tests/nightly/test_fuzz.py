@@ -25,7 +25,7 @@ from alm.inference.image_io import read_picture, resized
 from run_scripts.training.resolve import given_back
 from utils.data.catalog import read_names as read_attribute_names
 from utils.data.list_file import read_list
-from utils.data.true_boxes import checked, read_regions
+from utils.data.true_boxes import check_box, read_regions
 from utils.deployment.onnx_metadata import Metadata, read_metadata
 from utils.diagnostics.fingerprint_comparison import FORMAT, compare_fingerprints, read_fingerprint
 from utils.errors import DataError, LogError
@@ -225,7 +225,7 @@ def test_json():
         with suppress(DataError):
             for places in read_regions(path).values():
                 for box in places.values():
-                    checked(box, (64, 128), "a box")
+                    check_box(box, (64, 128), "a box")
         fingerprint = read_fingerprint(path)
         compare_fingerprints(fingerprint, fingerprint)
 

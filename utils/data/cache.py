@@ -1,4 +1,4 @@
-"""The pictures of one list, decoded and resized once, in one memory-mapped file that all processes share."""
+"""The pictures of a list, decoded and resized once, in one memory-mapped file that all processes share."""
 
 import contextlib
 import hashlib
@@ -15,6 +15,7 @@ import PIL
 from tqdm import tqdm
 
 from alm.constants import HEIGHT, WIDTH
+from alm.inference.image_io import READING_VERSION
 from utils.io.atomic import whole_file
 
 PICTURE_SHAPE = (HEIGHT, WIDTH, 3)
@@ -44,10 +45,10 @@ class PictureCache:
 def open_cache(
     directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray]
 ) -> PictureCache | None:
-    """Return the cache of a list's pictures, built where there is none or a picture has changed.
+    """Return the cache of a list's pictures; it is built if there is none, or if a picture has changed.
 
-    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and what it raises ends the
-    build. Where the disk is full or the directory cannot be written, warns and returns None.
+    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and its errors end the
+    build. If the disk is full or the directory cannot be written, warns and returns None.
     """
     directory = Path(directory)
     prefix = list_prefix(list_path, root)
@@ -59,7 +60,7 @@ def open_cache(
             remove_stale(directory, prefix, path)
             require_space(directory, size)
             with whole_file(path) as file:
-                for picture in decoded(paths, read):  # written, not mapped: a full disk is an error then
+                for picture in decoded(paths, read):  # written, not mapped, so that a full disk is an error
                     file.write(picture)
         return PictureCache(path)
     except OSError as error:
@@ -68,16 +69,14 @@ def open_cache(
 
 
 def list_prefix(list_path, root) -> str:
-    """Return how the cache files of a list begin: its name, and a digest that tells its namesakes apart, and
-    its pictures from those under another root.
-    """
+    """Return how a list's cache files are called at first: its name, a digest of its and its root's place."""
     places = "\n".join(str(Path(place).resolve()) for place in (list_path, root))
     return f"{Path(list_path).stem}-{hashlib.sha256(os.fsencode(places)).hexdigest()[:8]}-"
 
 
 def digest(root, paths: Sequence[str]) -> str:
-    """Return a digest of what the pixels depend on: files, their sizes and modification times, decoder."""
-    state = hashlib.sha256(f"Pillow {PIL.__version__}\n".encode())
+    """Return a digest of all that decides the pixels: the files, their sizes and times, how they are read."""
+    state = hashlib.sha256(f"Pillow {PIL.__version__}\treading {READING_VERSION}\n".encode())
     for path in paths:
         status = os.stat(path)
         place = os.fsencode(os.path.relpath(path, root))
@@ -86,7 +85,7 @@ def digest(root, paths: Sequence[str]) -> str:
 
 
 def remove_stale(directory: Path, prefix: str, current: Path) -> None:
-    """Remove a list's former cache, which would take its space twice, and what killed builds left."""
+    """Remove a list's former cache, which would take space twice, and files that killed builds left."""
     for path in directory.iterdir():
         if not path.name.lstrip(".").startswith(prefix) or path == current:
             continue
@@ -96,7 +95,7 @@ def remove_stale(directory: Path, prefix: str, current: Path) -> None:
 
 
 def require_space(directory: Path, size: int) -> None:
-    """Raise OSError unless `size` bytes are free."""
+    """Raise OSError if fewer than `size` bytes are free."""
     free = shutil.disk_usage(directory).free
     if free < size:
         raise OSError(f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")

@@ -1,4 +1,9 @@
-"""MultiLabelDataset: the pictures of a list file as uint8 tensors of the network's input size."""
+"""MultiLabelDataset: the pictures of a list file as uint8 tensors of the network's input size.
+
+Labels do not travel with the pictures through the loader's workers, nor does the decision whether to mirror:
+a worker returns images and their indices, and the main process looks the rest up. That costs nothing, and
+the batches do not depend on the workers.
+"""
 
 import hashlib
 
@@ -6,13 +11,11 @@ import torch
 from torch import Tensor
 
 from alm.constants import HEIGHT, WIDTH
-from alm.errors import PictureError
 from alm.inference.image_io import read_picture, read_resized
 from utils.data.cache import open_cache
 from utils.data.list_file import find_picture, read_list, refuse_links_out
 from utils.errors import DataError
-
-__all__ = ["MultiLabelDataset", "PictureError", "find_picture", "refuse_links_out"]
+from utils.io.phrases import first_few
 
 
 class MultiLabelDataset(torch.utils.data.Dataset):
@@ -25,9 +28,9 @@ class MultiLabelDataset(torch.utils.data.Dataset):
     Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
     list's paths without a file; `listed`, the number of pictures in the list.
 
-    Raises DataError where the list is wrong (see read_list), where no picture exists, where some are missing
-    and `skip_missing` is not set, or where a link leads to a picture outside the root and `follow_links` is
-    not set. Reading raises PictureError.
+    Raises DataError if the list is wrong (see read_list) or no picture exists, if some are missing and
+    `skip_missing` is not set, or if a link leads to a picture outside the root and `follow_links` is not
+    set. Reading raises PictureError.
     """
 
     def __init__(
@@ -48,16 +51,16 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         paths = [find_picture(root, name) for name in names]
         if not follow_links:
             refuse_links_out(root, label, names, paths)
-        found = [i for i, path in enumerate(paths) if path is not None]
+        there = [i for i, path in enumerate(paths) if path is not None]
         self.listed = len(names)
         self.missing = [name for name, path in zip(names, paths, strict=True) if path is None]
-        if not found:
+        if not there:
             raise DataError(f"{self.missing_summary()}; name the pictures' directory with --data_root")
         if self.missing and not skip_missing:
             raise DataError(f"{self.missing_summary()}; go on without them with --allow_missing")
-        self.names = [names[i] for i in found]
-        self.paths = [paths[i] for i in found]
-        self.labels = torch.from_numpy(labels[found])
+        self.names = [names[i] for i in there]
+        self.paths = [paths[i] for i in there]
+        self.labels = torch.from_numpy(labels[there])
         self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized)
 
     def __len__(self) -> int:
@@ -79,20 +82,20 @@ class MultiLabelDataset(torch.utils.data.Dataset):
             raise ValueError("a batch is read without a transform; index the data set instead")
         images = torch.empty((len(indices), HEIGHT, WIDTH, 3), dtype=torch.uint8)
         if torch.utils.data.get_worker_info():
-            images.share_memory_()  # where a worker's batch would be copied on its way otherwise
+            images.share_memory_()  # otherwise a worker's batch would be copied on its way
         for image, index in zip(images.numpy(), indices, strict=True):
             image[:] = read_resized(self.paths[index]) if self.cache is None else self.cache.pictures[index]
         return images.permute(0, 3, 1, 2)
 
     def digest(self) -> str:
-        """Return a digest of the names and labels: another one, and it is another data set."""
+        """Return a digest of the names and labels: a data set with another digest is another data set."""
         content = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
         content.update(self.labels.numpy().tobytes())
         return content.hexdigest()
 
     def missing_summary(self) -> str:
         """Return how many of the list's pictures are missing, and the first five of them."""
-        first = ", ".join(self.missing[:5]) + (", ..." if len(self.missing) > 5 else "")
         return (
-            f"{len(self.missing)} of {self.listed} pictures of {self.label} not found in {self.root}: {first}"
+            f"{len(self.missing)} of {self.listed} pictures of {self.label} not found in {self.root}: "
+            f"{first_few(self.missing)}"
         )

@@ -1,4 +1,4 @@
-"""List files: a line a picture, `path l_1 ... l_K`, labels 0 (no), 1 (yes) or 2 (unknown)."""
+"""List files: one line per picture, `path l_1 ... l_K`, labels 0 (no), 1 (yes) or 2 (unknown)."""
 
 import os
 import re
@@ -9,6 +9,7 @@ import numpy as np
 from alm.constants import UNKNOWN
 from utils.data.catalog import other_spellings
 from utils.errors import DataError
+from utils.io.phrases import counted
 from utils.io.untrusted import read_text
 
 # An absolute path, a drive letter or a step up; with either separator, since lists come from Windows too.
@@ -17,7 +18,7 @@ LOOKS_LIKE_PATH = re.compile(r"[/\\]|\.[A-Za-z]")
 ENDS_IN_LABEL = re.compile(r"[\s,;][012]$")
 WORD = re.compile(r"[^\s,;]+")  # some lists separate labels by commas or semicolons, and end in one
 EMPTY_LABEL = re.compile(r"[,;]\s*[,;]")
-COLUMN_TITLE = re.compile(  # of the column with the paths: `image`, `Filename`, "img_path"
+COLUMN_TITLE = re.compile(  # the column of paths is called `image`, `Filename`, "img_path"
     r"[\"']?(image|img|picture|photo|file|path|name)(s|[_-]?(name|path|file|id)s?)?[\"']?", re.IGNORECASE
 )
 LABELS = {"0", "1", "2"}
@@ -28,9 +29,11 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
 
     The last K words of a line are its labels, the rest is its path, which may hold blanks. Words are
     separated by blanks, tabs, commas or semicolons; one of these may end a line. K is `num_attributes`, by
-    default the number of labels in the first line. Blank lines are skipped. Raises DataError: naming file and
-    line where labels are too few, too many or not 0, 1 or 2, where a path is absolute or leaves the root, or
-    where the first line is a header; naming the file where it is missing, empty or not text.
+    default the number of labels in the first line. Blank lines are skipped.
+
+    Raises DataError naming file and line if labels are too few, too many or not 0, 1 or 2, if a path is
+    absolute or leaves the root, or if the first line is a header; and naming the file if it is missing,
+    empty or not text.
     """
     lines = read_text(path).split("\n")
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -41,7 +44,7 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
         raise DataError(f"{path}:{first_number}: this is a header, not a picture with its labels; delete it")
     if num_attributes is None:
         num_attributes = count_labels(first)
-    names, labels = [], []  # labels: a string of K digits for each picture
+    names, labels = [], []  # labels: one string of K digits per picture
     for number, line in rows:
         try:
             name, digits = parse_line(line, num_attributes)
@@ -66,8 +69,8 @@ def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
 
 
 def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
-    """Return a line's path and its last K words, or fewer where there are no more. Raises DataError where a
-    label is left out between commas or semicolons.
+    """Return a line's path and its last K words, or fewer if it has fewer. Raises DataError if a label is
+    missing between commas or semicolons.
     """
     name, *labels = line.strip().rsplit(None, num_attributes)
     if not re.search("[,;]", line) or LABELS.issuperset(labels or [name]):
@@ -80,14 +83,12 @@ def split_line(line: str, num_attributes: int) -> tuple[str, list[str]]:
 
 
 def is_header(line: str) -> bool:
-    """Whether a line names columns: it begins as such a line does, or has neither a label nor what looks like
-    a path.
-    """
+    """Whether a line names columns: it begins with a title, or has neither a label nor a path."""
     words = WORD.findall(line)
     has_path = any(LOOKS_LIKE_PATH.search(word) for word in words)
     if words and is_title(words):
-        return not (has_path and is_number(words[-1]))  # `image data/1.jpg 0 1` is a picture
-    return len(words) > 1 and not has_path and not any(is_number(word) for word in words)
+        return not (has_path and is_label(words[-1]))  # `image data/1.jpg 0 1` is a picture
+    return len(words) > 1 and not has_path and not any(map(is_label, words))
 
 
 def is_title(words: list[str]) -> bool:
@@ -97,36 +98,35 @@ def is_title(words: list[str]) -> bool:
     return COLUMN_TITLE.fullmatch(words[0]) is not None
 
 
-def is_number(word: str) -> bool:
+def is_label(word: str) -> bool:
     """Whether a word could be meant as a label, right or wrong."""
     return re.fullmatch(r"[-+]?[\d.]+", word) is not None
 
 
 def label_fault(line: str, num_attributes: int) -> str:
     """Return the sentence that says what is wrong with the labels of a line."""
-    found = count_labels(line)
-    wrong = next((label for label in WORD.findall(line)[-found:] if label not in LABELS), None)
-    if found == num_attributes and wrong is None:
-        found += 1  # no word looks like a path, and the first one is a label
-    if found != num_attributes or not found:
-        noun = "label" if found == 1 else "labels"
-        return f"{found} {noun}, expected {num_attributes or 'some'}; give one label for each attribute"
+    count = count_labels(line)
+    wrong = next((label for label in WORD.findall(line)[-count:] if label not in LABELS), None)
+    if count == num_attributes and wrong is None:
+        count += 1  # no word looks like a path, and the first one is a label
+    if count != num_attributes or not count:
+        expected = num_attributes or "some"
+        return f"{counted(count, 'label')}, expected {expected}; give one label for each attribute"
     if wrong == "-1":
         return "label '-1' is not 0, 1 or 2; write 0 for no, which -1 mostly means, or 2 for unknown"
     return f"label {wrong!r} is not 0, 1 or 2; write 0 for no, 1 for yes, 2 for unknown"
 
 
 def count_labels(line: str) -> int:
-    """Return the number of words behind the path, which ends in the last word that looks like a path."""
+    """Return the number of words behind the path, which ends in the last word that looks like one."""
     words = WORD.findall(line)
     ends = [i for i, word in enumerate(words) if LOOKS_LIKE_PATH.search(word)]
     return len(words) - 1 - (ends[-1] if ends else 0)
 
 
 def positive_ratio(labels) -> np.ndarray:
-    """Return the share of positives among the known labels (N, K) of each attribute, float64 (K,).
-
-    An attribute without known labels has 0.
+    """Return each attribute's share of positives among its known labels (N, K), float64 (K,); 0 if it has
+    none.
     """
     labels = np.asarray(labels)
     known = (labels != UNKNOWN).sum(axis=0)
@@ -148,9 +148,7 @@ def find_picture(root, name: str) -> str | None:
 
 
 def refuse_links_out(root, label, names: Sequence[str], paths: Sequence[str | None]) -> None:
-    """Raise DataError where a link leads from the root to the file of one of a list's paths outside of it.
-    The root itself may be a link.
-    """
+    """Raise DataError if a link in the root leads to a picture outside of it. The root may be a link."""
     inside = os.path.join(os.path.realpath(root), "")
     real: dict[str, str] = {}  # each directory is resolved once
     for name, path in zip(names, paths, strict=True):
@@ -162,6 +160,6 @@ def refuse_links_out(root, label, names: Sequence[str], paths: Sequence[str | No
         place = os.path.realpath(path) if os.path.islink(path) else os.path.join(real[directory], file)
         if not place.startswith(inside):
             raise DataError(
-                f"{label}: {name} leads out of {root} through a link, to {place}; where that is meant, allow "
-                "it with --follow_links"
+                f"{label}: {name} leads out of {root} through a link, to {place}; if that is meant, allow it "
+                "with --follow_links"
             )

@@ -1,7 +1,7 @@
-"""regions.json beside a list: where the attributes are, `{path: {attribute: [x0, y0, x1, y1]}}`.
+"""regions.json beside a list: where attributes are seen, `{path: {attribute: [x0, y0, x1, y1]}}`.
 
-The boxes are in pixels, from edge to edge: x1 - x0 is the width. The synthetic data set has them
-(utils/synthetic), of the attributes that a picture shows and that have a place in it.
+The boxes are in pixels, from edge to edge: x1 - x0 is the width. The drawn data set has such a file, with a
+box for each attribute that a picture shows and that has a place in it.
 """
 
 import math
@@ -16,15 +16,15 @@ from utils.errors import DataError
 from utils.io.untrusted import is_number, parsed, read_text
 
 REGIONS = "regions.json"
-REMEDY = "mend it, or rename it to evaluate without true boxes"
+REMEDY = "correct it, or rename it to evaluate without true boxes"
 
 
 def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> np.ndarray | None:
-    """Return the true boxes of N pictures' K attributes, (N, K, 4): left, top, right, bottom in shares of the
-    picture's width and height, NaN where there is none.
+    """Return the true boxes of N pictures' K attributes, (N, K, 4): left, top, right, bottom as shares of the
+    picture's width and height, NaN if there is no box.
 
-    None where no regions.json lies beside the list, or it has no box of these. Raises DataError where it is
-    no such file, or a box is not within its picture, PictureError where that cannot be opened.
+    None if no regions.json lies beside the list, or if it has no box of these. Raises DataError if it is no
+    such file or a box is not within its picture, PictureError if the picture cannot be opened.
     """
     path = Path(pictures.label).parent / REGIONS
     if not path.is_file():
@@ -32,30 +32,30 @@ def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> n
     content = read_regions(path)
     boxes = np.full((len(pictures), len(attributes), 4), math.nan)
     for row, name in enumerate(pictures.names):
-        given = content.get(name, {})
-        shown = [k for k, attribute in enumerate(attributes) if attribute in given]
-        if shown:
+        box_of = content.get(name, {})
+        columns = [k for k, attribute in enumerate(attributes) if attribute in box_of]
+        if columns:
             size = picture_size(pictures.paths[row])
-            for k in shown:
-                boxes[row, k] = checked(given[attributes[k]], size, f"{path}: {name}: {attributes[k]}")
+            for k in columns:
+                check_box(box_of[attributes[k]], size, f"{path}: {name}: {attributes[k]}")
+                boxes[row, k] = box_of[attributes[k]]
             boxes[row] /= (*size, *size)
     return None if np.isnan(boxes).all() else boxes
 
 
 def read_regions(path: Path) -> dict[str, dict]:
-    """Return what a regions.json holds, the boxes unchecked. Raises DataError where it is no such file."""
+    """Return what a regions.json holds, the boxes unchecked. Raises DataError if it is no such file."""
     content = parsed(read_text(path))
-    if not isinstance(content, dict) or not all(isinstance(of, dict) for of in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(boxes, dict) for boxes in content.values()):
         raise DataError(f"{path} is no JSON of the form {{path: {{attribute: [x0, y0, x1, y1]}}}}; {REMEDY}")
     return content
 
 
-def checked(box, size: tuple[int, int], what: str) -> list:
-    """Return a box in a picture of `size`, width and height. Raises DataError about `what`."""
+def check_box(box, size: tuple[int, int], what: str) -> None:
+    """Raise DataError about `what` unless a box lies in a picture of `size`, width and height."""
     numbers = isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
     if not numbers or not (0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]):
         raise DataError(
             f"{what}: {str(box)[:60]} is no box [x0, y0, x1, y1] within the picture of {size[0]} x {size[1]} "
             f"pixels; {REMEDY}"
         )
-    return box

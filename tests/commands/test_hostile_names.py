@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from support.printable import is_obeyed
 
 from alm.checkpoint.restore import save_checkpoint
 from run_scripts import predict
-from run_scripts.cli.main import clear_ending
 
 NAME = "<img src=x onerror=alert(1)>\x1b]0;owned\x07\x1b[2J\u202egnp"
 SHOWN = r"<img src=x onerror=alert(1)>\x1b]0;owned\x07\x1b[2J\u202egnp"
@@ -64,23 +62,18 @@ def test_a_picture_that_cannot_be_read(folder, run_here):
     assert f"{SHOWN}1.png" in shown[1]
 
 
-def test_a_prediction(folder, monkeypatch, capsys):
+def test_a_prediction(folder, start_here):
     (folder / "people" / f"{NAME}2.png").write_bytes(b"no picture")
-    for words in (
-        ["--threshold", "0"],
-        ["--json", "a.jsonl", "--csv", "a.csv", "--regions", "sheets"],
-    ):
-        words = ["--checkpoint", "a.pth.tar", "people", "--device", "cpu", *words]
-        monkeypatch.setattr(sys, "argv", ["predict.py", *words])
-        with pytest.raises(SystemExit) as ending, clear_ending():
-            predict.main()
-        shown = capsys.readouterr()
-        assert ending.value.code == 1
-        refuse_obeyed(*shown)
-        assert f"{SHOWN}2.png" in shown.err
-        if "--threshold" in words:
-            assert f"{SHOWN}0.png" in shown.out
-            assert r"Hat\x1b[31m" in shown.out
+    common = ("--checkpoint", "a.pth.tar", "people", "--device", "cpu")
+    shown = start_here(predict, *common, "--threshold", 0, status=1)
+    refuse_obeyed(*shown)
+    for part in (f"{SHOWN}0.png", r"Hat\x1b[31m"):
+        assert part in shown[0]
+    shown = start_here(
+        predict, *common, "--json", "a.jsonl", "--csv", "a.csv", "--regions", "sheets", status=1
+    )
+    refuse_obeyed(*shown)
+    assert f"{SHOWN}2.png" in shown[1]
     refuse_obeyed((folder / "a.jsonl").read_text())
     names = [f"people/{NAME}{k}.png" for k in range(2)]
     assert [json.loads(line)["path"] for line in (folder / "a.jsonl").read_text().splitlines()] == names
