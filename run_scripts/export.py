@@ -24,8 +24,7 @@ from alm.checkpoint.restore import is_own, load_checkpoint, load_model, publishe
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
-from run_scripts.cli.parser import Parser, not_negative
-from run_scripts.predict_options import share_or_file
+from run_scripts.cli.parser import Parser, not_negative, share_or_file
 from utils.data.catalog import EXPERIMENTS
 from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export

@@ -13,39 +13,45 @@ if __name__ == "__main__":
 
     run("run_scripts.predict")
 
+import argparse
 import sys
-from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from difflib import get_close_matches
 
 from tqdm import tqdm
 
+from alm.devices.host import default_threads
 from alm.errors import PictureError
-from alm.inference.prediction import PicturePredictor, Prediction
-from run_scripts.predict_options import parse_options
+from alm.inference.prediction import BATCH_SIZE, PicturePredictor
+from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, share_or_file, whole_number
+from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.evaluation.thresholds import read_thresholds
+from utils.io.atomic import unwritable
+from utils.io.phrases import counted, first_few, nearest
 from utils.io.process import tell
-from utils.prediction.batched import predictions
+from utils.prediction.batched import Result, predictions
 from utils.prediction.load import load_predictor
 from utils.prediction.sheets import Sheets
-from utils.prediction.sources import Source, count, outside, sources
+from utils.prediction.sources import count, is_picture, outside, sources
 from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, opened
 
-NAMED = 3  # of many pictures that cannot be read
+WORKERS = 2
+MOST_THREADS = 1024
+CONVENTIONS = {"auto": None, "true": True, "false": False}
+SIMILAR = 0.6  # of a name that is suggested, as difflib measures it
 
 
 def main() -> None:
-    """Find what is asked for, then predict picture by picture."""
+    """Find the pictures, load the predictor, then predict picture by picture."""
     options = parse_options()
     if options.benchmark:
-        from utils.deployment.benchmark import benchmark  # which few ask for
+        from utils.deployment.benchmark import benchmark  # few need it
 
         benchmark(options)
         return
     places = options.paths, options.data_root, options.follow_links
-    total = count(*places)  # whatever is not there is told before the checkpoint is read
+    total = count(*places)  # a missing picture is reported before the checkpoint is read
     predictor, notes = load_predictor(
         options.checkpoint,
         device=options.device,
@@ -55,100 +61,191 @@ def main() -> None:
         threads=options.threads,
     )
     check_regions(options, predictor)
-    thresholds = chosen_thresholds(options.threshold, predictor)
+    thresholds = choose_thresholds(options.threshold, predictor)
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
     pictures = sources(*places)
-    found = predictions(
+    results = predictions(
         predictor,
         outside(options.regions, pictures) if options.regions else pictures,
         batch_size=options.batch_size,
         workers=options.workers,
         as_trained=options.as_trained,
     )
-    found = tqdm(found, "Predict", total, unit=" pictures", leave=False, disable=None)
-    with opened_outputs(options, predictor, thresholds) as outputs:
-        given, unread = write(found, outputs, thresholds)
-    conclude(options, given, unread)
+    results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None)
+    with opened_writers(options, predictor, thresholds) as writers:
+        number, unreadable = write(results, writers, thresholds)
+    conclude(options, number, unreadable)
 
 
-def check_regions(options: Namespace, predictor: PicturePredictor) -> None:
-    """Raise DataError where there are no regions to draw, or an attribute of theirs is not predicted."""
+def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> None:
+    """Raise DataError if there are no regions to draw, or an attribute to draw is not predicted."""
     if options.regions and not predictor.levels:
         raise DataError(f"{options.checkpoint} has no regions to draw; leave out --regions")
     for name in options.attributes or ():
         if name not in predictor.attributes:
-            nearest = get_close_matches(name, predictor.attributes, 1)
-            hint = f"; {nearest[0]!r} is the nearest" if nearest else ""
+            similar = nearest(name, predictor.attributes, SIMILAR)
+            hint = f"; did you mean {similar!r}?" if similar else ""
             raise DataError(f"--attributes: {options.checkpoint} does not predict {name!r}{hint}")
 
 
-def chosen_thresholds(given: float | str | None, predictor: PicturePredictor) -> float | Sequence[float]:
-    """Return the number that is given, what the file that is named says, or the predictor's own."""
-    if isinstance(given, str):
-        return read_thresholds(given, predictor.attributes)
-    return predictor.thresholds if given is None else given
+def choose_thresholds(threshold: float | str | None, predictor: PicturePredictor) -> float | Sequence[float]:
+    """Return the thresholds of --threshold, a number or a file, else the predictor's own."""
+    if isinstance(threshold, str):
+        return read_thresholds(threshold, predictor.attributes)
+    return predictor.thresholds if threshold is None else threshold
 
 
 @contextmanager
-def opened_outputs(
-    options: Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
+def opened_writers(
+    options: argparse.Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
 ) -> Iterator[list[Writer]]:
-    """Give what predictions are written to. Files are whole at the end, or not there at all."""
-    outputs: list[Writer] = []
+    """Give what the options ask to write. Files are whole at the end, or not there at all."""
+    writers: list[Writer] = []
     with ExitStack() as files:
         if options.csv:
             file = files.enter_context(opened(options.csv))
-            outputs.append(Csv(file, predictor.attributes, predictor.levels))
+            writers.append(Csv(file, predictor.attributes, predictor.levels))
         if options.json:
-            outputs.append(JsonLines(files.enter_context(opened(options.json))))
-        if not outputs:
-            outputs.append(Table())
+            writers.append(JsonLines(files.enter_context(opened(options.json))))
+        if not writers:
+            writers.append(Table())
         if options.regions:
-            outputs.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained))
-        yield outputs
+            writers.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained))
+        yield writers
 
 
 def write(
-    found: Iterable[tuple[Source, Prediction | PictureError]],
-    outputs: Sequence[Writer],
-    thresholds: float | Sequence[float],
+    results: Iterable[Result], writers: Sequence[Writer], thresholds: float | Sequence[float]
 ) -> tuple[int, list[str]]:
-    """Write each prediction; return how many pictures were given, and which could not be read.
+    """Write each prediction; return the number of pictures, and the names of the unreadable ones.
 
-    Raises DataError, and no file takes another's place, where none was given or none could be read.
+    Raises DataError if there are no pictures, or none can be read: then no file is replaced.
     """
-    given, unread = 0, []
-    for source, result in found:
-        given += 1
+    number, unreadable = 0, []
+    for source, result in results:
+        number += 1
         try:
             if isinstance(result, PictureError):
                 raise result
-            for output in outputs:
-                output.write(source, result, result.positive(thresholds))
-        except PictureError as error:  # as of a picture that has gone before its sheet was drawn
-            unread.append(source.name)
+            for writer in writers:
+                writer.write(source, result, result.positive(thresholds))
+        except PictureError as error:  # a picture may also vanish before its sheet is drawn
+            unreadable.append(source.name)
             with tqdm.external_write_mode(sys.stderr):
                 tell(f"warning: {error}", to=sys.stderr)
-    if not given:
+    if not number:
         raise DataError("no paths came on standard input")
-    if len(unread) == given:
-        raise unreadable(given, unread)
-    return given, unread
+    if len(unreadable) == number:
+        raise unreadable_error(number, unreadable)
+    return number, unreadable
 
 
-def unreadable(given: int, unread: Sequence[str]) -> DataError:
-    """Return the error that some of the pictures could not be read."""
-    first = ", ".join(unread[:NAMED]) + (", ..." if len(unread) > NAMED else "")
-    return DataError(f"{len(unread)} of {given} pictures could not be read: {first}")
+def unreadable_error(number: int, unreadable: Sequence[str]) -> DataError:
+    """Return the error that names some of the unreadable pictures."""
+    names = first_few(unreadable, 3)
+    return DataError(f"{len(unreadable)} of {counted(number, 'picture')} could not be read: {names}")
 
 
-def conclude(options: Namespace, given: int, unread: Sequence[str]) -> None:
-    """Say what was written. Raises DataError where a picture could not be read."""
-    told_on = sys.stderr if STANDARD_OUTPUT in (options.csv, options.json) else sys.stdout
-    good = given - len(unread)
+def conclude(options: argparse.Namespace, number: int, unreadable: Sequence[str]) -> None:
+    """Say what was written. Raises DataError if a picture could not be read."""
+    stream = sys.stderr if STANDARD_OUTPUT in (options.csv, options.json) else sys.stdout
     for path in (options.csv, options.json, options.regions):
         if path and path != STANDARD_OUTPUT:
-            tell(f"{path}: {good} picture{'s' if good != 1 else ''}", to=told_on)
-    if unread:
-        raise unreadable(given, unread)
+            tell(f"{path}: {counted(number - len(unreadable), 'picture')}", to=stream)
+    if unreadable:
+        raise unreadable_error(number, unreadable)
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options. Exits with status 2 if one is wrong."""
+    parser = build_parser()
+    options = parser.parse_args()
+    if not options.paths and not options.benchmark:
+        parser.error("name at least one PATH: a picture, a folder or a list")
+    for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes"):
+        if options.benchmark and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name} has no meaning for --benchmark; leave one of them out")
+    options.align_corners = CONVENTIONS[options.align_corners]
+    if options.experiment and options.names:
+        parser.error("--experiment and --names both name the attributes: give one of them")
+    if options.attributes and not options.regions:
+        parser.error("--attributes says what --regions draws: give both, or neither")
+    if options.csv == options.json == STANDARD_OUTPUT:
+        parser.error("--csv and --json cannot both go to standard output: name a file for one of them")
+    outputs = {"csv": options.csv, "json": options.json}
+    outputs = {name: path for name, path in outputs.items() if path not in (None, STANDARD_OUTPUT)}
+    threshold_file = options.threshold if isinstance(options.threshold, str) else None
+    inputs = [options.checkpoint, options.names, threshold_file, *options.paths]
+    refuse_inputs_as_outputs(parser, inputs, **outputs)
+    for name, path in outputs.items():
+        if reason := unwritable(path):
+            parser.error(f"--{name} {path}: {reason}")
+        if is_picture(path):
+            parser.error(f"--{name} {path}: that is a picture's name; name another file")
+    return options
+
+
+def build_parser() -> Parser:
+    """Return the parser."""
+    parser = Parser(
+        "Predict the attributes of pictures, and show where each was looked for.",
+        epilog="Without --csv and --json, the attributes of each picture are printed by part of the body.",
+    )
+    add = parser.add_argument
+    add("paths", metavar="PATH", nargs="*",
+        help="pictures, folders with all the pictures in them, patterns such as '*.jpg', lists with or "
+        "without labels, or - to read paths from standard input, one per line")  # fmt: skip
+    add("--checkpoint", metavar="FILE", required=True,
+        help="the model: a checkpoint of run_ALM.py, a published one, or an .onnx file of export.py"
+    )  # fmt: skip
+    add("--benchmark", action="store_true",
+        help="do not predict: time the forms of the checkpoint (PyTorch, ONNX, 8-bit integers) side by side, "
+        "on these pictures, or on drawn ones if no PATH is given")  # fmt: skip
+
+    add = parser.add_argument_group("input").add_argument
+    add("--experiment", metavar="NAME", choices=tuple(EXPERIMENTS),
+        help="the data set whose attributes a published checkpoint predicts: %(choices)s. Such a checkpoint "
+        "does not name them. Default: the data set that has as many")  # fmt: skip
+    add("--names", metavar="FILE", help="the same for your own attributes: a file of names, one per line")
+    add("--data_root", metavar="DIR",
+        help="the folder that paths in lists and on standard input are relative to. Default: the list's "
+        "folder, or the working directory")  # fmt: skip
+    add("--follow_links", action="store_true",
+        help="allow a list to name pictures that links lead to outside of --data_root")  # fmt: skip
+    add("--as_trained", action="store_true",
+        help="use pictures as they are stored, as training does. By default they are turned as their EXIF "
+        "orientation says")  # fmt: skip
+    add("--align_corners", choices=tuple(CONVENTIONS), default="auto",
+        help="how regions are sampled. Default auto: as the checkpoint was trained")  # fmt: skip
+    add("--device", metavar="NAME", default="auto",
+        help="sdaa, cuda or cpu. Default auto: the first that this machine has")  # fmt: skip
+    add("--batch_size", metavar="N", type=whole_number(1), default=BATCH_SIZE,
+        help="pictures per batch. Default %(default)s")  # fmt: skip
+    add("--workers", metavar="N", type=whole_number(1), default=WORKERS,
+        help="threads that read pictures. Default %(default)s")  # fmt: skip
+    add("--threads", metavar="N", type=whole_number(1, MOST_THREADS), default=default_threads(),
+        help="threads that compute on the CPU, in torch or onnxruntime. Default: OMP_NUM_THREADS, else the "
+        "number of usable cores; here %(default)s")  # fmt: skip
+
+    add = parser.add_argument_group("output").add_argument
+    add("--threshold", metavar="X|FILE", type=share_or_file,
+        help="a picture has an attribute if its probability is above X. A FILE has one threshold per "
+        "attribute; run_ALM.py -e --calibrate writes it. Default: 0.5, or an .onnx file's own")  # fmt: skip
+    add("--csv", metavar="FILE",
+        help="write all probabilities and regions, one row per picture; - for standard output")  # fmt: skip
+    add("--json", metavar="FILE", help="write the same as JSON, one object per line")
+    add("--regions", metavar="DIR",
+        help="draw for each picture where its attributes were looked for, into a new directory")  # fmt: skip
+    add("--attributes", metavar="NAMES", type=split_names,
+        help="the attributes that --regions draws, separated by commas. Default: those that a picture "
+        "has")  # fmt: skip
+    return parser
+
+
+def split_names(text: str) -> list[str]:
+    """Parse names separated by commas."""
+    names = [name for part in text.split(",") if (name := " ".join(part.split()))]
+    if not names:
+        raise argparse.ArgumentTypeError("give names, separated by commas")
+    return list(dict.fromkeys(names))

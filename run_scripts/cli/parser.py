@@ -77,6 +77,15 @@ def not_negative(text: str) -> float:
     return number(text, "from 0 on", lambda value: value >= 0)
 
 
+def share_or_file(text: str) -> float | str:
+    """Parse a number from 0 to 1, or a file's name."""
+    try:
+        float(text)
+    except ValueError:
+        return text
+    return number(text, "from 0 to 1", lambda value: 0 <= value <= 1)
+
+
 def or_word(word: str, parse: Callable) -> Callable:
     """Return a type that takes a word too."""
     return lambda text: text if text == word else parse(text)

@@ -15,7 +15,7 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
-from run_scripts import benchmark, compare, export, locate, predict_options
+from run_scripts import benchmark, compare, export, locate, predict
 from run_scripts.benchmark import GOALS
 from run_scripts.training import options as argument
 from run_scripts.training.options import PUBLISHED, SYNTHETIC
@@ -89,7 +89,7 @@ def test_the_options_that_all_commands_have_are_in_the_introduction():
         (benchmark, "benchmark.py"),
         (compare, "compare.py"),
         (locate, "locate.py"),
-        (predict_options, "predict.py"),
+        (predict, "predict.py"),
         (export, "export.py"),
     ],
 )

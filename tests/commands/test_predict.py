@@ -1,6 +1,7 @@
-"""predict.py as a user starts it: what is read, what is written."""
+"""predict.py: what it reads, what it writes, what it refuses, and how it ends."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -12,20 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import REPOSITORY
-from support.models import ATTRIBUTES, model_of, published_file
+from support.known import Known, prediction_of
+from support.models import ATTRIBUTES
 
+from alm.errors import PictureError
 from run_scripts import predict
+from utils.prediction.sources import Source
 
-COMMAND = REPOSITORY / "run_scripts" / "predict.py"
 SIDES = ("left", "top", "right", "bottom")
-pytestmark = pytest.mark.slow
-
-
-def started(*options, **streams):
-    """Start the command in a process of its own."""
-    command = [sys.executable, str(COMMAND), "--device", "cpu", *map(str, options)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    return subprocess.Popen(command, text=True, **pipes)
+THOROUGH = os.environ.get("ALM_THOROUGH") == "1"
 
 
 @pytest.fixture
@@ -39,55 +35,57 @@ def people(tmp_path):
 
 
 @pytest.fixture
-def found(start_here, checkpoint):
-    """Return a function that predicts in this process; it returns the lines of --json as objects."""
+def predicted(start_here, checkpoint):
+    """Return a function that predicts with a network; it returns standard output and error."""
 
-    def found(*options, status=0):
-        output, _ = start_here(
-            predict, "--checkpoint", checkpoint, "--device", "cpu", "--json", "-", *options, status=status
-        )
-        return [json.loads(line) for line in output.splitlines()]
+    def predicted(*options, status=0):
+        return start_here(predict, "--checkpoint", checkpoint, "--device", "cpu", *options, status=status)
 
-    return found
+    return predicted
 
 
-def names(lines):
-    return [line["path"] for line in lines]
+@pytest.fixture
+def known(start_here, monkeypatch):
+    """Return a function that predicts without a network."""
+    monkeypatch.setattr(predict, "load_predictor", lambda *_, **__: (Known(), ["assumed"]))
+
+    def known(*options, status=0):
+        return start_here(predict, "--checkpoint", "any", *options, status=status)
+
+    return known
 
 
-def test_a_corrupt_picture_is_left_out(checkpoint, predictor, people, tmp_path):
+def names(output):
+    return [json.loads(line)["path"] for line in output.splitlines()]
+
+
+def test_all_outputs_tell_the_same_and_a_corrupt_picture_is_left_out(predicted, predictor, people, tmp_path):
     (people / "1.jpg").write_bytes(b"\xff\xd8junk")
-    process = started(
-        "--checkpoint", checkpoint, people, "--json", "-", "--csv", tmp_path / "a.csv",
-        "--regions", tmp_path / "sheets", "--attributes", "Hat, Bag",
+    output, errors = predicted(
+        people, "--json", "-", "--csv", tmp_path / "a.csv", "--regions", tmp_path / "sheets",
+        "--attributes", "Hat, Bag", "--batch_size", 3, "--workers", 1, status=1,
     )  # fmt: skip
-    output, errors = process.communicate(timeout=250)
-    assert process.returncode == 1, errors
-    lines = [json.loads(line) for line in output.splitlines()]
-    assert names(lines) == [str(people / f"{k}.png") for k in range(3)]
-    for line, prediction in zip(lines, predictor(sorted(people.glob("*.png"))), strict=True):
-        probabilities = [line["attributes"][name]["probability"] for name in ATTRIBUTES]
-        assert probabilities == pytest.approx(prediction.probabilities.tolist(), abs=1e-6)
-    warning, *told, error = errors.splitlines()
+    assert names(output) == [str(people / f"{k}.png") for k in range(3)]
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    predictions = predictor(sorted(people.glob("*.png")))
+    for line, row, prediction in zip(map(json.loads, output.splitlines()), rows, predictions, strict=True):
+        assert row.pop("path") == line["path"]
+        for name, probability in zip(ATTRIBUTES, prediction.probabilities, strict=True):
+            about = line["attributes"][name]
+            assert float(row.pop(name)) == about["probability"] == pytest.approx(probability, abs=1e-6)
+            assert row.pop(f"{name} level") == about["level"]
+            for level, box in about["regions"].items():
+                assert [float(row.pop(f"{name} {level} {side}")) for side in SIDES] == box
+        assert row == {}
+    warning, *lines, error = errors.splitlines()
     assert warning.startswith(f"warning: cannot read picture {people / '1.jpg'} (")
-    assert told == [f"{tmp_path / name}: 3 pictures" for name in ("a.csv", "sheets")]
+    assert lines == [f"{tmp_path / name}: 3 pictures" for name in ("a.csv", "sheets")]
     assert error == f"error: 1 of 4 pictures could not be read: {people / '1.jpg'}"
-    assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
     assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["0.png", "1.png", "2.png"]
 
 
-def test_the_names_of_a_published_checkpoint(people, tmp_path):
-    path = published_file(tmp_path / "p.pth.tar", model_of(35))
-    process = started("--checkpoint", path, "-")
-    output, errors = process.communicate(f"{people / '0.png'}\n", timeout=250)
-    assert process.returncode == 0, errors
-    assert "does not name its 35 attributes; they are taken to be those of peta" in errors
-    assert output.startswith(f"{people / '0.png'}  40 x 120\n")
-
-
-def test_the_table_has_what_is_above_the_threshold(start_here, checkpoint, predictor, people):
-    options = ("--checkpoint", checkpoint, "--device", "cpu", "--threshold", 0, people)
-    output, errors = start_here(predict, *options)
+def test_the_table_has_what_is_above_the_threshold(predicted, predictor, people):
+    output, errors = predicted("--threshold", 0, people)
     assert errors == ""
     paths = sorted(people.iterdir())
     assert output.endswith("\n\n")
@@ -99,71 +97,116 @@ def test_the_table_has_what_is_above_the_threshold(start_here, checkpoint, predi
             f"  lower body  Skirt {skirt:.2f}",
             f"  other       Bag {bag:.2f}",
         ]
-    output, _ = start_here(predict, *options[:-3], "--threshold", 1, people / "0.png")
+    output, _ = predicted("--threshold", 1, people / "0.png")
     assert output == f"{people / '0.png'}  40 x 120\n  nothing found\n\n"
 
 
-def test_csv_and_json_are_the_same(start_here, checkpoint, people, tmp_path):
-    options = ("--checkpoint", checkpoint, "--device", "cpu", people)
-    output, _ = start_here(predict, *options, "--csv", "-", "--json", tmp_path / "a.jsonl")
-    rows = list(csv.DictReader(output.splitlines()))
-    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert len(rows) == len(lines) == 3
-    for row, line in zip(rows, lines, strict=True):
-        assert row.pop("path") == line["path"]
-        for name, about in line["attributes"].items():
-            assert float(row.pop(name)) == about["probability"]
-            assert row.pop(f"{name} level") == about["level"]
-            for level, box in about["regions"].items():
-                assert [float(row.pop(f"{name} {level} {side}")) for side in SIDES] == box
-        assert row == {}
-
-
-def test_lists_folders_and_patterns(found, people, tmp_path):
-    (people / "with.txt").write_text("2.png 0 1 2\n0.png 1 1 1\n")
-    (tmp_path / "without.txt").write_text("in/1.png\n")
-    assert names(found(people / "with.txt", tmp_path / "without.txt")) == ["2.png", "0.png", "in/1.png"]
-    assert names(found(tmp_path / "without.txt", "--data_root", tmp_path)) == ["in/1.png"]
-    again = [str(people / "0.png"), str(people / "2.png")]
-    assert names(found(people / "[02].png")) == again
-    assert len(found(people, people / "0.png", "--batch_size", 3, "--workers", 1)) == 4
-
-
-def test_a_picture_is_turned_or_left_as_training_sees_it(found, predictor, tmp_path):
+def test_a_picture_is_turned_or_left_as_training_sees_it(predicted, predictor, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown, it is turned by a quarter
     stored = Image.effect_mandelbrot((120, 40), (-2, -1, 1, 1), 50).convert("RGB")
     stored.save(tmp_path / "a.png", exif=exif)
     for options, size in (((), (40, 120)), (("--as_trained",), (120, 40))):
-        (line,) = found(tmp_path / "a.png", *options)
+        line = json.loads(predicted(tmp_path / "a.png", "--json", "-", *options)[0])
         assert (line["width"], line["height"]) == size
         (prediction,) = predictor(tmp_path / "a.png", as_trained=bool(options))
         for k, name in enumerate(ATTRIBUTES):
             assert line["attributes"][name]["probability"] == pytest.approx(prediction.probabilities[k])
             for level, box in line["attributes"][name]["regions"].items():
                 assert box == pytest.approx(prediction.regions[level][k], abs=0.01)
-    shown = stored.transpose(Image.Transpose.ROTATE_270)
-    assert predictor(shown)[0].probabilities == pytest.approx(predictor(tmp_path / "a.png")[0].probabilities)
 
 
-def test_where_no_picture_can_be_read_no_file_is_replaced(start_here, checkpoint, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    (tmp_path / "kept.csv").write_text("something\n")
-    options = ("--checkpoint", checkpoint, "--csv", tmp_path / "kept.csv", tmp_path / "bad.png")
-    _, errors = start_here(predict, *options, status=1)
-    assert errors.splitlines()[-1] == f"error: 1 of 1 pictures could not be read: {tmp_path / 'bad.png'}"
-    assert (tmp_path / "kept.csv").read_text() == "something\n"
+def test_lists_folders_patterns_and_standard_input(known, people, tmp_path, monkeypatch):
+    (people / "with.txt").write_text("2.png 0 1 2\n0.png 1 1 1\n")
+    (tmp_path / "without.txt").write_text("in/1.png\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{people / '1.png'}\n"))
+    output, errors = known(
+        people / "with.txt", tmp_path / "without.txt", people / "[0].png", "-", "--json", "-"
+    )
+    assert names(output) == ["2.png", "0.png", "in/1.png", str(people / "0.png"), str(people / "1.png")]
+    assert errors == "note: assumed\n"
 
 
-def test_sheets_in_the_folder_that_is_read(start_here, checkpoint, people):
-    """They are no pictures of people, though they come to lie among these."""
-    options = ("--checkpoint", checkpoint, "--device", "cpu", "--regions", people / "sheets")
-    output, _ = start_here(predict, *options, "--batch_size", 1, people)
+def test_sheets_in_the_folder_that_is_read_are_no_input(known, people):
+    output, _ = known("--regions", people / "sheets", "--batch_size", 1, people)
     assert output.endswith(f"{people / 'sheets'}: 3 pictures\n")
     assert sorted(path.name for path in (people / "sheets").iterdir()) == ["0.png", "1.png", "2.png"]
 
 
-MEMORY = """
+def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
+    written = []
+
+    class Broken:
+        def write(self, source, _prediction, _positive):
+            written.append(source.name)
+            if source.name == "b":
+                raise PictureError("cannot read picture b")
+
+    results = [(Source(name, name, name), prediction_of()) for name in "abc"]
+    assert predict.write(results, [Broken()], 0.5) == (3, ["b"])
+    assert written == ["a", "b", "c"]
+    assert capsys.readouterr().err == "warning: cannot read picture b\n"
+
+
+def test_if_no_picture_can_be_read_no_file_is_replaced(known, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "kept.csv").write_text("something\n")
+    _, errors = known("--csv", tmp_path / "kept.csv", tmp_path / "bad.png", status=1)
+    assert errors.splitlines()[-1] == f"error: 1 of 1 picture could not be read: {tmp_path / 'bad.png'}"
+    assert (tmp_path / "kept.csv").read_text() == "something\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("absent.jpg", 1, "absent.jpg: there is no such file"),
+        ("in --threshold bad.txt", 1, "bad.txt is no file of thresholds"),
+        ("in --regions full", 1, "full is not empty"),
+        ("in --regions bad.txt", 1, "bad.txt: File exists"),
+        ("in --regions a --attributes Hot", 1, "does not predict 'Hot'; did you mean 'Hat'?"),
+        ("- --csv a.csv", 1, "no paths came on standard input"),
+        ("", 2, "name at least one PATH"),
+        ("in --csv absent/a.csv", 2, "--csv absent/a.csv: there is no such directory"),
+        ("bad.txt --csv bad.txt", 2, "--csv bad.txt: the command reads it"),
+        ("in --csv in/a.png", 2, "--csv in/a.png: that is a picture's name"),
+        ("in --csv a --json a", 2, "--csv names it too"),
+        ("in --csv - --json -", 2, "cannot both go to standard output"),
+        ("in --threshold 1.5", 2, "'1.5' is not a number from 0 to 1"),
+        ("in --threshold nan", 2, "'nan' is not a number from 0 to 1"),
+        ("in --batch_size 0", 2, "'0' is not a whole number from 1"),
+        ("in --attributes Hat", 2, "give both, or neither"),
+        ("in --regions a --attributes ,", 2, "give names, separated by commas"),
+        ("in --experiment peta --names bad.txt", 2, "give one of them"),
+        ("in --experiment rap2", 2, "rap2"),
+        ("--benchmark --csv a", 2, "--csv has no meaning for --benchmark"),
+    ],
+)
+def test_refusals_are_one_line_and_leave_nothing(known, tmp_path, monkeypatch, command, status, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    for name in ("in/a.png", "full/b.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (40, 120)).save(tmp_path / name)
+    (tmp_path / "bad.txt").write_text("in/a.png 0 1 1\n")
+    before = sorted(tmp_path.rglob("*"))
+    output, errors = known(*command.split(), status=status)
+    assert output == ""
+    *notes, error = errors.splitlines()
+    assert notes in ([], ["note: assumed"])
+    assert error.startswith("error: ")
+    assert words in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_network_without_regions_has_none_to_draw(known, people, tmp_path, monkeypatch):
+    monkeypatch.setattr(Known, "levels", ())
+    _, errors = known(people, "--regions", tmp_path / "sheets", status=1)
+    assert "error: any has no regions to draw" in errors
+    assert not (tmp_path / "sheets").exists()
+
+
+# A process of its own, whose predictor needs no network.
+PROGRAM = """
 import resource, sys
 sys.path[:0] = {paths!r}
 from support.known import Known
@@ -175,7 +218,7 @@ class Watched(predict.Table):
     def write(self, *about):
         super().write(*about)
         self.number += 1
-        if self.number % 100 == 0:
+        if self.number % {every} == 0:
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 
 predict.Table, predict.load_predictor = Watched, lambda *_, **__: (Known(), [])
@@ -184,45 +227,55 @@ with clear_ending():
 """
 
 
-def test_a_thousand_pictures_take_no_more_memory_than_a_hundred(tmp_path):
-    """With large ones among them, of 36 MB each. The network, whose batches are alike, is left out."""
+def started(*options, every=10**6):
+    program = PROGRAM.format(paths=[str(REPOSITORY), str(REPOSITORY / "tests")], every=every)
+    command = [sys.executable, "-c", program, "--checkpoint", "any", *map(str, options)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, text=True, **pipes)
+
+
+@pytest.mark.slow
+def test_many_pictures_take_no_more_memory_than_a_few(tmp_path):
+    """One in each tenth is large, 36 MB. The network, whose batches are alike, is left out."""
+    every = 100 if THOROUGH else 20
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     Image.new("RGB", (60, 150), "red").save(small)
     Image.new("RGB", (3000, 4000), "blue").save(large)
     (tmp_path / "in").mkdir()
-    for number in range(1000):
-        os.link(large if number % 100 < 3 else small, tmp_path / "in" / f"{number:04}.png")
-    program = MEMORY.format(paths=[str(REPOSITORY), str(REPOSITORY / "tests")])
-    options = ["--checkpoint", "any", "--batch_size", "16", str(tmp_path / "in")]
-    process = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.count("3000 x 4000") == 30
-    peaks = [int(line) / 1024 for line in process.stderr.splitlines()]  # MB
+    for number in range(10 * every):
+        os.link(large if number % every == 0 else small, tmp_path / "in" / f"{number:04}.png")
+    with started("--batch_size", 4, tmp_path / "in", every=every) as process:
+        output, errors = process.communicate(timeout=250)
+    assert process.returncode == 0, errors
+    assert output.count("3000 x 4000") == 10
+    peaks = [int(line) / 1024 for line in errors.splitlines()]  # MB
     assert len(peaks) == 10
-    assert peaks[-1] < peaks[0] + 40  # all that were read would be 1,080 MB more
+    assert peaks[-1] < peaks[1] + 40  # all pictures that were read would be 290 MB more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status", "said"),
+    ("name", "status", "words"),
     [("SIGINT", 130, "interrupted\n"), ("SIGTERM", 143, ""), ("SIGHUP", 129, "")],
 )
-def test_a_signal_leaves_no_half_file(checkpoint, people, tmp_path, number, status, said):
+def test_a_signal_leaves_no_half_file(people, tmp_path, name, status, words):
     (tmp_path / "out").mkdir()
-    with started("--checkpoint", checkpoint, "--csv", tmp_path / "out" / "a.csv", "-") as process:
+    with started("--csv", tmp_path / "out" / "a.csv", "-") as process:
         process.stdin.write(f"{people / '0.png'}\n")
         process.stdin.flush()
         for _ in range(1000):
             if any((tmp_path / "out").iterdir()):  # under another name as yet
                 break
             time.sleep(0.05)
-        process.send_signal(getattr(signal, number))
+        process.send_signal(getattr(signal, name))
         assert process.wait(60) == status
-        assert process.stderr.read() == said
+        assert process.stderr.read() == words
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_nobody_reads_the_table(checkpoint, people):
-    process = started("--checkpoint", checkpoint, people)
-    process.stdout.close()
-    assert process.wait(60) == 141
-    assert process.stderr.read() == ""
+@pytest.mark.slow
+def test_nobody_reads_the_table(people):
+    with started(people) as process:
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""

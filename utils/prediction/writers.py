@@ -15,6 +15,7 @@ from alm.inference.prediction import Prediction
 from utils.data.attributes import BODY_PARTS
 from utils.data.catalog import OTHER, body_part
 from utils.io.atomic import whole_file
+from utils.io.process import tell
 from utils.io.untrusted import printable
 from utils.prediction.sources import Source
 
@@ -49,7 +50,7 @@ class Table:
         """Print a picture's lines at once."""
         width = shutil.get_terminal_size().columns
         with tqdm.external_write_mode(sys.stdout):
-            print(*table_lines(source.name, prediction, positive, width), "", sep="\n", flush=True)
+            tell(*table_lines(source.name, prediction, positive, width), "")
 
 
 def table_lines(name: str, prediction: Prediction, positive: np.ndarray, width: int) -> list[str]:

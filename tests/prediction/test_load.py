@@ -1,0 +1,62 @@
+"""Which predictor and which attributes come of a checkpoint."""
+
+import pytest
+from support.models import ATTRIBUTES, model_of, published_file
+
+from alm.errors import AlmError
+from utils.data.catalog import EXPERIMENTS
+from utils.prediction import load
+from utils.prediction.load import load_predictor
+
+
+def test_a_checkpoint_of_ours_names_its_attributes(checkpoint):
+    predictor, notes = load_predictor(str(checkpoint), device="cpu", align_corners=True)
+    assert predictor.attributes == ATTRIBUTES
+    assert predictor.align_corners
+    assert notes == []
+
+
+def test_a_published_checkpoint_has_those_of_the_data_set_with_as_many(tmp_path):
+    path = str(published_file(tmp_path / "p.pth.tar", model_of(35)))
+    predictor, (note,) = load_predictor(path, device="cpu")
+    assert predictor.attributes == EXPERIMENTS["peta"].attributes
+    assert "does not name its 35 attributes; they are taken to be those of peta" in note
+    (tmp_path / "names.txt").write_text("\n".join(f"a{k}" for k in range(35)))
+    predictor, notes = load_predictor(path, device="cpu", names=str(tmp_path / "names.txt"))
+    assert predictor.attributes == tuple(f"a{k}" for k in range(35))
+    assert notes == []
+    with pytest.raises(AlmError, match=r"its 4 attributes, and no published data set .* --names"):
+        load.assumed_attributes(path, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checkpoint": "absent.pth.tar"}, "absent.pth.tar"),
+        ({"checkpoint": "model.pt2"}, "model.pt2 is for torch.export.load"),
+        ({"experiment": "peta"}, "7.pth.tar: 35 attributes are named, and it is of 3"),
+        ({"experiment": "rap2"}, "unknown experiment 'rap2'"),
+        ({"names": "absent.txt"}, "absent.txt"),
+    ],
+)
+def test_refusals(checkpoint, options, words):
+    with pytest.raises((AlmError, OSError), match=words):
+        load_predictor(**{"checkpoint": str(checkpoint), "device": "cpu", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "cpu"}, "--device cpu: an .onnx file is always computed on the CPU"),
+        ({"experiment": "peta"}, "m.onnx has other attributes than --experiment"),
+        ({"align_corners": True}, "m.onnx: --align_corners cannot change"),
+    ],
+)
+def test_an_exported_file_decides_for_itself(monkeypatch, options, words):
+    class Exported:
+        attributes, align_corners = ATTRIBUTES, False
+
+    monkeypatch.setattr(load, "OnnxPredictor", lambda *_: Exported())
+    assert load_predictor("m.onnx")[1] == load_predictor("m.onnx", align_corners=False)[1] == []
+    with pytest.raises(AlmError, match=words):
+        load_predictor("m.onnx", **options)

@@ -1,0 +1,49 @@
+"""Sheets: which attributes they show, and where they are written."""
+
+import pytest
+from PIL import Image
+from support.known import NAMES, prediction_of
+
+from alm.errors import AlmError
+from utils.prediction.sheets import Sheets, draw_sheet
+from utils.prediction.sources import Source
+
+PICTURE = Image.new("RGB", (40, 120))
+
+
+def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
+    sheets = Sheets(tmp_path / "out", None, 0.5)
+    places = ("a.jpg", "a.png", "../../a.bmp", "/etc/a.jpg", "sub/a.jpg")
+    written = [sheets.draw("a", place, PICTURE, prediction_of()) for place in places]
+    below = [str(path.relative_to(tmp_path / "out")) for path in written]
+    assert below == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
+    with pytest.raises(AlmError, match="out is not empty; name a new directory"):
+        Sheets(tmp_path / "out", None, 0.5)
+
+
+def test_sheets_of_the_longest_names_lie_beside_each_other(tmp_path):
+    sheets = Sheets(tmp_path, None, 0.5)
+    for suffix in (".jpg", ".png", ""):
+        assert sheets.draw("a", "n" * (255 - len(suffix)) + suffix, PICTURE, prediction_of()).is_file()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lying on its side
+    Image.new("RGB", (120, 40)).save(tmp_path / "a.png", exif=exif)
+    source, widths = Source("a.png", str(tmp_path / "a.png"), "a.png"), []
+    for as_trained in (False, True):
+        sheets = Sheets(tmp_path / f"{as_trained}", ["Hat"], 0.5, as_trained)
+        sheets.write(source, prediction_of((120, 40) if as_trained else (40, 120)), None)
+        widths.append(Image.open(tmp_path / f"{as_trained}" / "a.png").width)
+    assert widths[0] < widths[1]
+
+
+def test_a_sheet_shows_the_attributes_that_it_is_asked_for():
+    wide = draw_sheet(PICTURE, prediction_of(), NAMES, title="\n\x1b.jpg")
+    narrow = draw_sheet(PICTURE, prediction_of(), ["Hat"])
+    assert wide.width > narrow.width
+    assert draw_sheet(PICTURE, prediction_of(), thresholds=0.99).width > 0
+    with pytest.raises(ValueError, match="not in tuple"):
+        draw_sheet(PICTURE, prediction_of(), ["Cap"])

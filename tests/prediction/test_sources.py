@@ -1,0 +1,91 @@
+"""Sources: pictures from files, folders, patterns, lists and standard input."""
+
+import io
+import os
+
+import pytest
+from PIL import Image
+
+from utils.errors import DataError
+from utils.prediction.sources import count, outside, sources
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with three pictures, a hidden one, and a file that is no picture."""
+    for k, name in enumerate(("b.PNG", "a.jpg", "sub/c d.bmp", ".hidden.png")):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10 + k, 20)).save(path)
+    (tmp_path / "in" / "notes.md").write_text("nothing")
+    return tmp_path / "in"
+
+
+def names(*paths, **options):
+    return [source.name for source in sources([str(path) for path in paths], **options)]
+
+
+def test_folders_patterns_and_files(folder):
+    inside = [str(folder / name) for name in ("a.jpg", "b.PNG", "sub/c d.bmp")]
+    assert names(folder) == inside
+    assert names(folder / "*") == inside[:2]
+    assert names(folder / "**" / "*.bmp", inside[0]) == [inside[2], inside[0]]
+    assert count([str(folder), inside[0]]) == 4
+    found = list(sources([str(folder)]))
+    assert [source.place for source in found] == ["a.jpg", "b.PNG", "sub/c d.bmp"]
+    assert list(outside(str(folder / "sub"), found)) == found[:2]
+
+
+@pytest.mark.parametrize("line", ["{} 0 1 2", "{}"])
+def test_lists_with_labels_and_without(folder, tmp_path, line):
+    listed = ["a.jpg", "sub/c d.bmp", "gone.jpg"]
+    (folder / "list.txt").write_text("\n".join(map(line.format, listed)))
+    found = list(sources([str(folder / "list.txt")]))
+    assert [source.name for source in found] == listed
+    assert [os.path.isfile(source.file) for source in found] == [True, True, False]
+    (folder / "list.txt").rename(tmp_path / "list.txt")
+    assert list(sources([str(tmp_path / "list.txt")], data_root=str(folder))) == found
+
+
+def test_standard_input(folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.jpg\n\nsub/c d.bmp\r\n"))
+    found = list(sources(["-"], data_root=str(folder)))
+    assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp"]
+    assert [source.place for source in found] == ["a.jpg", "sub/c d.bmp"]
+    assert found[1].file == str(folder / "sub/c d.bmp")
+    assert count(["-"]) is None
+
+
+@pytest.mark.parametrize("text", [",,\n", "sub/1.jpg 0 1\nsub/2.jpg 1 1\n", "Words.\n\nAnd others.\n"])
+def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(DataError, match=r"list\.txt: none of its pictures exists.* with --data_root"):
+        count([str(tmp_path / "list.txt")])
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("gone.jpg", "gone.jpg: there is no such file"),
+        ("gone*.jpg", r"gone\*.jpg matches no picture"),
+        ("empty", "empty has no pictures; pictures end in .bmp, "),
+        ("pipe", "pipe is a device or a pipe"),
+        ("bad.txt", "bad.txt:2: 2 labels, expected 3"),
+        ("nothing.txt", "nothing.txt is empty"),
+        ("link.txt", "link.txt: .* leads out of .* through a link"),
+    ],
+)
+def test_wrong_paths(tmp_path, path, words):
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    Image.new("RGB", (40, 120)).save(tmp_path / "a.png")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "bad.txt").write_text("a.png 0 1 1\nb.png 0 1\n")
+    (tmp_path / "nothing.txt").write_text("\n")
+    (tmp_path / "link.txt").write_text("link.png 0 1 1\n")
+    root = str(tmp_path / "root") if path == "link.txt" else None
+    with pytest.raises(DataError, match=words):
+        count([str(tmp_path / path)], root)
+    if root:
+        assert count([str(tmp_path / path)], root, follow_links=True) == 1
