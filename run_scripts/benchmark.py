@@ -1,7 +1,10 @@
 """Measure what ALM costs, beside its goals: nearly all figures are ratios of two things timed in turn.
 
-python benchmark.py                         the table; under 5 minutes on 2 CPU cores
+python benchmark.py                          the table; under 5 minutes on 2 CPU cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
+python benchmark.py --deploy 60.pth.tar      the forms that a trained network can have, side by side
+
+Exit status: 0 measured, whether or not a goal is missed; 1 it could not measure; 2 a wrong option.
 """
 
 if __name__ == "__main__":
@@ -20,27 +23,87 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from alm import WeightedBCELoss, build_model
+from alm.constants import HEIGHT, WIDTH
+from alm.devices import device as devices
+from alm.devices.capabilities import layout
 from alm.devices.device import CPU, DEVICES, choose_device, device_name
-from alm.devices.precision import PRECISIONS
+from alm.devices.precision import PRECISIONS, autocast, choose_precision, gradient_scaler
 from alm.errors import AlmError
-from run_scripts import measure
+from alm.training.trainer import Trainer
 from run_scripts.cli.parser import Parser, whole_number
+from run_scripts.training.setup import build_optimizer
+from utils.data.dataset import MultiLabelDataset
+from utils.data.loader import Loader
+from utils.deployment.benchmark import Step, benchmark, in_turn
 from utils.io.atomic import unwritable, write_json
 from utils.io.process import beyond_interrupts, tell
-from utils.synthetic import ensure_dataset
+from utils.synthetic import LISTS, ensure_dataset
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = parse_options()
+    if options.deploy:
+        measure_forms(options)
+        return
+    tell(machine(options), "", columns("what", "median (quartiles)", "goal"))
+    figures = []
+    with tempfile.TemporaryDirectory() as directory:
+        options.pictures = Path(directory, "pictures")
+        ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
+        for measurement, goals in GOALS.items():
+            for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
+                figures.append(figure_of(goal, values, options))
+                tell(row(figures[-1]))
+            if options.json:  # now, because a later measurement may fail
+                write_json(options.json, {"machine": machine(options), "figures": figures})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step; default 32")
+    add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
+    add("--device", choices=("auto", *DEVICES), default=CPU.type, help="default %(default)s")
+    add("--amp", choices=("off", *PRECISIONS), default="off",
+        help="precision of all rows but the one that compares bf16 with float32; default off")  # fmt: skip
+    add("--rounds", type=whole_number(1), default=15, metavar="N",
+        help="ratios behind each median; default 15")  # fmt: skip
+    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads; default 2")
+    add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    add("--deploy", metavar="CHECKPOINT",
+        help="instead, time PyTorch, onnxruntime and int8 on a trained network, ours or a published one, or "
+        "an .onnx file of export.py; only --device and --threads go with it")  # fmt: skip
+    return parser
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options, the device as torch names it."""
+    parser = build_parser()
+    options = parser.parse_args()
+    for name in ("batch_size", "attributes", "amp", "rounds", "json"):
+        if options.deploy and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name} has no meaning for --deploy; leave it out")
+    if options.json and (reason := unwritable(options.json)):
+        parser.error(f"--json {options.json}: {reason}")
+    options.device = choose_device(options.device)
+    return options
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A row of the table, and what is wanted of its median."""
+    """A row of the table, and the goal of its median."""
 
     what: str
     limit: float
@@ -54,82 +117,13 @@ class Goal:
         return f"{'>=' if self.at_least else '<='} {self.limit:g}"
 
 
-# What is measured together, in a process of its own: none runs in the heap that another one left.
-GOALS = {
-    measure.localization_and_format: (
-        Goal("training: whole model / backbone alone", 1.06),
-        Goal("training: backbone, channels_last / NCHW", 0.80),
-    ),
-    measure.attributes_and_precision: (
-        Goal("training: {many} attributes / {few}", 1.25),
-        Goal("training: bf16 / float32", 0.60),
-    ),
-    measure.percent_outside: (Goal("training: % of the time outside the step", 3),),
-    measure.gigabytes_of_training: (Goal("training: peak memory of the process, GB", 2.0),),
-    measure.folded_to_backbone: (Goal("inference: folded model / unfolded backbone", 0.85),),
-    measure.warm_to_decoding: (
-        Goal("reading, 0 workers: warm cache / decoding", 20, at_least=True),
-        Goal("reading, 1 worker: warm cache / decoding", 5, at_least=True),
-    ),
-}
-
-
-def main() -> None:
-    """Measure, print, write."""
-    options = parse_options()
-    tell(machine(options), "", columns("what", "median (quartiles)", "goal"))
-    figures = []
-    with tempfile.TemporaryDirectory() as directory:
-        options.pictures = Path(directory, "pictures")
-        ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
-        for measurement, goals in GOALS.items():
-            for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
-                figures.append(figure_of(goal, values, options))
-                tell(row(figures[-1]))
-            if options.json:  # so far: a later measurement may fail
-                write_json(options.json, {"machine": machine(options), "figures": figures})
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the options."""
-    parser = Parser("Measure what ALM costs, beside its goals.")
-    add = parser.add_argument
-    add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures a step; default 32")
-    add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
-    add("--device", choices=("auto", *DEVICES), default=CPU.type, help="default %(default)s")
-    add("--amp", choices=("off", *PRECISIONS), default="off", help="of all rows but its own; default off")
-    add(
-        "--rounds",
-        type=whole_number(1),
-        default=15,
-        metavar="N",
-        help="ratios behind each median; default 15",
-    )
-    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads; default 2")
-    add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    return parser
-
-
-def parse_options() -> argparse.Namespace:
-    """Return the options, the device chosen."""
-    parser = build_parser()
-    options = parser.parse_args()
-    if options.json and (reason := unwritable(options.json)):
-        parser.error(f"--json {options.json}: {reason}")
-    options.device = choose_device(options.device)
-    return options
-
-
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
-    """Return what a function of measure.py measures. Raises AlmError where its process dies."""
-    pool = ProcessPoolExecutor(
-        max_workers=1,
-        mp_context=get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(options.threads,),
-    )
+    """Return what one of GOALS measures, each in a process with a heap of its own. Raises AlmError if the
+    process dies.
+    """
+    pool = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (options.threads,))
     try:
-        with pool, ended_by_interrupts():
+        with pool, end_with_interrupts():
             with beyond_interrupts():
                 measured = pool.submit(measurement, options)
             return measured.result()
@@ -140,8 +134,8 @@ def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[n
 
 
 @contextmanager
-def ended_by_interrupts() -> Iterator[None]:
-    """End the measuring process with Ctrl-C: it takes a minute to be done."""
+def end_with_interrupts() -> Iterator[None]:
+    """End the measuring process with Ctrl-C: by itself it would go on for a minute."""
     try:
         yield
     except KeyboardInterrupt:
@@ -151,7 +145,7 @@ def ended_by_interrupts() -> Iterator[None]:
 
 
 def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:
-    """Return median and quartiles beside the goal; `rounds` is 0 where nothing could be measured."""
+    """Return median and quartiles beside the goal; `rounds` is 0 if nothing could be measured."""
     what = goal.what.format(few=options.attributes, many=10 * options.attributes)
     figure = {"what": what, "goal": str(goal), "rounds": len(values)}
     if len(values):
@@ -161,12 +155,17 @@ def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> di
 
 
 def row(figure: dict) -> str:
-    """Return a row of the table."""
+    """Return a figure's row of the table."""
     if not figure["rounds"]:
         return columns(figure["what"], "not on this device", figure["goal"])
     median = "{median:.3g}" if figure["rounds"] == 1 else "{median:.3g} ({lower:.3g}-{upper:.3g})"
     goal = figure["goal"] if figure["met"] else f"{figure['goal']} missed"
     return columns(figure["what"], median.format(**figure), goal)
+
+
+def columns(what: str, figures: str, goal: str) -> str:
+    """Return a line of the table."""
+    return f"{what:44}{figures:22}{goal}"
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -177,6 +176,180 @@ def machine(options: argparse.Namespace) -> str:
     return ", ".join(words)
 
 
-def columns(what: str, figures: str, goal: str) -> str:
-    """Return a line of the table."""
-    return f"{what:44}{figures:22}{goal}"
+def measure_forms(options: argparse.Namespace) -> None:
+    """Time the forms of a trained network on drawn people, as predict.py --benchmark does on any pictures."""
+    pictures = {"paths": [], "data_root": None, "follow_links": False, "as_trained": False}
+    network = {"experiment": None, "names": None, "align_corners": None}
+    deployed = {"checkpoint": options.deploy, "device": options.device.type, "threads": options.threads}
+    benchmark(argparse.Namespace(**pictures, **network, **deployed))
+
+
+def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return what localization makes of a training step's time, and channels_last of the backbone's."""
+    whole = training_step(options)
+    backbone = training_step(options, "bn_inception")
+    nchw = training_step(options, "bn_inception", nchw=True)
+    return ratios(options, (whole, backbone), (backbone, nchw))
+
+
+def attributes_and_precision(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return what ten times the attributes make of a training step's time, and bfloat16 of float32's; for
+    bfloat16 nothing if the CPU would emulate it.
+    """
+    many, few = training_step(options, scale=10), training_step(options)
+    if not devices.has_bfloat16(options.device) and not devices.is_accelerator(options.device):
+        return [*ratios(options, (many, few)), np.array([])]
+    half = training_step(options, amp="bf16")
+    full = few if options.amp == "off" else training_step(options, amp="off")
+    return ratios(options, (many, few), (half, full))
+
+
+def percent_outside(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the share of each training iteration outside forward pass, backward pass and optimizer."""
+    dataset = drawn(options, cached=True)
+    model = build_model("inception_iccv", dataset.labels.shape[1])
+    trainer = trainer_of(options, model, dataset.labels.shape[1], options.amp)
+    started, ended = [], []
+    update = trainer.scaler.update  # what a step ends with, also one that fp16 skips
+
+    def timed_update() -> None:
+        update()
+        ended.append(clock(options))
+
+    trainer.scaler.update = timed_update
+    trainer.model.register_forward_pre_hook(lambda *_: started.append(clock(options)))
+    loader = Loader(dataset, options.batch_size, shuffle=True, mirror=True)
+    trainer.train(islice(loader.epoch(0), options.rounds + 2), 0, 0, len(loader))
+    whole = np.diff(started)[1:]  # the first iteration warms up, the last one's end is unknown
+    inside = np.subtract(ended, started)[1:-1]
+    return [100 * (1 - inside / whole)]
+
+
+def gigabytes_of_training(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the most memory (GB) that this process held in five training steps; nothing if the system does
+    not tell.
+    """
+    step = training_step(options)
+    for _ in range(5):
+        step()
+    with suppress(OSError):
+        return [np.array([devices.peak_memory(options.device) / 1e9])]
+    return [np.array([])]
+
+
+def folded_to_backbone(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the time of the whole model in inference, folded, over that of its backbone, not folded."""
+    model = build_model("inception_iccv", options.attributes).to(options.device).eval()
+    return ratios(options, (inference_step(options, model.folded()), inference_step(options, model.backbone)))
+
+
+def warm_to_decoding(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the pictures per second that the loader gives from its cache over those that it decodes, in the
+    main process and with one worker.
+    """
+    decoding, warm = drawn(options, cached=False), drawn(options, cached=True)
+    pairs = ((reading(options, decoding, workers), reading(options, warm, workers)) for workers in (0, 1))
+    return ratios(options, *pairs)
+
+
+# The rows that are measured together, in a process of their own.
+GOALS = {
+    localization_and_format: (
+        Goal("training: whole model / backbone alone", 1.06),
+        Goal("training: backbone, channels_last / NCHW", 0.80),
+    ),
+    attributes_and_precision: (
+        Goal("training: {many} attributes / {few}", 1.25),
+        Goal("training: bf16 / float32", 0.60),
+    ),
+    percent_outside: (Goal("training: % of the time outside the step", 3),),
+    gigabytes_of_training: (Goal("training: peak memory of the process, GB", 2.0),),
+    folded_to_backbone: (Goal("inference: folded model / unfolded backbone", 0.85),),
+    warm_to_decoding: (
+        Goal("reading, 0 workers: warm cache / decoding", 20, at_least=True),
+        Goal("reading, 1 worker: warm cache / decoding", 5, at_least=True),
+    ),
+}
+
+
+def ratios(options: argparse.Namespace, *pairs: tuple[Step, Step]) -> list[np.ndarray]:
+    """Return, for each pair, the seconds of its first step over those of its second in each round.
+
+    All steps are timed in turn; a step of several pairs is timed once a round.
+    """
+    steps = [step for pair in pairs for step in pair]
+    seconds = in_turn(steps, options.rounds, lambda: clock(options))
+    return [np.divide(seconds[one], seconds[other]) for one, other in pairs]
+
+
+def clock(options: argparse.Namespace) -> float:
+    """Return the time in seconds when the device has done all its work."""
+    devices.synchronize(options.device)
+    return time.perf_counter()
+
+
+def training_step(
+    options: argparse.Namespace, approach: str = "inception_iccv", *, scale=1, amp: str = "", nchw=False
+) -> Step:
+    """Return a Trainer's step over a batch of random pictures, with `scale` times the attributes; with `nchw`
+    the weights and the maps have their channels first in memory.
+    """
+    count = scale * options.attributes
+    trainer = trainer_of(options, build_model(approach, count), count, amp or options.amp)
+    if nchw:
+        trainer.model.to(memory_format=torch.contiguous_format)
+        trainer.model.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
+    images = torch.randint(0, 256, (options.batch_size, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+    labels = torch.randint(0, 2, (options.batch_size, count), dtype=torch.uint8)
+    batch = images, labels, torch.zeros(options.batch_size, dtype=torch.bool)
+    return lambda: trainer.train([batch], 0, 0, 1)
+
+
+def trainer_of(options: argparse.Namespace, model: torch.nn.Module, attributes: int, amp: str) -> Trainer:
+    """Return a Trainer of a model, with the settings of run_ALM.py."""
+    device, precision = options.device, choose_precision(options.device, amp)
+    model = model.to(device, memory_format=layout(device))
+    settings = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 5e-4, "momentum": 0.9}
+    optimizer = build_optimizer(model, device=device, **settings)
+    criterion, scaler = WeightedBCELoss([0.5] * attributes), gradient_scaler(device, precision)
+    return Trainer(model, criterion, optimizer, scaler, device, precision, Silence())
+
+
+class Silence:
+    """A log that keeps nothing."""
+
+    def iteration(self, *_) -> None:
+        """Drop an iteration."""
+
+    def note(self, *_, **__) -> None:
+        """Drop a note."""
+
+
+def inference_step(options: argparse.Namespace, network: torch.nn.Module) -> Step:
+    """Return one forward pass without gradients."""
+    images = torch.randn(options.batch_size, 3, HEIGHT, WIDTH, device=options.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    precision = choose_precision(options.device, options.amp)
+
+    def step() -> None:
+        with torch.inference_mode(), autocast(options.device, precision):
+            network(images)
+
+    return step
+
+
+def drawn(options: argparse.Namespace, cached: bool) -> MultiLabelDataset:
+    """Return the drawn training set."""
+    cache = options.pictures / "cache" if cached else None
+    return MultiLabelDataset(options.pictures, options.pictures / LISTS["train"], cache=cache)
+
+
+def reading(options: argparse.Namespace, dataset: MultiLabelDataset, workers: int) -> Step:
+    """Return a pass over a data set's pictures."""
+    loader = Loader(dataset, options.batch_size, shuffle=True, workers=workers)
+
+    def read() -> None:
+        for _ in loader.epoch(0):
+            pass
+
+    return read

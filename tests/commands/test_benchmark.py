@@ -2,34 +2,25 @@
 
 import json
 import os
-import re
-import subprocess
-import sys
 from argparse import Namespace
 
 import numpy as np
 import pytest
+import torch
 from support import REPOSITORY
 
 from alm import AlmError
-from run_scripts import measure
-from run_scripts.benchmark import GOALS, Goal, figure_of, in_own_process, row
+from run_scripts import benchmark
+from run_scripts.benchmark import GOALS, Goal, figure_of, gigabytes_of_training, in_own_process, ratios, row
 
-COMMAND = REPOSITORY / "run_scripts" / "benchmark.py"
 ALL_GOALS = [goal for goals in GOALS.values() for goal in goals]
 
 
-def run(*options, status=0):
-    command = [sys.executable, str(COMMAND), *map(str, options)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert process.returncode == status, process.stdout + process.stderr
-    assert "Traceback" not in process.stderr
-    return process.stdout, process.stderr
-
-
 @pytest.mark.slow
-def test_command_prints_and_writes_every_figure(tmp_path):
-    output, errors = run("--batch_size", 2, "--attributes", 3, "--rounds", 2, "--json", tmp_path / "x.json")
+def test_command_prints_and_writes_every_figure(start_here, monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "in_own_process", lambda measurement, options: measurement(options))
+    options = ("--batch_size", 2, "--attributes", 3, "--rounds", 2, "--json", tmp_path / "x.json")
+    output, errors = start_here(benchmark, *options)
     record = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     lines = output.splitlines()
     assert "batch 2, 3 attributes, amp off" in lines[0] == record["machine"]
@@ -43,6 +34,21 @@ def test_command_prints_and_writes_every_figure(tmp_path):
         assert 0 < figure["lower"] <= figure["median"] <= figure["upper"]
         assert figure["met"] == goal.met(figure["median"])
     assert errors == ""
+
+
+def test_forms_of_a_trained_network_are_timed_instead(start_here, monkeypatch):
+    """As predict.py --benchmark times them: tests/deployment/test_benchmark.py."""
+    calls = []
+    monkeypatch.setattr(benchmark, "benchmark", calls.append)
+    output, errors = start_here(benchmark, "--deploy", "60.pth.tar", "--threads", 1)
+    assert (output, errors) == ("", "")
+    [options] = calls
+    assert (options.checkpoint, options.device, options.threads, options.paths) == (
+        "60.pth.tar",
+        "cpu",
+        1,
+        [],
+    )
 
 
 def test_ratios_time_in_turn(monkeypatch):
@@ -59,9 +65,9 @@ def test_ratios_time_in_turn(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(measure, "clock", lambda options: now)
+    monkeypatch.setattr(benchmark, "clock", lambda options: now)
     slow, fast, shared = step("slow", 6), step("fast", 1), step("shared", 2)
-    by_shared, of_shared = measure.ratios(Namespace(rounds=3), (slow, shared), (shared, fast))
+    by_shared, of_shared = ratios(Namespace(rounds=3), (slow, shared), (shared, fast))
     assert by_shared.tolist() == [3, 3, 3]
     assert of_shared.tolist() == [2, 2, 2]
     assert order[:6] == ["slow", "shared", "fast", "fast", "shared", "slow"]
@@ -83,22 +89,20 @@ def test_rows(goal, values, expected):
     assert row(figure).endswith(f" {expected}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "word"),
     [
-        (("--rounds", 0), r"--rounds: '0' is not a whole number from 1 to"),
-        (("--batch_size", "many"), r"--batch_size: 'many' is not a whole number from 1"),
-        (("--json", "nowhere/x.json"), r"--json nowhere.x\.json: there is no such directory"),
-        (("--json", REPOSITORY), r"--json .*: that is a directory; name a file"),
-        (("--json", ""), r"--json .*: that is a directory; name a file"),
-        (("--amp", "int8"), r"--amp: invalid choice"),
+        (("--rounds", 0), "--rounds: '0'"),
+        (("--json", "nowhere/x.json"), "no such directory"),
+        (("--json", REPOSITORY), "is a directory"),
+        (("--amp", "int8"), "--amp: invalid choice"),
+        (("--deploy", "a.pth.tar", "--rounds", 3), "--rounds has no meaning for --deploy"),
     ],
 )
-def test_bad_option_is_a_clear_error(options, message):
-    output, errors = run(*options, status=2)
-    assert re.search(message, errors)
-    assert output == ""
+def test_bad_option_is_a_clear_error(start_here, options, word):
+    output, errors = start_here(benchmark, *options, status=2)
+    assert word in errors
+    assert (output, errors.count("\n")) == ("", 1)
 
 
 def die(_options):
@@ -106,13 +110,9 @@ def die(_options):
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_a_clear_error():
+def test_a_measurement_has_a_process_of_its_own():
+    options = Namespace(threads=1, device=torch.device("cpu"), amp="off", attributes=3, batch_size=2)
+    [gigabytes] = in_own_process(gigabytes_of_training, options)
+    assert 0 < gigabytes[0] < 2
     with pytest.raises(AlmError, match=r"a measuring process died.*lower --batch_size"):
-        in_own_process(die, Namespace(threads=1))
-
-
-@pytest.mark.slow
-def test_absent_device_is_a_clear_error():
-    output, errors = run("--device", "sdaa", status=1)
-    assert errors.startswith("error: --device sdaa: torch_sdaa is not installed")
-    assert output == ""
+        in_own_process(die, options)
