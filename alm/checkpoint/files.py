@@ -1,9 +1,11 @@
-"""A checkpoint's file: written whole or not at all, as utils/io/atomic.py does it, which alm does not import,
-and with a checksum of each part, the zip format's own.
+"""A checkpoint's file: written whole or not at all, and with a checksum of each part, the zip format's own.
+
+`utils/io/atomic.py` writes other files so; alm does not import it.
 """
 
 import os
 import shutil
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,13 +15,14 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from alm.constants import KEPT, TEMPORARY
 from alm.devices.device import CPU
 from alm.errors import AlmError
 
 
 def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
-    """Write the file whole or not at all: beside its place first, then moved there, and each on the disk
-    before the next. Tensors are written as the CPU's, so that it opens on every machine.
+    """Write the file whole or not at all: beside its place first, then it is moved there, and each step is on
+    the disk before the next. Tensors are written as the CPU's, so that the file opens on every machine.
 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
@@ -34,8 +37,8 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
 
 
 def give_second_name(path: Path, other: Path) -> None:
-    """Let `other` be the same checkpoint as `path`: a link, which takes no room, or where the disk knows none
-    a copy. No checkpoint is ever written in place, so the one stays what it is when the other is replaced.
+    """Let `other` be the same checkpoint as `path`: a link, which takes no room, or a copy if the disk knows
+    no links. No checkpoint is ever written in place, so each stays what it is when the other is replaced.
 
     Raises OSError, naming `other`.
     """
@@ -50,11 +53,12 @@ def give_second_name(path: Path, other: Path) -> None:
 
 @contextmanager
 def placed(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` for a file that becomes `path` at the end, or vanishes on any error.
+    """Give a name beside `path` for a file that becomes `path` at the end, or vanishes on any error. A killed
+    process leaves it there; the next start in that directory removes it (utils/runs/directory.py).
 
     Raises OSError, naming `path`.
     """
-    temporary = temporary_name(path)
+    temporary = path.with_name(TEMPORARY.format(name=path.name[:KEPT], unique=uuid.uuid4().hex))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -82,7 +86,7 @@ def is_zip(path: Path) -> bool:
 
 
 def check_sums(path: Path) -> None:
-    """Raise AlmError where a part of a file in the zip format is not what was written."""
+    """Raise AlmError if a part of a file in the zip format is not what was written."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -90,13 +94,6 @@ def check_sums(path: Path) -> None:
         raise AlmError(f"it is damaged: {error}; copy it anew") from error
     if damaged:
         raise AlmError(f"it is damaged: the checksum of {damaged} in it is wrong; copy it anew")
-
-
-def temporary_name(path: Path) -> Path:
-    """Return the hidden name beside `path` of what is not whole yet. A killed process leaves it there; the
-    next start in that directory removes it (utils/runs/directory.py).
-    """
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def on_cpu(content):
@@ -111,7 +108,7 @@ def on_cpu(content):
 
 
 class Writer:
-    """A file for torch.save, which remembers why a write failed: the errors that torch raises do not tell."""
+    """A file for torch.save that remembers why a write failed: the errors that torch raises do not say it."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.failure = file, None

@@ -1,4 +1,4 @@
-"""The published program's names and layout, in and out. No other file spells them."""
+"""The program of 2019: its names and its layout of weights, in and out. No other module spells them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from alm.checkpoint.files import is_zip
+from alm.constants import LEVELS
 from alm.errors import AlmError
+from alm.models.network import ALM, Baseline
 
 # Our module -> the published one. Backbone modules are named by block, branch and place in the branch.
 STEM = {"conv1": "conv1_7x7_s2", "conv2_reduce": "conv2_3x3_reduce", "conv2": "conv2_3x3"}
@@ -32,8 +34,12 @@ STACKED = {
     "logit_weight": ("fc_list.{k}.weight", (-1,)),
     "logit_bias": ("fc_list.{k}.bias", ()),
 }
+OWN_BRANCHES = {published: ours for ours, published in BRANCHES.items()}
+OWN_STEM = {published: ours for ours, published in STEM.items()}
+OWN_STACKED = {pattern: ours for ours, (pattern, _) in STACKED.items()}
 BACKBONE, LATERAL, CLASSIFIER, LOCALIZATION = "main_branch.", "latlayer_", "finalfc.", "st_"  # beginnings
-MODULE_OF_ATTRIBUTE = re.compile(r"(st_\w+\.\w+_list\.)(\d+)(\..*)")
+CONVOLUTION = re.compile(r"(?:inception_(\d\w)_)?(\w+?)(_bn)?\.(\w+)")  # without BACKBONE
+OF_ATTRIBUTE = re.compile(r"st_(\w+?)\.(\w+_list\.)(\d{1,9})(\..+)")
 
 
 def reference_state(model: nn.Module) -> dict[str, Tensor]:
@@ -50,8 +56,8 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def from_reference(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict in the published layout without the `module.` prefix, where it has one."""
+def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict in the published layout without the `module.` prefix, if it has one."""
     return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
 
 
@@ -62,27 +68,65 @@ def views(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def has_localization(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict in the published layout is of ALM, not of the warm-up baseline."""
-    return any(name.startswith(LOCALIZATION) for name in from_reference(state_dict))
+def own_checkpoint(content: Mapping, path: Path) -> dict:
+    """Return a published checkpoint, {epoch, state_dict, best_accu}, with its weights in our layout, and with
+    what they say of the network: `approach`, `backbone`, `levels`, `align_corners`.
 
-
-def is_backbone_alone(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights as `bn_inception-52deb4733.pth` has them: the backbone's, without its
-    prefix.
+    Raises AlmError if these are not the weights of a whole network.
     """
-    return any(name.startswith((STEM["conv1"], "inception_")) for name in from_reference(state_dict))
+    state = without_prefix(content["state_dict"])
+    bias = state.get(f"{CLASSIFIER}bias")
+    if bias is None or bias.dim() != 1 or len(bias) == 0:
+        is_backbone = any(name.startswith((STEM["conv1"], "inception_")) for name in state)
+        hint = "; weights of the backbone alone are for --pretrained" if is_backbone else ""
+        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
+    is_alm = any(name.startswith(LOCALIZATION) for name in state)
+    accu = content.get("best_accu", 0.0)
+    if isinstance(accu, Tensor) and accu.numel() == 1 and not accu.is_complex():
+        accu = accu.item()
+    return {
+        "epoch": content.get("epoch", 0),
+        "best_accu": accu,
+        "approach": (ALM if is_alm else Baseline).approach,
+        "backbone": "bn_inception",
+        "levels": LEVELS if is_alm else (),
+        "align_corners": is_alm and samples_with_aligned_corners(path),
+        "state_dict": own_state(state, len(bias), path),
+    }
 
 
-def classifier_bias(state_dict: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the bias of the global classifier in the published layout, one number an attribute, or None."""
-    return from_reference(state_dict).get(f"{CLASSIFIER}bias")
+def own_state(state: Mapping[str, Tensor], count: int, path: Path) -> dict[str, Tensor]:
+    """Return weights of `count` attributes, in the published layout without the prefix, in ours.
+
+    What the published program has no name for stays as it is. Raises AlmError if an attribute lacks an entry
+    that another one has, or has it in another shape or type.
+    """
+    own: dict[str, Tensor] = {}
+    stacks: dict[tuple[str, str], dict[int, Tensor]] = {}
+    for name, tensor in state.items():
+        match = OF_ATTRIBUTE.fullmatch(name)
+        if match and (role := OWN_STACKED.get(f"{match[2]}{{k}}{match[4]}")) and int(match[3]) < count:
+            stacks.setdefault((match[1], role), {})[int(match[3])] = tensor
+        else:
+            is_convolution = name.startswith(LATERAL) and tensor.shape[2:] == (1, 1)
+            own[_own_name(name)] = tensor[..., 0, 0] if is_convolution else tensor
+    for (level, role), pieces in stacks.items():
+        names = [f"{LOCALIZATION}{level}.{STACKED[role][0].format(k=k)}" for k in range(count)]
+        like = next(iter(pieces.values()))
+        for k, name in enumerate(names):
+            if k not in pieces:
+                raise AlmError(f"{path}: the weights are not whole; missing: {name}")
+            if (pieces[k].shape, pieces[k].dtype) != (like.shape, like.dtype):
+                raise AlmError(f"{path}: {name} has another shape or type than those of other attributes")
+        rows = torch.stack([pieces[k] for k in range(count)])
+        own[f"localization.{level}.{role}"] = rows[..., 0, 0] if rows.shape[3:] == (1, 1) else rows
+    return own
 
 
 def samples_with_aligned_corners(path: Path) -> bool:
     """Return the sampling convention that a published checkpoint was trained with.
 
-    The serialization of PyTorch before 1.6 (no zip) means True, PyTorch 0.4's only behaviour; a later one
+    The serialization of PyTorch before 1.6 (no zip) means True, PyTorch 0.4's only behaviour. A later one
     means False, the default since 1.3.
     """
     return not is_zip(path)
@@ -91,7 +135,7 @@ def samples_with_aligned_corners(path: Path) -> bool:
 def _published(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield the published name and the piece (a view) of each entry that our entry `name` stands for.
 
-    Raises AlmError where the published program has no such entry.
+    Raises AlmError if the published program has no such entry.
     """
     module, _, role = name.partition(".")
     level, _, parameter = role.partition(".")
@@ -111,11 +155,26 @@ def _published(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _published_convolution(name: str) -> str:
-    """`inception.3a.double_3x3.1.bn.weight` -> `inception_3a_double_3x3_1_bn.weight`."""
-    module, layer, tensor = name.rsplit(".", 2)
-    if module.startswith("inception."):
-        _, block, _, branch = module.split(".", 3)
-        module = f"inception_{block}_{BRANCHES[branch]}"
-    else:
-        module = STEM[module]
+    """`inception.3a.branches.double_3x3.1.bn.weight` -> `inception_3a_double_3x3_1_bn.weight`."""
+    try:
+        module, layer, tensor = name.rsplit(".", 2)
+        if module.startswith("inception."):
+            _, block, _, branch = module.split(".", 3)
+            module = f"inception_{block}_{BRANCHES[branch]}"
+        else:
+            module = STEM[module]
+    except (KeyError, ValueError) as error:
+        raise AlmError(f"the published program has no entry that backbone.{name} stands for") from error
     return f"{module}{'_bn' if layer == 'bn' else ''}.{tensor}"
+
+
+def _own_name(name: str) -> str:
+    """Return our name of an entry that is not one attribute's; a name that is not published stays."""
+    if name.startswith(BACKBONE) and (match := CONVOLUTION.fullmatch(name.removeprefix(BACKBONE))):
+        block, module, norm, tensor = match.groups()
+        ours = OWN_BRANCHES.get(module) if block else OWN_STEM.get(module)
+        place = f"inception.{block}.branches." if block else ""
+        return f"backbone.{place}{ours}.{'bn' if norm else 'conv'}.{tensor}" if ours else name
+    if name.startswith(CLASSIFIER):
+        return f"classifier.{name.removeprefix(CLASSIFIER)}"
+    return f"lateral.{name.removeprefix(LATERAL)}" if name.startswith(LATERAL) else name

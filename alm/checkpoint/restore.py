@@ -1,4 +1,4 @@
-"""Checkpoints, read with care: ours, and the published program's; and whatever they are restored into."""
+"""Turn a file into a checkpoint in our layout, and give its weights, or what fits of them, to a model."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,188 +11,20 @@ from torch import Tensor, nn
 from alm.checkpoint.files import save_checkpoint
 from alm.checkpoint.published import (
     BACKBONE,
-    CLASSIFIER,
-    LATERAL,
-    MODULE_OF_ATTRIBUTE,
-    classifier_bias,
-    from_reference,
-    has_localization,
-    is_backbone_alone,
+    own_checkpoint,
     reference_state,
-    samples_with_aligned_corners,
     to_reference,
     views,
+    without_prefix,
 )
 from alm.checkpoint.safe_load import safe_load
-from alm.checkpoint.schema import FORMERLY, check_parts, is_own, is_state_dict
+from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
 from alm.errors import AlmError
 from alm.models.network import build_model
 
-
-class Taken(NamedTuple):
-    """What a model was given of another's weights: in words; whether that is all it has; and whether the
-    attributes, which a published checkpoint does not name, were taken to be the same.
-    """
-
-    words: str
-    whole: bool
-    assumed: bool
-
-
-def load_reference_state(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
-    """Load a state dict in the published layout, with or without the `module.` prefix.
-
-    Raises AlmError, and changes nothing, where an entry is missing (but for `num_batches_tracked`, which
-    PyTorch 0.4 did not always write) or has another shape; warns of entries that the model does not have.
-    """
-    copy_whole(views(model), from_reference(state_dict))
-
-
-def load_backbone(model: nn.Module, state_dict: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load backbone weights (`bn_inception-52deb4733.pth`: BatchNorm vectors (C) or (1, C); `module.` before
-    the names or not).
-
-    Returns the names used and the names in the file that were not. Raises AlmError where the file lacks one
-    of the backbone's entries, or has one of another size.
-    """
-    state_dict = from_reference(state_dict)
-    if any(name.startswith(BACKBONE) for name in state_dict):
-        raise AlmError("this is a whole model, not backbone weights; give it to --init_from")
-    own = {name.removeprefix(BACKBONE): piece for name, piece in _backbone_views(model).items()}
-    given = {
-        name: tensor.view_as(own[name]) if tensor.numel() == own[name].numel() else tensor
-        for name, tensor in state_dict.items()
-        if name in own
-    }
-    if not given:
-        raise AlmError(f"the file has none of the backbone's names ({next(iter(own))}, ...)")
-    copy_whole(own, given)
-    return list(given), [name for name in state_dict if name not in own]
-
-
-def load_what_fits(
-    model: nn.Module,
-    state_dict: Mapping[str, Tensor],
-    names: Sequence[str],
-    given_names: Sequence[str] | None = None,
-) -> Taken:
-    """Load from a state dict in the published layout what is of use to a model for other attributes.
-
-    These are the backbone, the lateral layers, and what belongs to an attribute that both have. `names` are
-    the model's K attributes and `given_names` those of the state dict; None means that it does not tell, and
-    that they are the same where it has as many. The rest of the model stays. Raises AlmError, and changes
-    nothing, where the backbone is not there or something does not fit.
-    """
-    if is_backbone_alone(state_dict):
-        raise AlmError("these are weights of the backbone alone; give the file to --pretrained")
-    given, own = from_reference(state_dict), views(model)
-    rows = _rows_of(names, given_names, classifier_bias(given))
-    localized = has_localization(given)
-    backbone = {name: (piece, given.get(name)) for name, piece in _backbone_views(model).items()}
-    lateral = {
-        name: (piece, given[name])
-        for name, piece in own.items()
-        if name.startswith(LATERAL) and name in given
-    }
-    classifier = {
-        f"{name}[{k}]": (own[name][k], given[name][row] if row < len(given.get(name, ())) else None)
-        for k, row in rows.items()
-        for name in (f"{CLASSIFIER}weight", f"{CLASSIFIER}bias")
-    }
-    localization = {
-        name: (piece, given.get(f"{match[1]}{rows[int(match[2])]}{match[3]}"))
-        for name, piece in own.items()
-        if localized and (match := MODULE_OF_ATTRIBUTE.fullmatch(name)) and int(match[2]) in rows
-    }
-    pairs = backbone | lateral | classifier | localization
-    copy_whole(
-        {name: piece for name, (piece, _) in pairs.items()},
-        {name: tensor for name, (_, tensor) in pairs.items() if tensor is not None},
-    )
-    shared = ["backbone", *(["lateral layers"] if lateral else [])]
-    parts = {"global classifier": classifier, "localization": localization}
-    of_attributes = [part for part, found in parts.items() if found]
-    words = _listed([*shared, *of_attributes])
-    if 0 < len(rows) < len(names):
-        words = f"{_listed(shared)}; {_listed(of_attributes)} of {len(rows)} of {len(names)} attributes"
-    whole = len(rows) == len(names) and {name.partition("[")[0] for name in pairs} == own.keys()
-    return Taken(words, whole, assumed=given_names is None and len(rows) > 0)
-
-
-def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Copy every entry of `given` into the tensor of that name.
-
-    Raises AlmError, and changes nothing, where one is missing (but for `num_batches_tracked`, 0 then), is of
-    another shape or type, or is not finite; warns of entries that are not used.
-    """
-    given = dict(given)
-    for name, tensor in own.items():
-        if name.endswith("num_batches_tracked"):
-            given.setdefault(name, torch.zeros_like(tensor))
-    missing = [name for name in own if name not in given]
-    misshapen = [
-        f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    mistyped = [
-        f"{name} {given[name].dtype} instead of {tensor.dtype}"
-        for name, tensor in own.items()
-        if name in given and given[name].is_floating_point() != tensor.is_floating_point()
-    ]
-    extra = [name for name in given if name not in own]
-    problems = [
-        f"{len(names)} {what}: {_first(names)}"
-        for names, what in (
-            (missing, "missing"),
-            (misshapen, "of another shape"),
-            (mistyped, "of another type"),
-            (extra, "not in this model"),
-        )
-        if names
-    ]
-    if missing or misshapen or mistyped:
-        raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
-    if infinite := [name for name in own if not given[name].isfinite().all()]:
-        raise AlmError(
-            f"the weights are not finite: {_first(infinite)}; nothing can be computed with them, take others"
-        )
-    if extra:
-        warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=3)
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(given[name])
-
-
-def _rows_of(
-    names: Sequence[str], given_names: Sequence[str] | None, given_bias: Tensor | None
-) -> dict[int, int]:
-    """Return, for each attribute of the model that the given weights have too, its place there: k -> row."""
-    if given_bias is None:
-        return {}
-    if given_names is None:
-        given_names = names if len(given_bias) == len(names) else []
-    place = {name: row for row, name in enumerate(given_names)}
-    return {k: place[name] for k, name in enumerate(names) if name in place}
-
-
-def _backbone_views(model: nn.Module) -> dict[str, Tensor]:
-    return {name: piece for name, piece in views(model).items() if name.startswith(BACKBONE)}
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def _first(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
 __all__ = [
-    "OWN_FORMAT",
     "check_attributes",
     "initialize",
-    "is_own",
     "load_backbone",
     "load_checkpoint",
     "load_model",
@@ -204,35 +36,35 @@ __all__ = [
     "to_reference",
 ]
 
-OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
 
-
-def load_checkpoint(path: str | Path) -> dict:
+def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
     """Return what a checkpoint file holds, on the CPU; nothing in the file is executed.
 
-    Ours, the published program's (PyTorch 0.4's serialization too) and a bare state dict are taken; the
-    result has at least `state_dict`, `epoch` (trained so far), `best_accu` and `align_corners`. Raises
-    AlmError where there is no such file, it is something else, or a part of it is not what it should be.
+    It takes ours, the published program's (PyTorch 0.4's serialization too) and a bare published state dict.
+    The weights are in our layout, whoever wrote them. The result has at least `state_dict`, `epoch` (trained
+    so far), `best_accu`, `approach`, `align_corners` and schema.DEFAULTS; `format` and the other parts of
+    schema.PARTS only if this program wrote it.
+
+    Without `weights` the numbers of the tensors are not read, so that a damaged one goes unseen; the rest of
+    a large file takes milliseconds. Raises AlmError if there is no such file, it is something else, or a part
+    of it is not what it should be.
     """
     path = Path(path)
-    content = safe_load(path)
+    content = safe_load(path, tensors=weights)
     if isinstance(content, Mapping) and "state_dict" not in content:
         content = {"state_dict": content}
     if not isinstance(content, Mapping) or not is_state_dict(content["state_dict"]):
         raise AlmError(f"{path}: this is not a checkpoint: no `state_dict` of named tensors in it")
-    content = dict(content)
     if not is_own(content):
-        content = {"epoch": 0, "best_accu": 0.0} | content
-        content["align_corners"] = has_localization(content["state_dict"]) and samples_with_aligned_corners(
-            path
-        )
-    elif content["format"] != OWN_FORMAT:
+        content = DEFAULTS | own_checkpoint(content, path)
+        check_parts(path, content, tuple(content.keys() - {"state_dict"}))
+        return content
+    if content["format"] != OWN_FORMAT:
         raise AlmError(
             f"{path}: written by a newer version of this program (format {content['format']}, this one reads "
             f"{OWN_FORMAT}); update the program"
         )
-    else:
-        content = FORMERLY | content
+    content = DEFAULTS | dict(content)
     check_parts(path, content)
     return content
 
@@ -240,24 +72,25 @@ def load_checkpoint(path: str | Path) -> dict:
 def load_model(path: str | Path) -> nn.Module:
     """Return the network of a checkpoint, ours or a published one, in evaluation mode on the CPU.
 
-    Its `attributes` are the names of its outputs, None for a published checkpoint, which does not tell;
-    its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
+    Its `attributes` are the names of its outputs, or None for a published checkpoint, which does not name
+    them; its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
     """
     checkpoint = load_checkpoint(path)
-    count = count_attributes(path, checkpoint)
-    model = build_model(approach_of(checkpoint), count, checkpoint["align_corners"])
+    model = build_model(
+        checkpoint["approach"], count_attributes(path, checkpoint), checkpoint["align_corners"]
+    )
     restore_model(model, checkpoint, path)
-    if is_own(checkpoint):
+    if "attributes" in checkpoint:
         model.attributes = tuple(checkpoint["attributes"])
     return model.eval()
 
 
 def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "checkpoint") -> None:
-    """Load a checkpoint's weights, whoever wrote it; `path` is what errors call it.
+    """Load the weights of a checkpoint that `load_checkpoint` returned; `path` is what errors call it.
 
-    Raises AlmError, and changes nothing, where they are of another approach or number of attributes.
+    Raises AlmError, and changes nothing, if they are of another approach or number of attributes.
     """
-    count, approach = count_attributes(path, checkpoint), approach_of(checkpoint)
+    count, approach = count_attributes(path, checkpoint), checkpoint["approach"]
     if approach != model.approach:
         raise AlmError(
             f"{path}: this is a checkpoint of {approach}; give --approach {approach} to go on with it, or "
@@ -269,48 +102,24 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
             "--init_from takes what fits of it"
         )
     try:
-        if is_own(checkpoint):
-            copy_whole(model.state_dict(), checkpoint["state_dict"])
-        else:
-            load_reference_state(model, checkpoint["state_dict"])
+        copy_whole(model.state_dict(), checkpoint["state_dict"])
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
-
-
-def approach_of(checkpoint: Mapping) -> str:
-    """Return the approach that a checkpoint's weights are of; of a published one, from its entries."""
-    if is_own(checkpoint):
-        return checkpoint["approach"]
-    return "inception_iccv" if has_localization(checkpoint["state_dict"]) else "bn_inception"
 
 
 def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
-    """Return the number of attributes that a checkpoint's weights are for. Raises AlmError where there is no
+    """Return the number of attributes that a checkpoint's weights are for. Raises AlmError if they have no
     classifier.
     """
-    state = checkpoint["state_dict"]
-    bias = state.get("classifier.bias") if is_own(checkpoint) else classifier_bias(state)
+    bias = checkpoint["state_dict"].get("classifier.bias")
     if bias is None or bias.dim() != 1 or len(bias) == 0:
-        hint = "; weights of the backbone alone are for --pretrained" if is_backbone_alone(state) else ""
-        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
+        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier")
     return len(bias)
 
 
-def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path: str | Path) -> Taken:
-    """Load from any checkpoint what is of use to a model of the attributes `names`; return what.
-
-    Raises AlmError where it has no backbone that fits.
-    """
-    entries = published_entries(path, checkpoint)
-    try:
-        return load_what_fits(model, entries, names, checkpoint.get("attributes"))
-    except AlmError as error:
-        raise AlmError(f"{path}: {error}") from error
-
-
 def check_attributes(path: str | Path, checkpoint: Mapping, names: Sequence[str]) -> None:
-    """Raise AlmError where a checkpoint's attributes are not `names`, in this order, naming the first that
-    differs. A published checkpoint does not tell.
+    """Raise AlmError if a checkpoint's attributes are not `names`, in this order, naming the first that
+    differs. A published checkpoint names none.
     """
     theirs = checkpoint.get("attributes", names)
     if len(theirs) != len(names):
@@ -329,7 +138,7 @@ def check_attributes(path: str | Path, checkpoint: Mapping, names: Sequence[str]
 def published_checkpoint(checkpoint: Mapping) -> dict:
     """Return one of our checkpoints as the published program has it: its layout, the `module.` prefix.
 
-    Raises AlmError where it is not ours.
+    Raises AlmError if it is not ours, or if its network is none of that program's.
     """
     if not is_own(checkpoint):
         raise AlmError("it has the published layout already")
@@ -337,11 +146,178 @@ def published_checkpoint(checkpoint: Mapping) -> dict:
     return {"epoch": checkpoint["epoch"], "state_dict": state, "best_accu": checkpoint["best_accu"]}
 
 
-def published_entries(path: str | Path, checkpoint: Mapping) -> dict[str, Tensor]:
-    """Return a checkpoint's weights under the published names, without a prefix, whoever wrote it."""
-    if not is_own(checkpoint):
-        return from_reference(checkpoint["state_dict"])
+# Weights in the published layout.
+
+
+def load_reference_state(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load a state dict in the published layout, with or without the `module.` prefix.
+
+    Raises AlmError, and changes nothing, if an entry is missing (but for `num_batches_tracked`, which
+    PyTorch 0.4 did not always write) or has another shape; warns of entries that the model does not have.
+    """
+    copy_whole(views(model), without_prefix(state_dict))
+
+
+def load_backbone(model: nn.Module, path: str | Path) -> tuple[list[str], list[str]]:
+    """Load the backbone from a file such as `bn_inception-52deb4733.pth` (BatchNorm vectors (C) or (1, C);
+    `module.` before the names or not).
+
+    Returns the names used and the names in the file that were not. Raises AlmError if the file lacks one of
+    the backbone's entries, has one of another size, or holds a whole model.
+    """
+    content = safe_load(Path(path))
+    is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
+    state = content["state_dict"] if is_checkpoint else content
     try:
-        return to_reference(checkpoint["state_dict"])
-    except (AlmError, KeyError, ValueError, IndexError, RuntimeError) as error:
-        raise AlmError(f"{path}: its weights do not have this program's names and shapes") from error
+        if not is_state_dict(state):
+            raise AlmError("these are no weights: no named tensors in it")
+        state = without_prefix(state)
+        if (is_checkpoint and is_own(content)) or any(name.startswith(BACKBONE) for name in state):
+            raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
+        published = {name: view for name, view in views(model).items() if name.startswith(BACKBONE)}
+        own = {name.removeprefix(BACKBONE): view for name, view in published.items()}
+        given = {
+            name: tensor.view_as(own[name]) if tensor.numel() == own[name].numel() else tensor
+            for name, tensor in state.items()
+            if name in own
+        }
+        if not given:
+            raise AlmError(f"the file has none of the backbone's names ({next(iter(own))}, ...)")
+        copy_whole(own, given)
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
+    return list(given), [name for name in state if name not in own]
+
+
+# Weights from one model into another.
+
+SHARED = {"backbone": "backbone", "lateral": "lateral layers"}  # part of our state dict -> in words
+OF_ATTRIBUTES = {"classifier": "global classifier", "localization": "localization"}  # a row for each
+
+
+class Transferred(NamedTuple):
+    """What a model was given of another's weights: in words; whether that is all it has; and whether the
+    attributes, which a published checkpoint does not name, were assumed to be the same.
+    """
+
+    words: str
+    whole: bool
+    assumed: bool
+
+
+def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path: str | Path) -> Transferred:
+    """Load from any checkpoint what is of use to a model of the attributes `names`; return what.
+
+    These are the backbone, the lateral layers, and the rows of the classifier and of the localization modules
+    that belong to an attribute which both have, by its name. A published checkpoint names none: they count as
+    the same if it has as many. The rest of the model stays. Raises AlmError, and changes nothing, if the
+    checkpoint has no backbone that fits, or another part does not.
+    """
+    own, given = model.state_dict(), checkpoint["state_dict"]
+    parts = {name.partition(".")[0] for name in given} | {"backbone"}
+    expected, weights = {}, {}
+    try:
+        check_backbone(model, checkpoint)
+        rows = common_rows(names, checkpoint, count_attributes(path, checkpoint))
+        for name, tensor in own.items():
+            part = name.partition(".")[0]
+            if part in parts and (part in SHARED or (part in OF_ATTRIBUTES and rows)):
+                expected[name] = tensor
+                if name in given:
+                    weights[name] = (
+                        with_rows(name, tensor, given, rows) if part in OF_ATTRIBUTES else given[name]
+                    )
+        copy_whole(expected, weights)
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
+    given_parts = {name.partition(".")[0] for name in expected}
+    shared, of_attributes = (
+        [words for part, words in table.items() if part in given_parts] for table in (SHARED, OF_ATTRIBUTES)
+    )
+    words = listed([*shared, *of_attributes])
+    if 0 < len(rows) < len(names):
+        words = f"{listed(shared)}; {listed(of_attributes)} of {len(rows)} of {len(names)} attributes"
+    is_whole = len(rows) == len(names) and expected.keys() == own.keys()
+    return Transferred(words, is_whole, assumed="attributes" not in checkpoint and len(rows) > 0)
+
+
+def check_backbone(model: nn.Module, checkpoint: Mapping) -> None:
+    """Raise AlmError if a checkpoint is of another backbone than a model."""
+    theirs, ours = checkpoint["backbone"], getattr(model, "backbone_name", DEFAULTS["backbone"])
+    if theirs != ours:
+        raise AlmError(f"its backbone is {theirs}, and this model's is {ours}, so nothing of it fits")
+
+
+def common_rows(names: Sequence[str], checkpoint: Mapping, count: int) -> dict[int, int]:
+    """Return the rows, here -> there, of the attributes `names` that a checkpoint of `count` has too."""
+    theirs = checkpoint.get("attributes", names if count == len(names) else ())
+    if "attributes" in checkpoint and len(theirs) != count:
+        raise AlmError(f"it names {len(theirs)} attributes, and its weights are of {count}; it is damaged")
+    place = {name: row for row, name in enumerate(theirs)}
+    return {row: place[name] for row, name in enumerate(names) if name in place}
+
+
+def with_rows(name: str, own: Tensor, given: Mapping[str, Tensor], rows: Mapping[int, int]) -> Tensor:
+    """Return a copy of one of our tensors, (K, ...), with these rows from the given one, (K', ...)."""
+    count, theirs = len(given["classifier.bias"]), given[name]
+    if theirs.shape != (count, *own.shape[1:]) or theirs.is_floating_point() != own.is_floating_point():
+        raise AlmError(
+            f"the weights do not fit this model; {name} is {theirs.dtype} {tuple(theirs.shape)} instead of "
+            f"{own.dtype} {(count, *own.shape[1:])}"
+        )
+    own = own.clone()
+    own[list(rows)] = theirs[list(rows.values())].to(own.dtype)
+    return own
+
+
+def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Copy every entry of `given` into the tensor of that name.
+
+    Raises AlmError, and changes nothing, if one is missing (but for `num_batches_tracked`, 0 then), is of
+    another shape or type, or is not finite; warns of entries that are not used.
+    """
+    given = dict(given)
+    for name, tensor in own.items():
+        if name.endswith("num_batches_tracked"):
+            given.setdefault(name, torch.zeros_like(tensor))
+    both = [(name, given[name], tensor) for name, tensor in own.items() if name in given]
+    misfits = {
+        "missing": [name for name in own if name not in given],
+        "of another shape": [
+            f"{name} {tuple(theirs.shape)} instead of {tuple(ours.shape)}"
+            for name, theirs, ours in both
+            if theirs.shape != ours.shape
+        ],
+        "of another type": [
+            f"{name} {theirs.dtype} instead of {ours.dtype}"
+            for name, theirs, ours in both
+            if theirs.is_floating_point() != ours.is_floating_point()
+        ],
+    }
+    surplus = [name for name in given if name not in own]
+    problems = [
+        f"{len(names)} {what}: {first_few(names)}"
+        for what, names in {**misfits, "not in this model": surplus}.items()
+        if names
+    ]
+    if any(misfits.values()):
+        raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
+    if infinite := [name for name, theirs, _ in both if not theirs.isfinite().all()]:
+        raise AlmError(
+            f"the weights are not finite: {first_few(infinite)}; take others, nothing follows from these"
+        )
+    if surplus:
+        warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=3)
+    with torch.no_grad():
+        for _, theirs, ours in both:
+            ours.copy_(theirs)
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names of many; alm does not import utils.io.phrases."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -35,8 +35,7 @@ def numbered_position(name: str) -> Position | None:
 
 def position(checkpoint: Mapping) -> Position:
     """Return how far a checkpoint's run was."""
-    evaluated = not checkpoint.get("unevaluated", False)
-    return Position(checkpoint["epoch"], checkpoint.get("iteration", 0), evaluated)
+    return Position(checkpoint["epoch"], checkpoint["iteration"], not checkpoint["unevaluated"])
 
 
 def save_under(directory: Path, names: Sequence[str], state: dict) -> Iterator[str]:
@@ -53,10 +52,10 @@ def save_under(directory: Path, names: Sequence[str], state: dict) -> Iterator[s
 
 def drop_surplus(directory: Path, names: Sequence[str], keep: int, verified: Path) -> list[str]:
     """Remove all but the newest `keep` of the checkpoints of whole epochs, and of those within epochs; return
-    the names that are left: with those that cannot be removed now, to be tried again. `names` are in the
-    order in which they were saved.
+    the names that stay, and those that cannot be removed now, to be tried again. `names` are in the order in
+    which they were saved.
 
-    Nothing is removed before the file `verified` was read back. Raises AlmError where it is damaged.
+    Nothing is removed before the file `verified` was read back. Raises AlmError if it is damaged.
     """
     within = [name for name in names if numbered_position(name).iteration]
     whole = [name for name in names if name not in within]
@@ -87,27 +86,26 @@ class Newest(NamedTuple):
 
 
 def newest_checkpoint(directory: Path) -> Newest | None:
-    """Return the checkpoint that is furthest in a run's directory; None where none lies there.
+    """Return the checkpoint that is furthest in a run's directory; None if there is none. Its weights are the
+    only ones that are read, unless it is damaged.
 
-    Raises AlmError where there are some and all are damaged.
+    Raises AlmError if there are some and all are damaged.
     """
     newest, faults = None, []
     for path in sorted(named_as_ours(directory), key=age):
         if newest and is_no_later(path, newest):
             continue
         try:
-            checkpoint = load_checkpoint(path)
+            if newest is None or position(load_checkpoint(path, weights=False)) > position(newest.checkpoint):
+                newest = Newest(path, load_checkpoint(path), [])
         except AlmError as error:
             faults.append(str(error))
-            continue
-        if newest is None or position(checkpoint) > position(newest.checkpoint):
-            newest = Newest(path, checkpoint, [])
     if newest:
         return newest._replace(passed_over=faults)
     if faults:
         raise AlmError(
-            f"no checkpoint in {directory} can be gone on from, and none is written over; move them away to "
-            f"start anew ({faults[0]})"
+            f"every checkpoint in {directory} is damaged, so the run cannot resume; move them to another "
+            f"directory to start a new run, nothing was overwritten ({faults[0]})"
         )
     return None
 

@@ -1,8 +1,7 @@
-"""Reading a file of tensors that may come from anyone: nothing in it is executed."""
+"""Read tensors from a file that anyone may have made: nothing in it is executed."""
 
 import codecs
 import pickle
-import pickletools
 import re
 import tarfile
 import threading
@@ -11,76 +10,27 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.serialization import MAGIC_NUMBER
 
 from alm.checkpoint.files import check_sums, is_zip
 from alm.devices.device import CPU
 from alm.errors import AlmError
 
-MOST_STEPS = 2_000_000  # a published checkpoint of 1,000 attributes takes 1 million
-MOST_IN_TUPLE = 10_000  # with the tuples within: as a key of a dict it is hashed, all of it
-MOST_BITS = 64  # of a whole number: longer ones may share one hash, as keys of a dict that crawls then
-
-TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
-PUTS_ASIDE = {"PUT", "BINPUT", "LONG_BINPUT"}
-TAKES_BACK = {"GET", "BINGET", "LONG_BINGET"}
-
-
-def check_steps(file: BinaryIO) -> None:
-    """Read a file's next pickle to its end, and execute nothing.
-
-    Raises AlmError where it has too many steps, or a tuple or a whole number that is too large; an error of
-    Python's where it is damaged.
-    """
-    stack: list[int | None] = []  # how much is in what the pickle has at hand; None is a mark
-    aside: dict[int, int] = {}  # and in what it has put aside, under a number
-    for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if step == MOST_STEPS:
-            raise AlmError(f"it takes more than {MOST_STEPS:,} steps to read")
-        if isinstance(argument, int) and argument.bit_length() > MOST_BITS and argument != MAGIC_NUMBER:
-            raise AlmError(f"it holds a whole number of more than {MOST_BITS} bits")
-        if opcode.name in PUTS_ASIDE:
-            aside[argument] = stack[-1]
-        elif opcode.name in TAKES_BACK:
-            stack.append(aside[argument])
-        elif opcode.name == "MARK":
-            stack.append(None)
-        else:
-            amount = 1 + take(stack, opcode)
-            if amount > MOST_IN_TUPLE and opcode.name in TUPLES:
-                raise AlmError(f"it holds a tuple with more than {MOST_IN_TUPLE:,} entries in all")
-            stack += [amount if opcode.name in TUPLES else 1] * len(opcode.stack_after)
-
-
-def take(stack: list[int | None], opcode: pickletools.OpcodeInfo) -> int:
-    """Take off the stack what a step takes; return how much is in it."""
-    amount, singly = 0, opcode.stack_before
-    if pickletools.markobject in singly:
-        while (top := stack.pop()) is not None:
-            amount += top
-        singly = singly[: singly.index(pickletools.markobject)]
-    for _ in singly:
-        amount += stack.pop()
-    return amount
-
-
-OLD_PICKLES = 5  # of a file before PyTorch 1.6: a mark, version, machine, content, names; numbers follow
 MOST_BYTES = 4 << 30  # a checkpoint of 1,000 attributes, with the optimizer's moments, has 1.3 GB
 ANEW = "copy it anew, or name another"
 _ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
 
-def safe_load(path: Path):
+def safe_load(path: Path, tensors: bool = True):
     """Return what `torch.save` wrote, in the old serialization or the new, on the CPU.
 
-    Tensors, plain containers and numbers, and numpy's float64 scalar, which the published checkpoints hold.
-    Raises AlmError where there is no such file, it is damaged, has more than MOST_BYTES, would unpack to more
-    than it is, or wants anything else.
+    It takes tensors, plain containers and numbers, and numpy's float64 scalar, which published checkpoints
+    hold. Without `tensors` their numbers are not read, if the file is in the new serialization: they are
+    mapped into memory, and a damaged one goes unseen. Raises AlmError if there is no such file, it is
+    damaged, has more than MOST_BYTES, would unpack to more than it is, or asks for anything else.
     """
     if not path.exists():
         raise AlmError(f"{path}: no such file; check the path")
@@ -89,10 +39,11 @@ def safe_load(path: Path):
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")
-        refuse_packed(path)
+        mapped = not tensors and is_zip(path)
+        refuse_packed(path, check=not mapped)
         with numpy_scalar_allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on odd files; ours are errors
-            content = torch.load(path, map_location=CPU, weights_only=True)
+            content = torch.load(str(path), map_location=CPU, weights_only=True, mmap=mapped)
         refuse_inflated(content, path.stat().st_size)
     except AlmError as error:
         raise AlmError(f"{path}: refused: {error}") from error
@@ -105,38 +56,27 @@ def safe_load(path: Path):
     return content
 
 
-def refuse_packed(path: Path) -> None:
-    """Raise AlmError where a file is more than it seems: entries that are compressed, declare more than the
-    file holds, are there twice or are not what was written; a pickle that takes hours; or an archive of
-    PyTorch before 0.2, which would be unpacked into files.
+def refuse_packed(path: Path, check: bool) -> None:
+    """Raise AlmError if a file is more than it seems: its entries are compressed, declare more than the file
+    holds, or are there twice, or, if they are to be checked, are not what was written; or if it is an archive
+    of PyTorch before 0.2, which would be unpacked into files.
     """
     if is_zip(path):
         with zipfile.ZipFile(path) as archive:
             check_entries(archive.infolist(), path.stat().st_size)
+        if check:
             check_sums(path)
-            for entry in filter(is_pickle, archive.infolist()):
-                with archive.open(entry) as file:
-                    check_steps(file)
     elif is_tar(path):
         raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
-    else:
-        with open(path, "rb") as file:
-            for _ in range(OLD_PICKLES):
-                check_steps(file)
 
 
 def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Raise AlmError where the entries of a zip of `size` bytes are packed, or not one under each name."""
+    """Raise AlmError if the entries of a zip of `size` bytes are packed, or two have one name."""
     declared = sum(entry.file_size for entry in entries)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or declared > size:
         raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
     if len({entry.filename.lower() for entry in entries}) < len(entries):  # torch finds `DATA.PKL` too
         raise AlmError("it has two entries of one name")
-
-
-def is_pickle(entry: zipfile.ZipInfo) -> bool:
-    """Whether torch may take an entry of a zip for what tells of the tensors."""
-    return entry.filename.lower().endswith("data.pkl")
 
 
 def is_tar(path: Path) -> bool:
@@ -151,7 +91,7 @@ def is_tar(path: Path) -> bool:
 
 
 def refuse_inflated(content, size: int) -> None:
-    """Raise AlmError where tensors are more than a file of `size` bytes can hold."""
+    """Raise AlmError if tensors are more than a file of `size` bytes can hold."""
     storages = {}
     for tensor in tensors_in(content):
         if tensor.layout != torch.strided or tensor.is_meta:

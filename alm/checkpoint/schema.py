@@ -1,16 +1,164 @@
-"""What each part of a checkpoint must be: a file that anyone may have made is looked at before it is used."""
+"""What each part of a checkpoint must be: anyone may have made the file."""
 
 import math
 import re
 import reprlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from alm.constants import LEVELS
 from alm.errors import AlmError
 from alm.models.network import APPROACHES
+
+OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
+
+# `[<prefix>_]<epoch>.pth.tar`, or `[<prefix>_]<epoch>+<iterations of the next epoch>.pth.tar`.
+NUMBERED = re.compile(r"(?:[^/\\\0]*_)?(\d{1,9})(?:\+(\d{1,9}))?\.pth\.tar", re.DOTALL)
+
+
+class Number(NamedTuple):
+    """A number of a type, int or float, from `low` to `high`; a float may be given as an int."""
+
+    type: type
+    low: float
+    high: float
+
+
+COUNT = Number(int, 0, 2**63 - 1)
+FINITE = Number(float, -sys.float_info.max, sys.float_info.max)
+SHARE = Number(float, 0, 1)
+POSITIVE = math.ulp(0.0)
+
+# What a part may be: a Number, a type, one of some words, or a pattern of names; a list of any length, [...],
+# or of one length, [..., ...]; a dict of any names, {str: ...}, or of these, {"a": ...}, if it is not empty.
+PARTS = {
+    "epoch": COUNT,
+    "best_accu": FINITE,
+    "approach": tuple(APPROACHES),
+    "backbone": str,
+    "levels": [str],
+    "attributes": [str],
+    "positive_ratio": [SHARE],
+    "align_corners": bool,
+    "iterations": COUNT,
+    "best_ma": Number(float, -math.inf, 1),  # -inf before the first evaluation
+    "options": {str: object},
+    "optimizer": {str: object},  # `checked_state` looks into it
+    "scaler": {
+        "scale": Number(float, POSITIVE, sys.float_info.max),
+        "growth_factor": Number(float, math.nextafter(1, 2), sys.float_info.max),
+        "backoff_factor": Number(float, POSITIVE, math.nextafter(1, 0)),
+        "growth_interval": COUNT,
+        "_growth_tracker": COUNT,
+    },
+    "iteration": COUNT,
+    "seen": COUNT,
+    "unevaluated": bool,
+    "saved": [NUMBERED],  # the run removes the oldest of these files
+    "data": {str: object},  # digests, which are compared
+    "log": {"sums": [FINITE] * 3, "iterations": COUNT, "pictures": COUNT},
+}
+# What published checkpoints, and the first ones of our format, do not have.
+DEFAULTS = {
+    "backbone": "bn_inception",
+    "levels": LEVELS,
+    "iterations": 0,
+    "iteration": 0,
+    "seen": 0,
+    "unevaluated": False,
+    "best_ma": -math.inf,
+    "saved": [],
+    "data": {},
+    "log": {},
+}
+
+
+def is_own(checkpoint: Mapping) -> bool:
+    """Whether this program wrote it, in this version or another; otherwise the program of 2019 did."""
+    form = checkpoint.get("format")
+    return isinstance(form, str) and form.startswith("alm-")
+
+
+def check_parts(path: Path, content: Mapping, names: tuple[str, ...] = tuple(PARTS)) -> None:
+    """Raise AlmError if one of these parts of a checkpoint is missing, or is not what it should be."""
+    for name in names:
+        if name not in content:
+            raise AlmError(f"{path}: this checkpoint has no `{name}`; it is damaged, or was made by hand")
+        if not fits(content[name], PARTS[name]):
+            raise AlmError(
+                f"{path}: this checkpoint is damaged: its `{name}` is {shown(content[name])}, not "
+                f"{in_words(PARTS[name])}"
+            )
+    attributes = content.get("attributes")
+    if attributes is not None and not 0 < len(attributes) == len(set(attributes)):
+        raise AlmError(f"{path}: this checkpoint is damaged: it has no `attributes`, or one of them twice")
+    if attributes is not None and len(content["positive_ratio"]) != len(attributes):
+        raise AlmError(f"{path}: this checkpoint is damaged: not one positive ratio for each attribute")
+
+
+def fits(value, part) -> bool:
+    """Whether a value is what an entry of PARTS says."""
+    if isinstance(part, Number):
+        is_number = isinstance(value, (int, part.type)) and not isinstance(value, bool)
+        return is_number and part.low <= value <= part.high  # a NaN is not
+    if isinstance(part, type):
+        return isinstance(value, part)
+    if isinstance(part, tuple):
+        return isinstance(value, str) and value in part
+    if isinstance(part, re.Pattern):
+        return isinstance(value, str) and part.fullmatch(value) is not None
+    if isinstance(part, list):
+        entries = part * len(value) if isinstance(value, (list, tuple)) and len(part) == 1 else part
+        return (
+            isinstance(value, (list, tuple)) and len(value) == len(entries) and all(map(fits, value, entries))
+        )
+    if not isinstance(value, Mapping):
+        return False
+    if str in part:
+        return all(isinstance(name, str) and fits(entry, part[str]) for name, entry in value.items())
+    return not value or (value.keys() == part.keys() and all(fits(value[name], part[name]) for name in part))
+
+
+def in_words(part) -> str:
+    """Return what an entry of PARTS asks for, as it stands in an error."""
+    if isinstance(part, Number):
+        if part.type is int:
+            return f"a whole number from {part.low} on"
+        return f"a finite number from {part.low:g} to {part.high:g}"
+    if isinstance(part, type):
+        return "True or False" if part is bool else "text"
+    if isinstance(part, tuple):
+        return f"one of {', '.join(part)}"
+    if isinstance(part, re.Pattern):
+        return "a checkpoint's name"
+    if isinstance(part, list):
+        return f"a list, each entry {in_words(part[0])}"
+    return "a dict" + ("" if str in part else f" of {', '.join(part)}")
+
+
+def shown(value) -> str:
+    """Return a value as it stands in an error: on one line, and only the beginning of much."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
+    text = short.repr(value)  # repr itself has no end if lists hold each other again and again
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def is_state_dict(content) -> bool:
+    """Whether this is what `state_dict()` of a module returns: names and tensors."""
+    return (
+        isinstance(content, Mapping)
+        and len(content) > 0
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    )
+
+
+# The optimizer's state.
 
 MOMENTS = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.SGD: ("momentum_buffer",)}
 SQUARES = "exp_avg_sq"  # Adam takes the root of them
@@ -20,12 +168,13 @@ def checked_state(optimizer: torch.optim.Optimizer, saved: Mapping, may_be_empty
     """Return each parameter's state of a saved optimizer's; SGD without momentum has none.
 
     Raises AlmError unless `saved` is what `state_dict()` of such an optimizer, over such parameters, returns
-    after its first step, or, where it `may_be_empty`, before it.
+    after its first step, or, if it `may_be_empty`, before it.
     """
     state, groups = saved.get("state"), saved.get("param_groups")
     if not isinstance(state, Mapping) or not isinstance(groups, list):
         raise misfit("it has no state of parameters")
-    if isinstance(optimizer, torch.optim.SGD) and not has_momentum(groups):
+    has_momentum = any(isinstance(group, Mapping) and group.get("momentum") for group in groups)
+    if isinstance(optimizer, torch.optim.SGD) and not has_momentum:
         return {}
     if may_be_empty and not state:
         return {}
@@ -35,11 +184,6 @@ def checked_state(optimizer: torch.optim.Optimizer, saved: Mapping, may_be_empty
     for index, parameter in enumerate(parameters):
         check_entry(optimizer, f"parameter {index}", state[index], parameter)
     return state
-
-
-def has_momentum(groups: list) -> bool:
-    """Whether SGD was used with momentum; without it there is nothing to go on from."""
-    return any(isinstance(group, Mapping) and group.get("momentum") for group in groups)
 
 
 def check_entry(optimizer: torch.optim.Optimizer, name: str, entry, parameter: Tensor) -> None:
@@ -71,163 +215,3 @@ def misfit(reason: str) -> AlmError:
         f"the optimizer's state does not fit this model: {reason}; start a new training from the weights "
         "with --init_from"
     )
-
-
-# `[<prefix>_]<epoch>.pth.tar`, or `[<prefix>_]<epoch>+<iterations of the next epoch>.pth.tar`.
-NUMBERED = re.compile(r"(?:.*_)?(\d{1,9})(?:\+(\d{1,9}))?\.pth\.tar", re.DOTALL)
-
-
-def is_own(checkpoint: Mapping) -> bool:
-    """Whether this program wrote it, in this version or another; otherwise it has the published layout."""
-    form = checkpoint.get("format")
-    return isinstance(form, str) and form.startswith("alm-")
-
-
-def check_parts(path: Path, content: Mapping) -> None:
-    """Raise AlmError where a part of a checkpoint, ours or a published one, is missing or not what it should
-    be.
-    """
-    for name, (is_right, what) in (OWN_PARTS if is_own(content) else PUBLISHED_PARTS).items():
-        if name not in content:
-            raise AlmError(f"{path}: this checkpoint has no `{name}`; it is damaged, or was made by hand")
-        if not is_right(content[name]):
-            raise AlmError(
-                f"{path}: this checkpoint is damaged: its `{name}` is {shown(content[name])}, not {what}"
-            )
-    if is_own(content) and len(content["positive_ratio"]) != len(content["attributes"]):
-        raise AlmError(f"{path}: this checkpoint is damaged: not one positive ratio for each attribute")
-
-
-def shown(value) -> str:
-    """Return a value as it stands in an error: on one line, and only the beginning of much."""
-    short = reprlib.Repr()
-    short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
-    text = short.repr(value)  # repr itself has no end where lists hold each other again and again
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def is_state_dict(content) -> bool:
-    """Whether this is what `state_dict()` of a module returns: names and tensors."""
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    )
-
-
-def is_count(value) -> bool:
-    """Whether this is a whole number from 0 on."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def is_number(value) -> bool:
-    """Whether this is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def is_published_accu(value) -> bool:
-    """Whether this is a finite number, or a tensor of one."""
-    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
-        value = value.item()
-    return is_number(value)
-
-
-def is_share(value) -> bool:
-    """Whether this is a number in [0, 1]."""
-    return is_number(value) and 0 <= value <= 1
-
-
-def is_best(value) -> bool:
-    """Whether this is the best share so far: minus infinity, before the first."""
-    return is_share(value) or (isinstance(value, float) and value == -math.inf)
-
-
-def is_ratios(value) -> bool:
-    """Whether these are shares, each in [0, 1]."""
-    return isinstance(value, (list, tuple)) and all(map(is_share, value))
-
-
-def is_names(value) -> bool:
-    """Whether these are names, no two the same."""
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) > 0
-        and all(isinstance(name, str) for name in value)
-        and len(set(value)) == len(value)
-    )
-
-
-def is_options(value) -> bool:
-    """Whether this is a dict of option names and whatever they were set to."""
-    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
-
-
-def is_scaler(value) -> bool:
-    """Whether this is what a gradient scaler's `state_dict()` returns; in other precisions than fp16, {}."""
-    if not isinstance(value, Mapping) or not value:
-        return value == {}
-    return (
-        value.keys() == {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
-        and all(map(is_number, value.values()))
-        and value["scale"] > 0
-        and value["growth_factor"] > 1
-        and 0 < value["backoff_factor"] < 1
-        and is_count(value["growth_interval"])
-        and is_count(value["_growth_tracker"])
-    )
-
-
-def is_saved(value) -> bool:
-    """Whether these are names of numbered checkpoints: the run removes the oldest of these files."""
-    return isinstance(value, list) and all(
-        isinstance(name, str) and NUMBERED.fullmatch(name) and not re.search(r"[/\\\0]", name)
-        for name in value
-    )
-
-
-def is_digests(value) -> bool:
-    """Whether these are digests of the lists that a run had."""
-    return isinstance(value, Mapping) and all(
-        entry is None or isinstance(entry, str) for entry in value.values()
-    )
-
-
-def is_progress(value) -> bool:
-    """Whether this is what a log's `state_dict()` returns: the sums behind the running means, or nothing."""
-    if not isinstance(value, Mapping) or not value:
-        return value == {}
-    return (
-        value.keys() == {"sums", "iterations", "pictures"}
-        and isinstance(value["sums"], list)
-        and len(value["sums"]) == 3
-        and all(map(is_number, value["sums"]))
-        and is_count(value["iterations"])
-        and is_count(value["pictures"])
-    )
-
-
-PUBLISHED_PARTS = {
-    "epoch": (is_count, "a whole number from 0 on"),
-    "best_accu": (is_published_accu, "a number"),
-}
-OWN_PARTS = PUBLISHED_PARTS | {
-    "approach": (lambda value: value in list(APPROACHES), f"one of {', '.join(APPROACHES)}"),
-    "attributes": (is_names, "a list of names"),
-    "positive_ratio": (is_ratios, "a list of shares"),
-    "align_corners": (lambda value: isinstance(value, bool), "True or False"),
-    "iterations": (is_count, "a whole number from 0 on"),
-    "best_ma": (is_best, "a share"),
-    "options": (is_options, "a dict of options"),
-    "optimizer": (is_options, "an optimizer's state"),
-    "scaler": (is_scaler, "a scaler's state"),
-    "iteration": (is_count, "a whole number from 0 on"),
-    "seen": (is_count, "a whole number from 0 on"),
-    "unevaluated": (lambda value: isinstance(value, bool), "True or False"),
-    "saved": (is_saved, "names of checkpoints"),
-    "data": (is_digests, "digests of lists"),
-    "log": (is_progress, "running means"),
-}
-# What the first checkpoints of this format do not have yet.
-FORMERLY = {
-    "iterations": 0, "iteration": 0, "seen": 0, "unevaluated": False, "saved": [], "data": {}, "log": {},
-}  # fmt: skip

@@ -1,11 +1,11 @@
-"""What --resume means: the checkpoint to go on from, how far it is, that the data are the same, its state."""
+"""What --resume means: which checkpoint a run goes on from, how far that is, and what it gives back."""
 
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from alm.checkpoint.restore import is_own, load_checkpoint
+from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
 from alm.training.run import TrainingRun
@@ -15,13 +15,13 @@ from utils.data.dataset import MultiLabelDataset
 BEGINNINGS = ("init_from", "pretrained")  # of a run's first start
 
 
-class Found(NamedTuple):
+class Resumption(NamedTuple):
     """What --resume leads to.
 
     Attributes:
-        named: the options that are named, with the checkpoint that was found in the place of `auto`.
-        checkpoint: None where a run starts.
-        may_be_done: whether it is no fault that nothing is left to do.
+        named: the options that are named on the command line, with a file in the place of `auto`.
+        checkpoint: None if a new run starts.
+        may_be_done: with `--resume auto` a finished run is not an error.
         notes: lines that say what was decided.
     """
 
@@ -31,14 +31,14 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def find_checkpoint(named: Namespace) -> Found:
-    """Return the checkpoint of --resume. Raises AlmError where it cannot be gone on from; exits with status 2
-    where `auto` is asked for and makes no sense.
+def find_checkpoint(named: Namespace) -> Resumption:
+    """Return the checkpoint of --resume. Raises AlmError if no run can go on from it; exits with status 2 if
+    `auto` makes no sense beside the other options.
     """
     if "resume" not in named:
-        return Found(named, None, False, [])
+        return Resumption(named, None, False, [])
     if named.resume != AUTO:
-        return Found(named, load_checkpoint(named.resume), False, [])
+        return Resumption(named, load_checkpoint(named.resume), False, [])
     for name, problem in (
         ("evaluate", "name the checkpoint that -e is to evaluate"),
         ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
@@ -50,10 +50,12 @@ def find_checkpoint(named: Namespace) -> Found:
     newest = newest_checkpoint(Path(named.output_dir))
     rest = {name: value for name, value in vars(named).items() if name != "resume"}
     if newest is None:
-        return Found(Namespace(**rest), None, True, [f"Resume: nothing in {named.output_dir} yet; a new run"])
+        return Resumption(
+            Namespace(**rest), None, True, [f"Resume: nothing in {named.output_dir} yet; a new run"]
+        )
     rest = {name: value for name, value in rest.items() if name not in BEGINNINGS}
     notes = [f"Resume: passed over {fault}" for fault in newest.passed_over]
-    return Found(Namespace(**rest, resume=str(newest.path)), newest.checkpoint, True, notes)
+    return Resumption(Namespace(**rest, resume=str(newest.path)), newest.checkpoint, True, notes)
 
 
 def reached_by(resumed: Mapping | None, start_epoch: int) -> Position:
@@ -66,11 +68,11 @@ def reached_by(resumed: Mapping | None, start_epoch: int) -> Position:
 
 
 def check_data(path: str, resumed: Mapping, **data: MultiLabelDataset | None) -> None:
-    """Raise AlmError where the pictures or labels of a list are not those that the run had when it was saved:
-    its epoch has another order then, and its figures are of other pictures.
+    """Raise AlmError if the pictures or labels of a list are not those that the run had when it was saved:
+    its epoch would have another order, and its figures would be of other pictures.
     """
     for name, pictures in data.items():
-        before = resumed.get("data", {}).get(name)
+        before = resumed["data"].get(name)
         if before and pictures and pictures.digest() != before:
             raise AlmError(
                 f"{pictures.label}: its pictures or labels are not those that {path} was trained with; give "
@@ -80,11 +82,11 @@ def check_data(path: str, resumed: Mapping, **data: MultiLabelDataset | None) ->
 
 
 def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Position) -> str:
-    """Restore all but the weights from the checkpoint of --resume, and let go of it: 120 MB of moments.
+    """Restore all but the weights from the checkpoint of --resume, and empty it: it has 120 MB of moments.
 
-    Returns what became of the optimizer, in words. Raises AlmError where its state is of another model.
+    Returns what became of the optimizer, in words. Raises AlmError if its state is of another model.
     """
-    before = checkpoint["options"].get("optimizer") if is_own(checkpoint) else None
+    before = checkpoint.get("options", {}).get("optimizer")
     goes_on = before == options.optimizer
     state = dict(checkpoint)
     if not goes_on:

@@ -192,13 +192,7 @@ def start_model(
 
 def load_backbone(model: nn.Module, path: str) -> str:
     """Load the backbone's weights from a file; return what was loaded, in words."""
-    content = restore.load_checkpoint(path)
-    try:
-        if restore.is_own(content):
-            raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
-        used, unused = restore.load_backbone(model, content["state_dict"])
-    except AlmError as error:
-        raise AlmError(f"{path}: {error}") from error
+    used, unused = restore.load_backbone(model, path)
     rest = f"; not used: {', '.join(unused)}" if unused else ""
     return f"{len(used)} backbone tensors from {path}, the rest from scratch{rest}"
 

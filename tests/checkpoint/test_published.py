@@ -1,18 +1,18 @@
-"""The published layout, both ways; and what another model can take of it."""
+"""The program of 2019: its layout of weights in and out, and its files."""
 
 import json
 import warnings
 
 import pytest
 import torch
-from support.models import ATTRIBUTES, model_of, published_file, same
+from support.models import model_of, published_file, same
 
 import alm
 from alm.checkpoint.published import reference_state, to_reference
-from alm.checkpoint.restore import load_backbone, load_checkpoint, load_reference_state, load_what_fits
+from alm.checkpoint.restore import load_backbone, load_checkpoint, load_model, load_reference_state
 
 
-def backbone_file(model):
+def backbone_weights(model):
     """Return the state dict of `bn_inception-52deb4733.pth`, without its classifier."""
     return {
         name.removeprefix("main_branch."): tensor
@@ -50,6 +50,14 @@ def test_gradients_map_the_same_way():
     assert mapped.keys() <= reference_state(model).keys()
 
 
+@pytest.mark.parametrize(
+    "name", ["backbone.layer1.conv.weight", "backbone.inception.3a.branches.x.conv.bias", "x"]
+)
+def test_what_the_published_program_has_not_is_named(name):
+    with pytest.raises(alm.AlmError, match=rf"no entry that {name} stands for"):
+        to_reference({name: torch.zeros(1)})
+
+
 def test_missing_misshapen_and_mistyped_entries_change_nothing():
     model = model_of()
     before = reference_state(model)
@@ -67,7 +75,7 @@ def test_missing_misshapen_and_mistyped_entries_change_nothing():
     assert same(before, reference_state(model))
 
 
-def test_missing_batch_counts_are_normal_and_extra_entries_a_warning():
+def test_missing_batch_counts_are_normal_and_surplus_entries_a_warning():
     state = reference_state(model_of(seed=1))
     state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     model = model_of()
@@ -79,28 +87,97 @@ def test_missing_batch_counts_are_normal_and_extra_entries_a_warning():
         load_reference_state(model, {**state, "surplus": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("numpy_module", ["numpy.core.multiarray", "numpy._core.multiarray"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_published_file_is_read(tmp_path, prefix, numpy_module):
-    source, target = model_of(), model_of(seed=1)
+# The published program's files.
+
+
+@pytest.mark.parametrize("approach", list(alm.APPROACHES))
+@pytest.mark.parametrize(("prefix", "numpy_module"), [("module.", "numpy.core.multiarray"),
+                                                      ("", "numpy._core.multiarray")])  # fmt: skip
+def test_a_file_is_read_into_our_layout(tmp_path, approach, prefix, numpy_module):
+    source = model_of(approach=approach)
     path = published_file(tmp_path / "40.pth.tar", source, prefix=prefix, numpy_module=numpy_module)
     assert f"c{numpy_module}\nscalar".encode() in path.read_bytes()
     checkpoint = load_checkpoint(path)
-    assert (checkpoint["epoch"], checkpoint["best_accu"]) == (40, 0.875)
-    load_reference_state(target, checkpoint["state_dict"])
-    assert same(source.state_dict(), target.state_dict())
+    assert same(checkpoint["state_dict"], source.state_dict())
+    assert (checkpoint["epoch"], checkpoint["best_accu"], checkpoint["approach"]) == (40, 0.875, approach)
+    assert (checkpoint["backbone"], checkpoint["iteration"]) == ("bn_inception", 0)
+    assert "attributes" not in checkpoint
+
+
+def test_only_its_own_parts_are_taken_from_a_published_file(tmp_path):
+    """Another program's `options` or `positive_ratio` is nothing that this one wrote and checked."""
+    state = reference_state(model_of())
+    torch.save({"state_dict": state, "options": {"lr": "x"}, "iterations": -1}, tmp_path / "a.pth.tar")
+    checkpoint = load_checkpoint(tmp_path / "a.pth.tar")
+    assert (checkpoint["epoch"], checkpoint["iterations"], "options" in checkpoint) == (0, 0, False)
+    torch.save({"state_dict": state, "epoch": "x"}, tmp_path / "a.pth.tar")
+    with pytest.raises(alm.AlmError, match=r"its `epoch` is 'x', not a whole number"):
+        load_checkpoint(tmp_path / "a.pth.tar")
+
+
+def test_convention_follows_the_serialization(tmp_path):
+    for old in (True, False):
+        path = published_file(tmp_path / "a.pth.tar", model_of(), old=old)
+        assert load_checkpoint(path)["align_corners"] is old
+    baseline = published_file(tmp_path / "b.pth.tar", model_of(approach="bn_inception"))
+    assert load_checkpoint(baseline)["align_corners"] is False
+
+
+def lose(state):
+    del state["st_4d.stn_list.1.bias"]
+
+
+def misshape(state):
+    state["st_3b.att_list.2.conv1.weight"] = torch.zeros(1, 1, 1, 1)
+
+
+def mistype(state):
+    state["st_5b.fc_list.0.bias"] = torch.zeros(1, dtype=torch.int64)
+
+
+def more_attributes(state):
+    state["finalfc.bias"] = torch.zeros(10**6)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lose, r"missing: st_4d\.stn_list\.1\.bias"),
+        (misshape, r"st_3b\.att_list\.\d\.conv1\.weight has another shape or type"),
+        (mistype, r"st_5b\.fc_list\.\d\.bias has another shape or type"),
+        (more_attributes, r"missing: st_\w+\.\w+\.3\."),
+    ],
+)
+def test_an_attribute_that_is_not_whole_is_named_as_the_file_names_it(tmp_path, damage, words):
+    state = reference_state(model_of())
+    damage(state)
+    torch.save(state, tmp_path / "a.pth.tar")
+    with pytest.raises(alm.AlmError, match=rf"a\.pth\.tar: .*{words}"):
+        load_checkpoint(tmp_path / "a.pth.tar")
+
+
+@pytest.mark.parametrize("name", ["main_branch.conv1_7x7_s2.weight", "finalfc.weight"])
+def test_an_entry_that_is_missing_is_refused(tmp_path, name):
+    state = reference_state(model_of(approach="bn_inception"))
+    del state[name]
+    torch.save(state, tmp_path / "a.pth.tar")
+    with pytest.raises(alm.AlmError, match=r"a\.pth\.tar: the weights do not fit .*1 missing: "):
+        load_model(tmp_path / "a.pth.tar")
 
 
 # Backbone weights.
 
 
-@pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize("classifier", [True, False])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_backbone_weights(flat, classifier, prefix):
+def loaded(model, state, path):
+    torch.save(state, path / "bn_inception.pth")
+    return load_backbone(model, path / "bn_inception.pth")
+
+
+@pytest.mark.parametrize(("prefix", "flat", "classifier"), [("", True, True), ("module.", False, False)])
+def test_backbone_weights(tmp_path, prefix, flat, classifier):
     source, target = model_of(), model_of(seed=1)
     before = reference_state(target)
-    state = backbone_file(source)
+    state = backbone_weights(source)
     if not flat:
         state = {
             name: tensor[None] if "_bn." in name and tensor.dim() else tensor
@@ -108,7 +185,7 @@ def test_backbone_weights(flat, classifier, prefix):
         }
     if classifier:
         state |= {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}
-    used, unused = load_backbone(target, {prefix + name: tensor for name, tensor in state.items()})
+    used, unused = loaded(target, {prefix + name: tensor for name, tensor in state.items()}, tmp_path)
     assert len(used) == 483
     assert unused == (["last_linear.weight", "last_linear.bias"] if classifier else [])
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
@@ -118,15 +195,14 @@ def test_backbone_weights(flat, classifier, prefix):
     )
 
 
-def test_backbone_weights_may_lack_batch_counts_alone():
-    state = backbone_file(model_of())
-    counts = [name for name in state if name.endswith("num_batches_tracked")]
-    without = {name: tensor for name, tensor in state.items() if name not in counts}
-    assert len(load_backbone(model_of(seed=1), without)[0]) == 483 - len(counts) == 414
+def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
+    state = backbone_weights(model_of())
+    without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert len(loaded(model_of(seed=1), without, tmp_path)[0]) == 414
     del without["inception_5b_1x1.weight"]
     target = model_of(seed=1)
     with pytest.raises(alm.AlmError, match=r"1 missing: inception_5b_1x1\.weight"):
-        load_backbone(target, without)
+        loaded(target, without, tmp_path)
     assert same(target.state_dict(), model_of(seed=1).state_dict())
 
 
@@ -137,101 +213,29 @@ def test_backbone_weights_may_lack_batch_counts_alone():
         ({"conv1_7x7_s2.bias": torch.zeros(64)}, r"entries 413 missing: conv1_7x7_s2\.weight, .*"),
         ({"conv1_7x7_s2.bias": torch.zeros(3)}, r"conv1_7x7_s2\.bias \(3,\) instead of \(64,\)"),
         ({"module.main_branch.conv1_7x7_s2.bias": torch.zeros(64)}, r"whole model.*--init_from"),
+        ([1, 2], "no named tensors"),
     ],
 )
-def test_backbone_weights_that_are_none_are_refused(state, message):
-    with pytest.raises(alm.AlmError, match=message):
-        load_backbone(model_of(), state)
+def test_backbone_weights_that_are_none_are_refused(tmp_path, state, message):
+    with pytest.raises(alm.AlmError, match=rf"bn_inception\.pth: .*{message}"):
+        loaded(model_of(), state, tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_weights_of_the_backbone_alone_are_no_model(prefix):
-    state = {prefix + name: tensor for name, tensor in backbone_file(model_of()).items()}
-    with pytest.raises(alm.AlmError, match=r"weights of the backbone alone; give the file to --pretrained"):
-        load_what_fits(model_of(), state, ATTRIBUTES)
-
-
-# Weights that are not finite.
+def test_weights_of_the_backbone_alone_are_no_model(tmp_path, prefix):
+    torch.save({prefix + "conv1_7x7_s2.bias": torch.zeros(64)}, tmp_path / "bn_inception.pth")
+    with pytest.raises(
+        alm.AlmError, match=r"bn_inception\.pth: these are not the weights of a whole model: .*--pretrained"
+    ):
+        load_checkpoint(tmp_path / "bn_inception.pth")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_and_change_nothing(value):
-    spoilt, backbone = reference_state(model_of(seed=1)), backbone_file(model_of(seed=1))
+def test_weights_that_are_not_finite_are_refused_and_change_nothing(tmp_path, value):
+    spoilt, backbone = reference_state(model_of(seed=1)), backbone_weights(model_of(seed=1))
     spoilt["main_branch.conv1_7x7_s2.bias"][3] = backbone["conv1_7x7_s2.bias"][3] = value
     target = model_of()
-    for load in (
-        lambda: load_reference_state(target, spoilt),
-        lambda: load_what_fits(target, spoilt, ATTRIBUTES),
-        lambda: load_backbone(target, backbone),
-    ):
-        with pytest.raises(alm.AlmError, match=r"^the weights are not finite: .*conv1_7x7_s2\.bias"):
+    for load in (lambda: load_reference_state(target, spoilt), lambda: loaded(target, backbone, tmp_path)):
+        with pytest.raises(alm.AlmError, match=r"the weights are not finite: .*conv1_7x7_s2\.bias"):
             load()
     assert same(target.state_dict(), model_of().state_dict())
-
-
-# What fits of a model for other attributes.
-
-
-def slices(model, k):
-    """Return all that belongs to one attribute."""
-    parts = {"weight": model.classifier.weight[k], "bias": model.classifier.bias[k]}
-    for level, module in getattr(model, "localization", {}).items():
-        parts |= {f"{level}.{name}": parameter[k] for name, parameter in module.named_parameters()}
-    return parts
-
-
-def test_the_same_attributes_take_everything():
-    source, target = model_of(), model_of(seed=1)
-    said = load_what_fits(target, reference_state(source), ATTRIBUTES, ATTRIBUTES)
-    assert said == ("backbone, lateral layers, global classifier and localization", True, False)
-    assert same(source.state_dict(), target.state_dict())
-
-
-def test_other_attributes_take_what_goes_by_the_same_name():
-    source, target, start = model_of(3), model_of(4, seed=1), model_of(4, seed=1)
-    said = load_what_fits(
-        target, reference_state(source), ("Boots", "Skirt", "Male", "Hat"), ("Hat", "Bag", "Skirt")
-    )
-    assert said == (
-        "backbone and lateral layers; global classifier and localization of 2 of 4 attributes", False, False
-    )  # fmt: skip
-    assert same(source.backbone.state_dict(), target.backbone.state_dict())
-    assert same(source.lateral.state_dict(), target.lateral.state_dict())
-    for k, (expected, row) in enumerate([(start, 0), (source, 2), (start, 2), (source, 0)]):
-        assert same(slices(target, k), slices(expected, row)), k
-
-
-def test_a_published_model_tells_no_names():
-    """With as many attributes they count as the same; with other numbers none is."""
-    state = reference_state(model_of(3))
-    same_count, other_count = model_of(3, seed=1), model_of(2, seed=1)
-    assert load_what_fits(same_count, state, ("x", "y", "z"))[1:] == (True, True)  # whole, assumed
-    assert load_what_fits(other_count, state, ("x", "y")) == ("backbone and lateral layers", False, False)
-    assert same(slices(other_count, 1), slices(model_of(2, seed=1), 1))
-
-
-def test_a_baseline_gives_backbone_and_classifier():
-    baseline, target = model_of(approach="bn_inception"), model_of(seed=1)
-    before = {name: tensor.clone() for name, tensor in target.localization.state_dict().items()}
-    said = load_what_fits(target, reference_state(baseline), ATTRIBUTES)
-    assert said == ("backbone and global classifier", False, True)
-    assert same(target.classifier.state_dict(), baseline.classifier.state_dict())
-    assert same(target.localization.state_dict(), before)
-
-
-def test_a_baseline_takes_backbone_and_classifier():
-    source, target = model_of(), model_of(approach="bn_inception", seed=1)
-    said = load_what_fits(target, reference_state(source), ATTRIBUTES, ATTRIBUTES)
-    assert said == ("backbone and global classifier", True, False)
-    assert same(source.backbone.state_dict(), target.backbone.state_dict())
-
-
-@pytest.mark.parametrize(
-    "lost", ["main_branch.conv1_7x7_s2.weight", "finalfc.weight", "st_4d.stn_list.1.bias"]
-)
-def test_a_model_with_a_part_missing_is_refused(lost):
-    target, state = model_of(seed=1), reference_state(model_of())
-    del state[lost]
-    with pytest.raises(alm.AlmError, match=r"missing: " + lost.replace(".", r"\.").partition("[")[0]):
-        load_what_fits(target, state, ATTRIBUTES)
-    assert same(target.state_dict(), model_of(seed=1).state_dict())

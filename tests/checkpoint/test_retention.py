@@ -10,7 +10,7 @@ from support.tiny import IDENTITY, Batches, figures_of, load, names, run_of, spo
 import alm
 from alm.checkpoint import files as checkpoint_file
 from alm.checkpoint import retention as saves
-from alm.checkpoint.files import check_sums, save_checkpoint
+from alm.checkpoint.files import save_checkpoint
 from alm.checkpoint.retention import (
     Position,
     drop_surplus,
@@ -129,20 +129,6 @@ def test_nothing_is_removed_for_a_checkpoint_that_does_not_read_back(tmp_path, m
     assert newest_checkpoint(tmp_path).path.name == "2.pth.tar"
 
 
-def test_a_damaged_checkpoint_is_never_loaded(tmp_path):
-    run_of(tmp_path, 1).fit(Batches())
-    path = tmp_path / "1.pth.tar"
-    check_sums(path)
-    spoil(path)
-    with pytest.raises(alm.AlmError, match="it is damaged: the checksum of"):
-        check_sums(path)
-    with pytest.raises(alm.AlmError, match=r"1.pth.tar: refused: it is damaged: the checksum of .*data/\d"):
-        alm.checkpoint.load_checkpoint(path)
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(alm.AlmError, match="damaged"):
-        alm.checkpoint.load_checkpoint(path)
-
-
 @pytest.mark.parametrize("failures", [1, 3, 99])
 def test_a_full_disk_costs_no_training(tmp_path, monkeypatch, failures):
     left = [failures]
@@ -227,3 +213,52 @@ def test_surplus_is_of_either_kind(tmp_path):
     (tmp_path / "2.pth.tar").unlink()  # somebody else's doing
     assert drop_surplus(tmp_path, listed[1:], 1, tmp_path / "3.pth.tar") == ["2+5.pth.tar", "3.pth.tar"]
     assert names(tmp_path) == ["2+5.pth.tar", "3.pth.tar"]
+
+
+# Which one is gone on from.
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """A directory with the checkpoints of a whole run."""
+    figures_of(monkeypatch, 0.5, 0.9, 0.6)
+    run_of(tmp_path, 3, save_freq=1, save_every_iters=3, identity=IDENTITY).fit(Batches(), Batches())
+    return tmp_path
+
+
+def test_the_newest_good_one_is_found_whatever_its_name_and_date(directory):
+    os.utime(directory / "1.pth.tar", (2e9, 2e9))
+    assert newest_checkpoint(directory).path.name == "last.pth.tar"  # of the names of one file
+    (directory / "3.pth.tar").unlink()
+    found = newest_checkpoint(directory)
+    assert (found.path.name, found.checkpoint["epoch"], found.passed_over) == ("last.pth.tar", 3, [])
+    spoil(found.path)
+    found = newest_checkpoint(directory)
+    assert found.path.name == "2+1.pth.tar"
+    assert [fault.partition(":")[0] for fault in found.passed_over] == [str(directory / "last.pth.tar")]
+    for name in names(directory):
+        if name not in ("last.pth.tar", "1.pth.tar"):
+            (directory / name).write_bytes(b"")
+    found = newest_checkpoint(directory)
+    assert found.path.name == "1.pth.tar"
+    assert {Path(fault.partition(":")[0]).name for fault in found.passed_over} == {
+        "1+2.pth.tar", "2.pth.tar", "2+1.pth.tar", "best.pth.tar", "last.pth.tar",
+    }  # fmt: skip
+
+
+def test_one_checkpoint_is_read_whole(directory, monkeypatch):
+    reads = []
+    load = saves.load_checkpoint
+    monkeypatch.setattr(
+        saves, "load_checkpoint", lambda path, weights=True: reads.append(weights) or load(path, weights)
+    )
+    assert newest_checkpoint(directory).checkpoint["epoch"] == 3
+    assert reads.count(True) == 1
+
+
+def test_if_all_are_damaged_none_is_written_over(directory, tmp_path_factory):
+    for name in names(directory):
+        (directory / name).write_bytes(b"PK")
+    with pytest.raises(alm.AlmError, match=r"every checkpoint in .* is damaged, so the run cannot resume"):
+        newest_checkpoint(directory)
+    assert newest_checkpoint(tmp_path_factory.mktemp("empty")) is None

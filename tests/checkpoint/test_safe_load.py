@@ -1,8 +1,11 @@
 """Files of tensors from anyone: nothing is executed, nothing unpacks to more than it is."""
 
+import io
 import os
 import pickle
+import struct
 import threading
+import warnings
 import zipfile
 from contextlib import suppress
 
@@ -12,6 +15,9 @@ import torch
 
 import alm
 from alm.checkpoint.safe_load import numpy_scalar_allowed, safe_load
+
+pytestmark = pytest.mark.timeout(30)
+PROTOCOL = b"\x80\x02"
 
 
 class Hostile:
@@ -172,7 +178,7 @@ def test_a_list_that_is_in_others_again_and_again_is_looked_into_once(tmp_path, 
         entries = [deep] * 10
         deep = {"list": entries, "tuple": tuple(entries), "dict": dict(enumerate(entries))}[container]
     path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(1)}, "options": deep}, old)
-    with pytest.raises(alm.AlmError, match=r"not plain numbers|a tuple with more than 10,000 entries"):
+    with pytest.raises(alm.AlmError, match="not plain numbers"):
         safe_load(path)
 
 
@@ -235,3 +241,122 @@ def test_what_others_allow_stays_allowed():
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)
+
+
+# Files that are made by hand.
+
+
+def saved(content, old=False):
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=not old)
+    return file.getvalue()
+
+
+def good(old=False):
+    return saved({"state_dict": {"a": torch.ones(7)}}, old)
+
+
+def with_pickle(pickled, old):
+    """Return a file with another pickle in the place of its content."""
+    if not old:
+        return rezipped(good(), lambda parts: parts | {"archive/data.pkl": pickled})
+    machine = {
+        "protocol_version": 1001,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
+    head = (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, machine)
+    return b"".join(pickle.dumps(part, 2) for part in head) + pickled + pickle.dumps([], 2)
+
+
+def rezipped(file, change):
+    """Return a zip whose parts, name -> bytes, are changed."""
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in change(parts).items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def refused(tmp_path, content, match):
+    path = tmp_path / "a.pth.tar"
+    path.write_bytes(content)
+    with pytest.raises(alm.AlmError, match=match):
+        safe_load(path)
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("cut", [b"", PROTOCOL + b"t.", PROTOCOL + b"h\x07.", b"\xff"])
+def test_a_damaged_pickle_is_no_fault_of_the_program(tmp_path, cut, old):
+    refused(tmp_path, with_pickle(cut, old), "a.pth.tar: .*damaged")
+
+
+@pytest.mark.parametrize("name", ["archive/data.pkl", "archive/DATA.PKL"])
+def test_a_second_pickle_is_refused(tmp_path, name):
+    trace = tmp_path / "trace"
+    out = io.BytesIO(good())
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "a") as archive:
+        warnings.simplefilter("ignore")  # zipfile's, of a name that is there
+        archive.writestr(name, pickle.dumps(Hostile(os.system, f"touch {trace}")))
+    refused(tmp_path, out.getvalue(), "two entries of one name")
+    assert not trace.exists()
+
+
+def test_a_file_in_both_serializations_is_what_it_begins_as(tmp_path):
+    path, trace = tmp_path / "a.pth.tar", tmp_path / "trace"
+    hostile = saved({"state_dict": {"a": torch.zeros(1)}, "epoch": Hostile(os.system, f"touch {trace}")})
+    path.write_bytes(good(old=True) + hostile)
+    read = safe_load(path)
+    assert torch.equal(read["state_dict"]["a"], torch.ones(7))
+    refused(tmp_path, hostile + good(old=True), "refused: it asks for .*system|damaged")
+    refused(
+        tmp_path,
+        saved({"epoch": Hostile(os.system, f"touch {trace}")}, old=True) + good(),
+        "it asks for .*system",
+    )
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("size", [2**31, 2**32 - 2, 3])
+def test_sizes_that_are_false_are_refused(tmp_path, size):
+    content = bytearray(rezipped(good(), dict))
+    directory = content.rfind(b"PK\x01\x02")
+    content[directory + 20 : directory + 28] = struct.pack("<II", size, size)
+    refused(tmp_path, bytes(content), "refused|damaged")
+
+
+def test_entries_that_lie_on_each_other_are_refused(tmp_path):
+    """A zip bomb without compression: a hundred names for the same megabyte."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("archive/data/0", bytes(10**6))
+        entry = archive.infolist()[1]
+        for number in range(1, 100):
+            other = zipfile.ZipInfo(f"archive/data/{number}")
+            for name in ("header_offset", "CRC", "compress_size", "file_size"):
+                setattr(other, name, getattr(entry, name))
+            archive.filelist.append(other)
+        archive._didModify = True
+    refused(tmp_path, out.getvalue(), "would unpack to 100.0 MB")
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_storages_that_are_declared_and_not_there_take_no_memory(tmp_path, old):
+    def enlarge(content):
+        return content.replace(b"K\x07", b"\x8a\x06" + struct.pack("<q", 2**40)[:6])
+
+    if old:
+        content = enlarge(good(old))
+    else:
+        content = rezipped(good(), lambda parts: {name: enlarge(part) for name, part in parts.items()})
+    refused(tmp_path, content, "a.pth.tar: (refused: )?it is damaged|declare")
+
+
+def test_what_was_good_stays_good(tmp_path):
+    for old in (True, False):
+        path = tmp_path / "a.pth.tar"
+        path.write_bytes(good(old))
+        assert torch.equal(safe_load(path)["state_dict"]["a"], torch.ones(7))

@@ -139,9 +139,9 @@ def evaluation(logits=None, labels=None, **figures):
     return Evaluation(**({"loss": 0.0, "accu": 0.0, "logits": logits} | metrics.compute() | figures))
 
 
-def spoil(path):
+def spoil(path, name="first.weight"):
     """Change one byte of a tensor in a checkpoint."""
     content = bytearray(path.read_bytes())
-    weight = load(path)["state_dict"]["first.weight"].numpy().tobytes()
+    weight = load(path)["state_dict"][name].numpy().tobytes()
     content[content.index(weight) + 2] ^= 1
     path.write_bytes(content)
