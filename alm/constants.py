@@ -11,3 +11,6 @@ GLOBAL = "main"  # the branch that looks at the whole picture
 # Names of the files in a run's directory.
 BEST, LAST = "best.pth.tar", "last.pth.tar"
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
+LATER_OPTIONS = "options.jsonl"  # of the run's later starts, one line each
+# Of what is not whole yet, beside its place; a name may have 255 bytes, so only its beginning is kept.
+TEMPORARY, KEPT = ".{name}.{unique}.tmp", 50

@@ -88,7 +88,7 @@ def train(begun: Start, directory: Path, log: TrainingLog, interruption: Interru
     run = TrainingRun(trainer, directory, settings, identity(begun), RunProgress(options.start_epoch))
     if begun.checkpoint:
         notes.append(restore(run, options, begun.checkpoint, begun.reached))
-        notes += run_directory.go_back(directory, begun.reached)
+    notes += run_directory.go_back(directory, begun.reached)
     announce(begun, log, notes)
     train_loader = build_loader(begun, training=True)
     val_loader = build_loader(begun, training=False) if begun.data.val else None

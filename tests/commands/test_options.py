@@ -5,10 +5,10 @@ import os
 import pytest
 
 import alm
-from alm.checkpoint.files import temporary_name
 from alm.devices import precision
 from run_scripts.training.options import DEFAULTS, parse_arguments
 from run_scripts.training.resolve import GIVEN_BACK, complete, origin_told
+from utils.io.atomic import temporary_name
 
 
 def options_of(*words, resumed=None):

@@ -60,7 +60,7 @@ def test_a_run_goes_on_in_its_directory(data, tmp_path, run_here):
     assert output.endswith(f"Run: {directory}\n")
     log = (directory / "train.log").read_text(encoding="utf-8")
     assert [key[:2] for key in losses(log)] == [(0, 0), (1, 0)]
-    assert {"options.json", "options_2.json", "2.pth.tar"} < {path.name for path in directory.iterdir()}
+    assert {"options.json", "options.jsonl", "2.pth.tar"} < {path.name for path in directory.iterdir()}
 
 
 @pytest.mark.slow

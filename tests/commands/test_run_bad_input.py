@@ -140,7 +140,7 @@ def test_a_start_that_fails_leaves_nothing_and_the_fixed_command_starts(data, tm
     (data / rows[0].split()[0]).write_bytes(before[rows[0].split()[0]])
     run(*command)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"train.log", "train.1.log", "options.json", "options.1.json", "1.pth.tar"} < names
+    assert {"train.log", "options.json", "options.jsonl", "1.pth.tar"} < names
 
 
 @pytest.mark.slow

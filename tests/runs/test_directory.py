@@ -5,10 +5,13 @@ from contextlib import suppress
 
 import pytest
 from support.models import model_of, own_checkpoint
+from support.tiny import spoil
 
+from alm.checkpoint.files import placed
 from alm.checkpoint.restore import save_checkpoint
 from alm.checkpoint.retention import Position
 from alm.errors import AlmError
+from utils.io.atomic import temporary_name
 from utils.runs import directory as run_directory
 from utils.runs.directory import (
     can_go_on,
@@ -17,13 +20,17 @@ from utils.runs.directory import (
     later_checkpoints,
     new_run_directory,
     opened_run_directory,
-    write_options,
 )
 
 
 def append_metrics(directory, record):
     with open(directory / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def saved(path, **parts):
+    """Write a checkpoint of a run with these parts."""
+    save_checkpoint(path, own_checkpoint(model_of(approach="bn_inception"), **parts))
 
 
 def contents(directory):
@@ -90,7 +97,9 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
     for epoch in (10, 20):
-        save_checkpoint(tmp_path / f"{epoch}.pth.tar", own_checkpoint(model_of(), epoch=epoch))
+        save_checkpoint(
+            tmp_path / f"{epoch}.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=epoch)
+        )
     with pytest.raises(AlmError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
         check_run_directory(tmp_path, tmp_path / "10.pth.tar", Position(10))
 
@@ -98,12 +107,14 @@ def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
 def test_what_was_saved_within_an_epoch_and_last_counts_too(tmp_path):
     (tmp_path / "train.log").touch()
     (tmp_path / "2.pth.tar").touch()
-    save_checkpoint(tmp_path / "2+30.pth.tar", own_checkpoint(model_of(), epoch=2, iteration=30))
+    save_checkpoint(
+        tmp_path / "2+30.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=2, iteration=30)
+    )
     assert not can_go_on(tmp_path / "2.pth.tar", Position(2))
     assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
-    save_checkpoint(tmp_path / "last.pth.tar", own_checkpoint(model_of(), epoch=3))
+    saved(tmp_path / "last.pth.tar", epoch=3)
     assert later_checkpoints(tmp_path, Position(2, 30)) == [tmp_path / "last.pth.tar"]
-    (tmp_path / "last.pth.tar").write_bytes(b"damaged")
+    spoil(tmp_path / "last.pth.tar", "classifier.weight")  # which only a look at all of it tells
     assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
 
 
@@ -119,7 +130,7 @@ def test_a_run_can_go_on_where_its_last_checkpoint_lies(tmp_path):
     assert not can_go_on(tmp_path / "10.pth.tar", Position(10))  # no log: that is no run's directory
     (tmp_path / "train.log").touch()
     assert can_go_on(tmp_path / "10.pth.tar", Position(10))
-    save_checkpoint(tmp_path / "20.pth.tar", own_checkpoint(model_of(), epoch=20))
+    saved(tmp_path / "20.pth.tar", epoch=20)
     assert not can_go_on(tmp_path / "10.pth.tar", Position(10))
     assert can_go_on(tmp_path / "20.pth.tar", Position(20))
 
@@ -141,34 +152,19 @@ def test_a_run_that_fails_later_leaves_its_files(tmp_path):
     assert set(contents(tmp_path / "run")) == {"train.log", "options.json"}
 
 
-def test_what_a_run_without_checkpoints_left_is_kept_beside(tmp_path):
+def test_what_an_earlier_run_left_is_added_to(tmp_path):
+    """The log is appended to by TrainingLog; options are told a line a start."""
+    (tmp_path / "train.log").write_text("earlier", encoding="utf-8")
     for number in range(3):
-        with opened_run_directory(tmp_path, {"number": number}) as directory:
-            (directory / "train.log").write_text(f"log {number}", encoding="utf-8")
-            append_metrics(directory, {"epoch": number})
-    kept = contents(tmp_path)
-    assert sorted(kept) == sorted(
-        f"{stem}{number}{suffix}"
-        for stem, suffix in (("train", ".log"), ("options", ".json"), ("metrics", ".jsonl"))
-        for number in ("", ".1", ".2")
-    )
-    assert [kept[name] for name in ("train.1.log", "train.2.log", "train.log")] == ["log 0", "log 1", "log 2"]
-    assert json.loads(kept["options.1.json"]) == {"number": 0}
-    assert kept["metrics.jsonl"] == '{"epoch": 2}\n'
-
-
-def test_a_run_with_checkpoints_keeps_its_log_in_place(tmp_path):
-    for name in ("train.log", "1.pth.tar"):
-        (tmp_path / name).write_text("earlier", encoding="utf-8")
-    with opened_run_directory(tmp_path, {}):
-        pass
-    assert contents(tmp_path)["train.log"] == "earlier"
-
-
-def test_options_of_a_continued_run_lie_beside_the_first(tmp_path):
-    paths = [write_options(tmp_path, {"number": number}) for number in range(3)]
-    assert [path.name for path in paths] == ["options.json", "options_2.json", "options_3.json"]
-    assert [json.loads(path.read_text(encoding="utf-8"))["number"] for path in paths] == [0, 1, 2]
+        with opened_run_directory(tmp_path, {"number": number}):
+            pass
+    left = contents(tmp_path)
+    left.pop(".lock", None)
+    assert left == {
+        "train.log": "earlier",
+        "options.json": '{\n "number": 0\n}\n',
+        "options.jsonl": '{"number": 1}\n{"number": 2}\n',
+    }
 
 
 # Going on from an earlier epoch.
@@ -177,17 +173,19 @@ def test_options_of_a_continued_run_lie_beside_the_first(tmp_path):
 @pytest.fixture
 def best(tmp_path):
     """Return a function that writes best.pth.tar of an epoch."""
-    return lambda epoch: save_checkpoint(tmp_path / "best.pth.tar", own_checkpoint(model_of(), epoch=epoch))
+    return lambda epoch: save_checkpoint(
+        tmp_path / "best.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=epoch)
+    )
 
 
 def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path, best):
     """The run that goes on may not come to one as good, and would write over it."""
-    for name in ("best.3.pth.tar", "best.3-2.pth.tar", "best.3-3.pth.tar"):
-        best(3)
-        (line,) = go_back(tmp_path, Position(2))
-        assert line == f"Best: {tmp_path / 'best.pth.tar'} is of epoch 3, later than 2; kept as {name}"
-        assert (tmp_path / name).is_file()
-        assert not (tmp_path / "best.pth.tar").exists()
+    best(3)
+    before = (tmp_path / "best.pth.tar").read_bytes()
+    (line,) = go_back(tmp_path, Position(2))
+    assert line == f"Best: {tmp_path / 'best.pth.tar'} is of epoch 3, later than 2; kept as best.3.pth.tar"
+    assert (tmp_path / "best.3.pth.tar").read_bytes() == before
+    assert not (tmp_path / "best.pth.tar").exists()
     assert not later_checkpoints(tmp_path, Position(2))
 
 
@@ -200,13 +198,13 @@ def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, best, epoch):
     assert (tmp_path / "best.pth.tar").read_bytes() == before
 
 
-def test_a_best_that_is_damaged_is_kept_beside(tmp_path, best):
+def test_a_best_that_is_damaged_is_told_and_stays(tmp_path, best):
     best(1)
     (tmp_path / "best.pth.tar").write_bytes((tmp_path / "best.pth.tar").read_bytes()[:-50])
     (line,) = go_back(tmp_path, Position(2))
     assert line.startswith(f"Best: {tmp_path / 'best.pth.tar'}: ")
-    assert line.endswith("; kept as best.damaged.pth.tar")
-    assert [path.name for path in tmp_path.iterdir()] == ["best.damaged.pth.tar"]
+    assert "damaged" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pth.tar"]
 
 
 def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):
@@ -221,10 +219,17 @@ def test_figures_of_later_epochs_come_again_and_are_dropped(tmp_path):
 
 
 def test_what_a_killed_run_had_not_written_whole_is_removed(tmp_path):
-    text = ("options.json", "options_2.json", "metrics.jsonl")
-    stale = (".7.pth.tar.1234.tmp", ".best.pth.tar.9.tmp", *(f".{name}.{'0a' * 16}.tmp" for name in text))
-    others = (".notes.tmp", "x.pth.tar.1234.tmp", ".7.pth.tar.tmp")
-    for name in (*stale, *others):
+    for name in ("7.pth.tar", f"{'x' * 60}_7.pth.tar"):
+        with suppress(KeyError), placed(tmp_path / name) as temporary:
+            temporary.touch()
+            kept = temporary.rename(temporary.with_suffix(".kept"))
+            raise KeyError
+        kept.rename(temporary)
+    for name in ("options.json", "options.jsonl", "metrics.jsonl"):
+        temporary_name(tmp_path / name).touch()
+    (tmp_path / ".7.pth.tar.1234.tmp").touch()  # of version 1.1
+    others = (".notes.tmp", "x.pth.tar.1234.tmp", ".7.pth.tar.tmp", temporary_name(tmp_path / "a.csv").name)
+    for name in others:
         (tmp_path / name).touch()
     with opened_run_directory(tmp_path, {}):
         assert {path.name for path in tmp_path.iterdir()} == {"options.json", ".lock", *others}

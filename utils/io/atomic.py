@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-KEPT = 50  # characters of a name in a temporary one, which may have 255 bytes like every name
+from alm.constants import KEPT, TEMPORARY
+
 SPECIAL = "that is a device or a pipe; name a file"
 
 
@@ -89,7 +90,7 @@ def try_directory(path: str | Path) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Return a new name beside `path`, hidden, for what is not whole yet."""
-    return path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(TEMPORARY.format(name=path.name[:KEPT], unique=uuid.uuid4().hex))
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The directory of one run: its name, that no other run writes to it, and what lies there but checkpoints."""
+"""The directory of one run: no other run writes to it, and none that goes on loses what lies there."""
 
 import json
 import re
@@ -9,12 +9,15 @@ from pathlib import Path
 
 from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, numbered_position, position
-from alm.constants import BEST, LAST, LOG, METRICS, OPTIONS
+from alm.constants import BEST, KEPT, LAST, LATER_OPTIONS, LOG, METRICS, OPTIONS, TEMPORARY
 from alm.errors import AlmError
 from utils.io.atomic import write_json, write_text
 from utils.io.process import LOCK, locked
 
 CHECKPOINT = ".pth.tar"
+# What a killed run leaves half written. Version 1.1 had the process's number for the unique part.
+RUN_FILES = rf"(.*\{CHECKPOINT}|{OPTIONS}l?|{METRICS}|.{{{KEPT}}})"
+ABANDONED = re.compile(TEMPORARY.format(name=RUN_FILES, unique="[0-9a-f]+"))
 
 
 def new_run_directory(runs: Path, experiment: str, approach: str) -> Path:
@@ -28,9 +31,9 @@ def can_go_on(resume: Path, reached: Position) -> bool:
 
 
 def check_run_directory(directory: Path, resume: Path | None, reached: Position) -> None:
-    """Raise AlmError where checkpoints of a run lie in the directory that `--output_dir` names, and
-    the new run does not go on from them, or goes on from before what was saved last: nothing that was learned
-    is written over. `reached` is how far `resume` is.
+    """Raise AlmError if checkpoints of a run lie in the directory that `--output_dir` names, and the new run
+    does not go on from them, or goes on from before the last of them: nothing that was learned is written
+    over. `reached` is how far `resume` is.
     """
     if directory.exists() and not directory.is_dir():
         raise AlmError(f"--output_dir {directory}: that is a file; name a directory")
@@ -56,11 +59,11 @@ def check_run_directory(directory: Path, resume: Path | None, reached: Position)
 
 @contextmanager
 def opened_run_directory(directory: Path, options: dict, must_be_new: bool = False) -> Iterator[Path]:
-    """Give a run its directory, with its options in it; numbered, where one is there that must not be.
+    """Give a run its directory, with its options in it. The directory gets a number if one of its name is
+    there that must not be.
 
-    What an earlier run without checkpoints left there is kept beside, what a killed one had not written whole
-    is removed. A run that fails before its log has anything to tell leaves nothing: see `TrainingLog`. Raises
-    AlmError where a run is using it.
+    What a killed run had not written whole is removed. A run that fails before its log has anything to tell
+    leaves nothing: see `TrainingLog`. Raises AlmError if a run is using the directory.
     """
     try:
         directory, made = make_directory(directory, must_be_new)
@@ -69,32 +72,22 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
             f"cannot make {directory} ({error.strerror}); name another place with --output_dir"
         ) from error
     try:
-        with locked(directory) as alone, options_written(directory, options, alone):
-            yield directory
+        with locked(directory) as alone:
+            if alone:
+                remove_abandoned(directory)
+            written = write_options(directory, options)
+            try:
+                yield directory
+            except BaseException:
+                if not (directory / LOG).exists():
+                    written.unlink(missing_ok=True)
+                raise
     except BaseException:
         if made:  # by this run, so that nobody else's lock is in there
             (directory / LOCK).unlink(missing_ok=True)
         for empty in made:
             with suppress(OSError):
                 empty.rmdir()
-        raise
-
-
-@contextmanager
-def options_written(directory: Path, options: dict, alone: bool) -> Iterator[None]:
-    """Tidy a directory and write the run's options there; they go again where it fails before its log has
-    anything to tell.
-    """
-    if alone:
-        remove_abandoned(directory)
-    if not checkpoints(directory):
-        keep_beside(directory)
-    written = write_options(directory, options)
-    try:
-        yield
-    except BaseException:
-        if not (directory / LOG).exists():
-            written.unlink(missing_ok=True)
         raise
 
 
@@ -115,60 +108,47 @@ def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]
             return directory, [directory, *made]
 
 
-def keep_beside(directory: Path) -> None:
-    """Rename log, options and metrics of an earlier run: `train.log` becomes `train.1.log`, or the next free
-    number.
-    """
-    for path in [directory / LOG, directory / METRICS, *directory.glob("options*.json")]:
-        number = 1
-        while (beside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
-            number += 1
-        if path.is_file() and re.fullmatch(r"train|metrics|options(_\d+)?", path.stem):
-            path.rename(beside)
-
-
 def remove_abandoned(directory: Path) -> None:
-    """Remove what killed runs had not written whole: a checkpoint of 180 MB, say. The names are those that
-    alm/checkpoint/files.py and utils/io/atomic.py give.
-    """
-    of_a_checkpoint = rf"\..*{re.escape(CHECKPOINT)}\.\d+\.tmp"
-    of_another = rf"\.(options(_\d+)?\.json|{METRICS})\.[0-9a-f]{{32}}\.tmp"
+    """Remove what killed runs had not written whole: a checkpoint of 180 MB, say."""
     for path in directory.glob(".*.tmp"):
-        if re.fullmatch(f"{of_a_checkpoint}|{of_another}", path.name):
+        if ABANDONED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def write_options(directory: Path, options: dict) -> Path:
+    """Write the options of a run's first start to options.json, or add those of a later one to options.jsonl
+    as one line; return the path.
+    """
+    first, later = directory / OPTIONS, directory / LATER_OPTIONS
+    if not first.exists():
+        write_json(first, options)
+        return first
+    earlier = later.read_text(encoding="utf-8") if later.exists() else ""
+    write_text(later, f"{earlier}{json.dumps(options)}\n")
+    return later
 
 
 def go_back(directory: Path, reached: Position) -> list[str]:
     """Let a directory be as it was so far in a run, for one that goes on from there; return lines that say
     what was changed.
 
-    Figures of later evaluations are dropped from metrics.jsonl: they come again. A best.pth.tar of a later
-    epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a better one; one that is
-    damaged as `best.damaged.pth.tar`.
+    Figures of later evaluations are dropped from metrics.jsonl: they come again, and train.log has them. A
+    best.pth.tar of a later epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a
+    better one.
     """
-    epoch = reached.epoch
-    drop_later_metrics(directory / METRICS, epoch if reached.evaluated else epoch - 1)
+    drop_later_metrics(directory / METRICS, reached.epoch if reached.evaluated else reached.epoch - 1)
     best = directory / BEST
     if not best.is_file():
         return []
     try:
-        later = load_checkpoint(best)["epoch"]
+        later = load_checkpoint(best, weights=False)["epoch"]
     except AlmError as error:
-        return [f"Best: {error}; kept as {moved_beside(best, 'damaged').name}"]
-    if later <= epoch:
+        return [f"Best: {error}; the next better evaluation replaces it"]
+    if later <= reached.epoch:
         return []
-    kept = moved_beside(best, str(later))
-    return [f"Best: {best} is of epoch {later}, later than {epoch}; kept as {kept.name}"]
-
-
-def moved_beside(best: Path, what: str) -> Path:
-    """Rename best.pth.tar to `best.<what>.pth.tar`, or the next free number of it; return the new path."""
-    beside, number = best.with_name(f"best.{what}{CHECKPOINT}"), 1
-    while beside.exists():
-        number += 1
-        beside = best.with_name(f"best.{what}-{number}{CHECKPOINT}")
-    best.rename(beside)
-    return beside
+    kept = best.with_name(f"best.{later}{CHECKPOINT}")
+    best.replace(kept)
+    return [f"Best: {best} is of epoch {later}, later than {reached.epoch}; kept as {kept.name}"]
 
 
 def drop_later_metrics(path: Path, epoch: int) -> None:
@@ -195,30 +175,18 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def later_checkpoints(directory: Path, reached: Position) -> list[Path]:
-    """Return the checkpoints in a directory that are of later epochs or iterations; one that is damaged is
-    none.
-    """
-    return [path for path in checkpoints(directory) if progress(path, reached) > reached[:2]]
+    """Return the checkpoints in a directory that are of later epochs or iterations and are not damaged."""
+    return [path for path in checkpoints(directory) if is_later(path, reached)]
 
 
-def progress(path: Path, reached: Position) -> tuple[int, int]:
-    """Return the epochs and iterations of a checkpoint; (0, 0) for one that is damaged, or whose name tells
-    that it is not further than `reached`.
-    """
+def is_later(path: Path, reached: Position) -> bool:
+    """Whether a checkpoint is further than `reached`. Its weights are read only if the rest of it says so."""
     by_name = numbered_position(path.name)
     if path.name != LAST and (by_name is None or by_name[:2] <= reached[:2]):
-        return 0, 0
+        return False
     try:
-        return position(load_checkpoint(path))[:2]
+        return all(
+            position(load_checkpoint(path, weights=weights))[:2] > reached[:2] for weights in (False, True)
+        )
     except AlmError:
-        return 0, 0
-
-
-def write_options(directory: Path, options: dict) -> Path:
-    """Write options.json and return its path; a continued run's lie beside it, as options_2.json, ..."""
-    path, number = directory / OPTIONS, 1
-    while path.exists():
-        number += 1
-        path = directory / f"options_{number}.json"
-    write_json(path, options)
-    return path
+        return False
