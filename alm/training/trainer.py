@@ -218,6 +218,11 @@ class Amount(NamedTuple):
     pictures: int
 
 
+def mean(parts: list[tuple[int, float]]) -> float:
+    """Return the mean over all pictures of (pictures, value) of each batch; 0 without pictures."""
+    return sum(count * value for count, value in parts) / max(sum(count for count, _ in parts), 1)
+
+
 @dataclass
 class Trainer:
     """What every step of a run needs."""
@@ -339,8 +344,3 @@ class Trainer:
 
     def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return sum(self.criterion(prediction, labels) for prediction in predictions)
-
-
-def mean(parts: list[tuple[int, float]]) -> float:
-    """Return the mean over all pictures of (pictures, value) of each batch; 0 without pictures."""
-    return sum(count * value for count, value in parts) / max(sum(count for count, _ in parts), 1)

@@ -12,7 +12,7 @@ from support.tiny import Batches, figures_of, load, names, run_of, trainer_of
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.constants import LAST
-from alm.training.trainer import NonFiniteLossError, Trainer
+from alm.training.trainer import NonFiniteLossError
 from utils.data.loader import Loader
 
 IDENTITY = {"identity": "a name"}
@@ -105,31 +105,23 @@ def test_an_epoch_goes_on_with_another_batch_size(tmp_path):
 
 
 @pytest.mark.parametrize("save_freq", [1, 10])
-def test_an_epoch_outlives_what_is_done_with_its_figures(tmp_path, save_freq):
-    def disk_is_full(epoch, figures):
-        raise OSError("no space left")
+@pytest.mark.parametrize(
+    "error", [alm.AlmError("cannot read picture"), OSError("no space left"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("of_the_loader", [True, False])
+def test_an_epoch_outlives_its_evaluation(tmp_path, save_freq, error, of_the_loader):
+    """A damaged picture of the other list, or a full disk for the figures, must not cost the training."""
 
-    with pytest.raises(OSError, match="no space left"):
-        run_of(tmp_path, 20, save_freq=save_freq).fit(Batches(), Batches(), disk_is_full)
-    assert load(tmp_path / "last.pth.tar")["epoch"] == 1
-
-
-@pytest.mark.parametrize("save_freq", [1, 10])
-@pytest.mark.parametrize("error", [alm.AlmError("cannot read picture"), KeyboardInterrupt()])
-def test_an_epoch_outlives_its_evaluation(tmp_path, monkeypatch, save_freq, error):
-    """Whether it was to be saved or not: a damaged picture of the other list must not cost the training."""
-
-    def evaluate(*_):
+    def evaluated(*_):
         raise error
 
-    monkeypatch.setattr(Trainer, "evaluate", evaluate)
     run = run_of(tmp_path, 30, save_freq=save_freq)
     with pytest.raises(type(error)):
-        run.fit(Batches(), Batches())
+        run.fit(Batches(), Failing(1, error) if of_the_loader else Batches(), evaluated)
     assert names(tmp_path) == (["1.pth.tar", "last.pth.tar"] if save_freq == 1 else ["last.pth.tar"])
     saved = load(tmp_path / "last.pth.tar")
     assert saved["state_dict"].keys() == run.trainer.model.state_dict().keys()
-    assert saved["unevaluated"] is True
+    assert (saved["epoch"], saved["unevaluated"]) == (1, True)
 
 
 class Failing(Batches):
@@ -170,40 +162,19 @@ def test_a_loader_that_fails_at_once_saves_nothing(tmp_path):
 
 def test_best_is_the_best_ma(tmp_path, monkeypatch):
     figures_of(monkeypatch, 0.5, 0.7, 0.6, float("nan"))
-    run_of(tmp_path, 4).fit(Batches(), Batches())
+    epochs = []
+    run = run_of(tmp_path, 4, save_freq=1, keep=None)
+    run.fit(Batches(), Batches(), lambda epoch, evaluation: epochs.append((epoch, evaluation.accu)))
+    assert epochs == [(1, 0.25), (2, 0.25), (3, 0.25), (4, 0.25)]
     best = load(tmp_path / "best.pth.tar")
     assert (best["epoch"], best["best_ma"], best["best_accu"]) == (2, 0.7, 0.25)
-    assert load(tmp_path / "4.pth.tar")["best_ma"] == 0.7
-
-
-def test_who_goes_on_goes_on_with_the_best_so_far(tmp_path, monkeypatch):
-    figures_of(monkeypatch, 0.5, 0.7, 0.6)
-    run_of(tmp_path, 3, save_freq=1).fit(Batches(), Batches())
-    assert [load(tmp_path / f"{epoch}.pth.tar")["best_ma"] for epoch in (1, 2, 3)] == [0.5, 0.7, 0.7]
-
-
-def test_evaluations_are_told_with_the_epochs_done(tmp_path):
-    told = []
-    run_of(tmp_path, 2).fit(
-        Batches(), Batches(), lambda epoch, evaluation: told.append((epoch, "ma" in evaluation.figures))
-    )
-    assert told == [(1, True), (2, True)]
+    assert [load(tmp_path / f"{epoch}.pth.tar")["best_ma"] for epoch in range(1, 5)] == [0.5, 0.7, 0.7, 0.7]
 
 
 def test_run_without_evaluation_saves_no_best(tmp_path):
     run_of(tmp_path, 1).fit(Batches())
     assert names(tmp_path) == ["1.pth.tar", "last.pth.tar"]
     assert (tmp_path / "1.pth.tar").samefile(tmp_path / "last.pth.tar")
-
-
-@pytest.mark.parametrize(("good_epochs", "last"), [(0, ""), (2, "; .*last.pth.tar is the last checkpoint")])
-@pytest.mark.parametrize("at_end", [True, False])
-def test_a_way_back_is_named_where_there_is_one(tmp_path, good_epochs, last, at_end):
-    run = run_of(tmp_path, 9, save_freq=1)
-    last += "" if at_end else "; the pictures of that step are 0.png, 1.png, 2.png"
-    with pytest.raises(alm.AlmError, match=rf"start again with a lower --lr, or with --amp off{last}$"):
-        run.fit(SpoiledAfter(run.trainer, good_epochs, at_end))
-    assert len(run.trainer.log.of("at_fault")) == (not at_end)
 
 
 class SpoiledAfter(Batches):
@@ -226,20 +197,28 @@ class SpoiledAfter(Batches):
             self.trainer.model.second.weight[0, 0] = torch.nan
 
 
+@pytest.mark.parametrize("good_epochs", [0, 2])
 @pytest.mark.parametrize(
-    ("at_end", "error", "message"),
+    ("at_end", "error", "words"),
     [
-        (False, NonFiniteLossError, "the loss is nan at epoch 2"),
-        (True, alm.AlmError, "not finite after epoch 3"),
+        (False, NonFiniteLossError, "the loss is nan at epoch {good} .*--lr.*"),
+        (True, alm.AlmError, "not finite after epoch {next}.*--lr.*"),
     ],
 )
-def test_weights_that_are_not_finite_write_over_nothing(tmp_path, at_end, error, message):
+def test_weights_that_are_not_finite_write_over_nothing(tmp_path, good_epochs, at_end, error, words):
+    """The error names the last good checkpoint, if there is one, and the pictures of the step."""
+    words = words.format(good=good_epochs, next=good_epochs + 1)
+    words += "; .*last.pth.tar is the last checkpoint" if good_epochs else "off"
+    words += "" if at_end else "; the pictures of that step are 0.png, 1.png, 2.png"
     run = run_of(tmp_path, 9, save_freq=1)
-    data = SpoiledAfter(run.trainer, 2, at_end)
-    with pytest.raises(error, match=message):
-        run.fit(data, Batches())
-    assert set(names(tmp_path)) == {"1.pth.tar", "2.pth.tar", "best.pth.tar", "last.pth.tar"}
-    assert all(tensor.isfinite().all() for tensor in load(tmp_path / "best.pth.tar")["state_dict"].values())
+    with pytest.raises(error, match=rf"{words}$"):
+        run.fit(SpoiledAfter(run.trainer, good_epochs, at_end), Batches())
+    assert len(run.trainer.log.of("at_fault")) == (not at_end)
+    assert set(names(tmp_path)) == (
+        {"1.pth.tar", "2.pth.tar", "best.pth.tar", "last.pth.tar"} if good_epochs else set()
+    )
+    for path in tmp_path.iterdir():
+        assert all(tensor.isfinite().all() for tensor in load(path)["state_dict"].values())
 
 
 def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):

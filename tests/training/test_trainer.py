@@ -1,15 +1,17 @@
-"""One epoch and one evaluation: what the log is told, in time, whatever happens."""
+"""One epoch and one evaluation: what the log hears, in time, whatever happens."""
 
 import copy
+import math
 
 import pytest
 import torch
 from support.tiny import CPU, Batches, Localized, Tiny, train, trainer_of
+from torch import nn
 
 import alm
-from alm.training import step_queue as steps_module
+from alm.training import step_queue
 from alm.training.step_queue import StepQueue, StepValues
-from alm.training.trainer import NonFiniteLossError
+from alm.training.trainer import NonFiniteLossError, NonFiniteSteps
 
 
 @pytest.fixture
@@ -19,14 +21,16 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
-    monkeypatch.setattr(steps_module.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(step_queue.time, "perf_counter", lambda: Clock.now)
     return Clock
 
 
-@pytest.fixture
-def accelerator(monkeypatch):
-    """Let the trainer take the CPU for an accelerator."""
-    monkeypatch.setattr(steps_module, "is_accelerator", lambda device: True)
+@pytest.fixture(params=["cpu", "accelerator"])
+def device(request, monkeypatch):
+    """Run a test twice; the second time the trainer takes the CPU for an accelerator."""
+    if request.param == "accelerator":
+        monkeypatch.setattr(step_queue, "is_accelerator", lambda device: True)
+    return request.param
 
 
 class Slow(Batches):
@@ -42,89 +46,137 @@ class Slow(Batches):
             yield batch
 
 
-class Poisoned(Batches):
-    """Batches of which one turns the loss into NaN, or ends with an error."""
+class Failing(Batches):
+    """Batches of which number 2 cannot be read."""
 
-    def __init__(self, trainer, at, error=None):
+    def __init__(self, error):
         super().__init__()
-        self.trainer, self.at, self.error = trainer, at, error
+        self.error = error
 
     def epoch(self, epoch, seen=0):
-        for number, batch in enumerate(self.batches):
-            if number == self.at:
-                if self.error:
-                    raise self.error
-                with torch.no_grad():
-                    self.trainer.model.first.bias.fill_(torch.nan)
-            yield batch
+        yield from self.batches[:2]
+        raise self.error
 
 
-def test_the_log_is_told_of_every_iteration():
+class NotFiniteAt:
+    """A criterion whose value is NaN in these steps of a network with two branches."""
+
+    def __init__(self, criterion, *steps):
+        self.criterion, self.steps, self.calls = criterion, steps, 0
+
+    def __call__(self, logits, labels):
+        step, self.calls = self.calls // 2, self.calls + 1
+        return self.criterion(logits, labels) * (torch.nan if step in self.steps else 1)
+
+
+class Normalized(Tiny):
+    """A network with running means."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        return super().forward(self.norm(images))
+
+
+def test_the_log_hears_of_every_iteration():
     trainer = trainer_of()
     assert train(trainer, Batches((3, 3, 2)), 7) == (3, 8)
-    told = trainer.log.of("iteration")
-    assert [values[:4] for values in told] == [[7, 0, 3, 3], [7, 1, 3, 3], [7, 2, 3, 2]]
-    assert all(seconds > 0 and 0 <= accu <= 1 for *_, seconds, _, accu in told)
+    steps = trainer.log.of("iteration")
+    assert [values[:4] for values in steps] == [[7, 0, 3, 3], [7, 1, 3, 3], [7, 2, 3, 2]]
+    assert all(seconds > 0 and 0 <= accu <= 1 for *_, seconds, _, accu in steps)
     assert {event for event, *_ in trainer.log.events} == {"iteration"}
 
 
 def test_losses_are_those_of_a_plain_loop():
     trainer = trainer_of()
-    train(trainer, Batches(), 0)
+    train(trainer, Batches())
     model, criterion = Tiny(), alm.WeightedBCELoss([0.5, 0.5])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for (images, labels, mirror), (_, _, told) in zip(Batches().epoch(0), trainer.log.losses, strict=True):
+    for (images, labels, mirror), (_, _, logged) in zip(Batches().epoch(0), trainer.log.losses, strict=True):
         loss = sum(criterion(p, labels) for p in model(alm.preprocess(images, mirror)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        assert told == loss.item()
+        assert logged == loss.item()
 
 
 def test_each_iteration_has_its_own_time(clock):
     trainer = trainer_of()
-    train(trainer, Slow(clock), 0)
+    train(trainer, Slow(clock))
     assert [seconds for *_, seconds, _, _ in trainer.log.of("iteration")] == [1, 2, 3, 4]
     trainer.evaluate(Slow(clock))
     assert [seconds for *_, seconds, _, _ in trainer.log.of("test")] == [1, 2, 3, 4]
 
 
-def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(monkeypatch):
-    """What an iteration was is told before the next batch is asked for, or one later."""
-    for late in (False, True):
-        monkeypatch.setattr(steps_module, "is_accelerator", lambda device, late=late: late)
-        told = []
-        with StepQueue(CPU, lambda step, *_, told=told: told.append(step.iteration)) as steps:
-            for count in range(1, 4):
-                steps.add(2, StepValues(torch.tensor(1.0), torch.tensor(0.5)))
-                assert told == list(range(count - late))
-        assert told == [0, 1, 2]
+def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(device):
+    """A step is reported before the next batch is asked for, or one later."""
+    reported = []
+    with StepQueue(CPU, lambda step, *_: reported.append(step.iteration)) as queue:
+        for count in range(1, 4):
+            queue.add(2, StepValues(torch.tensor(1.0), torch.tensor(0.5)))
+            assert reported == list(range(count - (device == "accelerator")))
+    assert reported == [0, 1, 2]
 
 
-@pytest.mark.parametrize("device", ["cpu", "accelerator"])
 @pytest.mark.parametrize("error", [OSError("picture"), KeyboardInterrupt()])
-def test_the_last_step_is_told_whatever_comes_after_it(device, error, request):
-    if device == "accelerator":
-        request.getfixturevalue("accelerator")
+def test_the_last_step_is_logged_whatever_comes_after_it(device, error):
     trainer = trainer_of()
     with pytest.raises(type(error)):
-        train(trainer, Poisoned(trainer, at=2, error=error), 0)
+        train(trainer, Failing(error))
     assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1]
 
 
-@pytest.mark.parametrize("device", ["cpu", "accelerator"])
 @pytest.mark.parametrize("at", [0, 2, 3])
-def test_a_loss_that_is_not_finite_stops_the_run(device, at, request):
-    if device == "accelerator":
-        request.getfixturevalue("accelerator")
+def test_a_loss_that_is_not_finite_ends_the_run(device, at):
     trainer = trainer_of()
-    with pytest.raises(
-        NonFiniteLossError, match=rf"the loss is nan at epoch 5 iteration {at}; .*--lr.*--amp"
+    trainer.criterion = NotFiniteAt(trainer.criterion, at)
+    with pytest.raises(NonFiniteLossError, match=rf"the loss is nan at epoch 5 iteration {at}; .*--lr"):
+        train(trainer, Batches(), 5)
+    underway = 1 if device == "accelerator" and at < 3 else 0  # begun before the NaN was read
+    assert [iteration for _, iteration, _ in trainer.log.losses] == list(range(at + 1 + underway))
+
+
+def test_a_step_that_is_not_finite_can_be_skipped(device):
+    """Weights, moments and running means are as if it had not been; the log counts it."""
+    batches = Batches()
+    trainer, plain = trainer_of(model=Normalized()), trainer_of(model=Normalized())
+    trainer.nonfinite = NonFiniteSteps(skip=True)
+    trainer.criterion = NotFiniteAt(trainer.criterion, 1)
+    train(trainer, batches)
+    plain.train([batch for number, batch in enumerate(batches.batches) if number != 1], 0, 0, 4)
+    for ours, theirs in zip(
+        trainer.model.state_dict().values(), plain.model.state_dict().values(), strict=True
     ):
-        train(trainer, Poisoned(trainer, at), 5)
-    told = [iteration for _, iteration, _ in trainer.log.losses]
-    underway = 1 if device == "accelerator" and at < 3 else 0  # given to it before the NaN was read
-    assert told == list(range(at + 1 + underway))
+        assert torch.equal(ours, theirs)
+    ((note,),) = trainer.log.of("loss_not_finite")
+    assert (note["epoch"], note["iteration"], note["count"]) == (0, 1, trainer.nonfinite.skipped)
+    assert math.isnan(note["loss"])
+    assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1, 2, 3]
+
+
+def test_a_step_whose_gradients_are_not_finite_can_be_skipped():
+    trainer = trainer_of()
+    trainer.nonfinite = NonFiniteSteps(skip=True)
+    trainer.model.first.bias.register_hook(lambda gradient: gradient * torch.inf)
+    before = trainer.model.first.weight.detach().clone()
+    train(trainer, Batches())
+    assert torch.equal(trainer.model.first.weight, before)
+    assert [note["count"] for (note,) in trainer.log.of("gradients_not_finite")] == [1, 2, 3, 4]
+
+
+def test_ten_skipped_steps_in_a_row_end_the_run():
+    trainer = trainer_of()
+    trainer.nonfinite = NonFiniteSteps(skip=True)
+    criterion = trainer.criterion
+    trainer.criterion = NotFiniteAt(criterion, *range(3, 12))
+    train(trainer, Batches([3] * 20))
+    assert trainer.nonfinite.skipped == 9
+    trainer.criterion = NotFiniteAt(criterion, *range(3, 30))
+    with pytest.raises(NonFiniteLossError, match=r"10 iterations in a row, up to epoch 0 iteration 12, "):
+        train(trainer, Batches([3] * 20))
+    assert trainer.nonfinite.skipped == 19
 
 
 def test_evaluation_is_the_metrics_of_the_vote():
@@ -141,8 +193,8 @@ def test_evaluation_is_the_metrics_of_the_vote():
         losses += sum(trainer.criterion(p, labels) for p in predictions).item() * len(images)
         right += ((alm.vote(predictions) > 0) == labels.bool()).float().mean(1).sum().item()
         count += len(images)
-    expected = metrics.compute()
-    assert evaluation.ma == pytest.approx(expected["ma"], nan_ok=True)
+    for name, expected in metrics.compute().items():
+        torch.testing.assert_close(getattr(evaluation, name), expected, equal_nan=True)
     assert evaluation.loss == pytest.approx(losses / count)
     assert evaluation.accu == pytest.approx(right / count)
     assert evaluation.logits.dtype == torch.float32
@@ -151,7 +203,7 @@ def test_evaluation_is_the_metrics_of_the_vote():
     assert trainer.log.events[-1] == ("tested", evaluation.accu)
 
 
-def test_evaluation_gives_regions_where_they_are_wanted_and_nothing_else_changes():
+def test_evaluation_gives_regions_if_they_are_asked_for_and_nothing_else_changes():
     trainer, batches = trainer_of(model=Localized()), Batches(sizes=(3, 3, 1))
     without = trainer.evaluate(batches)
     trainer.localize = True
@@ -174,14 +226,21 @@ def test_evaluation_of_nan_gives_no_figure():
     assert trainer.log.of("tested") == []
 
 
-def test_compiled_network_trains_and_the_model_evaluates():
+def test_an_evaluation_that_is_stopped_gives_no_figure():
+    trainer = trainer_of()
+    assert trainer.evaluate(Batches(), stop=lambda: True) is None
+    assert len(trainer.log.of("test")) == 1
+    assert trainer.log.of("tested") == []
+
+
+def test_the_compiled_network_trains_and_the_model_evaluates():
     trainer, sizes = trainer_of(), []
     trainer.compiled = lambda images: sizes.append(len(images)) or trainer.model(images)
-    train(trainer, Batches(), 0)
+    train(trainer, Batches())
     trainer.evaluate(Batches())
     assert sizes == [3, 3, 3, 3]
     plain = trainer_of()
-    train(plain, Batches(), 0)
+    train(plain, Batches())
     assert trainer.log.losses == plain.log.losses
 
 
@@ -196,12 +255,35 @@ def test_half_precision_learns(precision):
     assert any(not torch.equal(before[name], now) for name, now in trainer.model.state_dict().items())
 
 
+def test_a_step_that_overflows_in_fp16_is_skipped_and_the_log_says_so():
+    trainer = trainer_of(precision=torch.float16)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # its gradients overflow in fp16
+    weights = trainer.model.first.weight
+    before = weights.detach().clone()
+    assert train(trainer, Batches(), 3).iterations == 4
+    overflows = trainer.log.of("overflow")
+    assert overflows == [[{"epoch": 3, "iteration": i, "scale": 2.0 ** (39 - i)}] for i in range(4)]
+    assert torch.equal(weights, before)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    train(trainer, Batches(), 4)
+    assert trainer.log.of("overflow") == overflows
+    assert not torch.equal(weights, before)
+    assert [loss for *_, loss in trainer.log.losses][-1] < trainer.log.losses[0][-1]
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
-    "error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError(),
-              RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+    ("error", "expected", "words"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to"), alm.AlmError, "3 pictures.*--batch_size"),
+        (MemoryError(), alm.AlmError, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), alm.AlmError, "out of memory"),
+        (NotImplementedError("Could not run 'aten::bmm' with arguments from the 'sdaa' backend. This"),
+         alm.AlmError, r"sdaa has no aten::bmm; .*locate\.py --device sdaa"),
+        (RuntimeError("shapes do not match"), RuntimeError, "shapes do not match"),
+    ],
 )  # fmt: skip
-def test_lack_of_memory_names_the_batch_size(error, training):
+def test_a_step_that_the_device_cannot_do_is_explained(error, expected, words, training):
     trainer = trainer_of()
 
     def network(*images):
@@ -209,47 +291,6 @@ def test_lack_of_memory_names_the_batch_size(error, training):
 
     trainer.compiled = network
     trainer.model.folded = lambda: network
-    with pytest.raises(alm.AlmError, match=r"out of memory in a step over 3 pictures; lower --batch_size"):
-        train(trainer, Batches(), 0) if training else trainer.evaluate(Batches())
-
-
-def test_lacking_operator_is_named_with_the_way_to_find_it():
-    trainer = trainer_of()
-
-    def network(images):
-        raise NotImplementedError(
-            "Could not run 'aten::bmm' with arguments from the 'sdaa' backend. This ..."
-        )
-
-    trainer.compiled = network
-    with pytest.raises(alm.AlmError, match=r"sdaa has no aten::bmm; `python locate.py --device sdaa` says"):
-        train(trainer, Batches(), 0)
-
-
-def test_overflow_in_fp16_skips_the_step_says_so_and_goes_on():
-    trainer = trainer_of(precision=torch.float16)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # its gradients overflow in fp16
-    weights = trainer.model.first.weight
-    before = weights.detach().clone()
-    assert train(trainer, Batches(), 3).iterations == 4
-    skipped = trainer.log.of("overflow")
-    assert skipped == [
-        [{"epoch": 3, "iteration": iteration, "scale": 2.0 ** (39 - iteration)}] for iteration in range(4)
-    ]
-    assert torch.equal(weights, before)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    train(trainer, Batches(), 4)
-    assert trainer.log.of("overflow") == skipped
-    assert not torch.equal(weights, before)
-    assert [loss for *_, loss in trainer.log.losses][-1] < trainer.log.losses[0][-1]
-
-
-def test_other_errors_of_a_step_are_what_they_are():
-    trainer = trainer_of()
-
-    def network(images):
-        raise RuntimeError("shapes do not match")
-
-    trainer.compiled = network
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        train(trainer, Batches(), 0)
+    with pytest.raises(expected, match=words) as caught:
+        train(trainer, Batches()) if training else trainer.evaluate(Batches())
+    assert isinstance(caught.value, alm.AlmError) == (expected is alm.AlmError)
