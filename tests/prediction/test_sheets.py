@@ -11,21 +11,28 @@ from utils.prediction.sources import Source
 PICTURE = Image.new("RGB", (40, 120))
 
 
-def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a sheet for each place, into `out`; it returns the files."""
+    PICTURE.save(tmp_path / "a.png")
     sheets = Sheets(tmp_path / "out", None, 0.5)
-    places = ("a.jpg", "a.png", "../../a.bmp", "/etc/a.jpg", "sub/a.jpg")
-    written = [sheets.draw("a", place, PICTURE, prediction_of()) for place in places]
+    return lambda *places: [
+        sheets.write(Source("a", str(tmp_path / "a.png"), place), prediction_of(), None) for place in places
+    ]
+
+
+def test_sheets_never_leave_their_directory_nor_write_over_each_other(write, tmp_path):
+    written = write("a.jpg", "a.png", "../../a.bmp", "/etc/a.jpg", "sub/a.jpg")
     below = [str(path.relative_to(tmp_path / "out")) for path in written]
     assert below == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
     with pytest.raises(AlmError, match="out is not empty; name a new directory"):
         Sheets(tmp_path / "out", None, 0.5)
 
 
-def test_sheets_of_the_longest_names_lie_beside_each_other(tmp_path):
-    sheets = Sheets(tmp_path, None, 0.5)
-    for suffix in (".jpg", ".png", ""):
-        assert sheets.draw("a", "n" * (255 - len(suffix)) + suffix, PICTURE, prediction_of()).is_file()
-    assert len(list(tmp_path.iterdir())) == 3
+def test_sheets_of_the_longest_names_lie_beside_each_other(write):
+    written = write(*("n" * (255 - len(suffix)) + suffix for suffix in (".jpg", ".png", "")))
+    assert len(set(written)) == 3
+    assert all(path.is_file() for path in written)
 
 
 def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
@@ -61,18 +61,14 @@ class Sheets:
         if any(self.directory.iterdir()):
             raise AlmError(f"{directory} is not empty; name a new directory with --regions")
 
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        """Write a picture's sheet. The picture is read again: a batch of whole ones could fill the memory."""
-        picture = read_picture(source.file, turned=not self.as_trained)
-        self.draw(source.name, source.place, picture, prediction)
-
-    def draw(self, name: str, place: str, picture: Image.Image, prediction: Prediction) -> Path:
-        """Write a picture's sheet with its name on it; return the file. `place` is the picture's path below
-        the directory.
+    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> Path:
+        """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
+        pictures could fill the memory.
         """
-        path = self.free_path(place)
+        picture = read_picture(source.file, turned=not self.as_trained)
+        sheet = draw_sheet(picture, prediction, self.attributes, self.thresholds, title=source.name)
+        path = self.free_path(source.place)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet = draw_sheet(picture, prediction, self.attributes, self.thresholds, title=name)
         with whole_file(path) as file:
             sheet.save(file, "PNG", compress_level=COMPRESSION)
         return path
@@ -131,7 +127,7 @@ def draw_sheet(
     if title:
         width = max(part.width for part in parts)
         parts.insert(0, caption([cut(legible(title), font, width, at_start=True)], width, 1, font))
-    return with_margin(stacked(*parts, gap=GAP))
+    return ImageOps.expand(stacked(*parts, gap=GAP), MARGIN, PAPER)
 
 
 def attributes_to_draw(
@@ -213,10 +209,3 @@ def stacked(*parts: Image.Image, gap: int = 0) -> Image.Image:
         image.paste(part, (0, top))
         top += part.height + gap
     return image
-
-
-def with_margin(image: Image.Image) -> Image.Image:
-    """Return a picture on paper that is MARGIN pixels larger on every side."""
-    sheet = Image.new("RGB", (image.width + 2 * MARGIN, image.height + 2 * MARGIN), PAPER)
-    sheet.paste(image, (MARGIN, MARGIN))
-    return sheet
