@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from utils.data.catalog import MAX_ATTRIBUTES
 from utils.errors import DataError
+from utils.io.phrases import counted
 from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"
@@ -57,17 +58,13 @@ class Int8:
         return {"int8": json.dumps(asdict(self))}
 
     def __str__(self) -> str:
-        calibrated = counted(self.calibrated_pictures)
-        measured = counted(self.measured_pictures, self.measured_on == self.calibrated_on)
+        calibrated = counted(self.calibrated_pictures, "picture")
+        noun = "other picture" if self.measured_on == self.calibrated_on else "picture"
+        measured = counted(self.measured_pictures, noun)
         return (
             f"int8, calibrated on {calibrated} of {self.calibrated_on}: mA {self.ma_int8:.4f}, in float32 "
             f"{self.ma_float32:.4f}, on {measured} of {self.measured_on}"
         )
-
-
-def counted(count: int, other: bool = False) -> str:
-    """Return a number of pictures in words."""
-    return f"{count:,} {'other ' if other else ''}picture{'' if count == 1 else 's'}"
 
 
 def read_metadata(texts: Mapping[str, str]) -> Metadata:

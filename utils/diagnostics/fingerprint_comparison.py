@@ -9,7 +9,7 @@ from statistics import median
 
 from alm.errors import AlmError
 from utils.diagnostics.operator_report import finite, ratio_text, table_head, table_row
-from utils.io.figure import cut, drawable, drawn_figure
+from utils.io.figure import BLUE, GREEN, VERMILION, cut, drawable, drawn_figure
 from utils.io.untrusted import open_regular
 
 FORMAT = "alm-fingerprint-1"
@@ -38,7 +38,7 @@ TABLE = (
     ("iteration", 9), ("stage", 21), ("tensors", 7), ("median", 9), ("largest", 9), ("limit", 9), ("", 0),
 )  # fmt: skip
 SIZE = 10, 5.5  # of the plot, in inches
-COLOURS = dict(zip(STAGES, ("#0072b2", "#d55e00", "#009e73"), strict=True))  # Okabe and Ito's
+COLOURS = dict(zip(STAGES, (BLUE, VERMILION, GREEN), strict=True))
 LEAST_HEIGHT, MOST_HEIGHT = 1e-12, 1e3  # where equal tensors and infinite differences are drawn
 
 

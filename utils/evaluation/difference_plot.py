@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from utils.evaluation.significance import FIGURES, Difference, Paired
-from utils.io.figure import cut, drawable, drawn_figure
+from utils.io.figure import BLUE, VERMILION, cut, drawable, drawn_figure
 
 MOST_ATTRIBUTES = 60  # that are legible; those with the largest differences
 LONGEST_LABEL = 70  # characters
-# Blue and orange, which colour-blind readers tell apart (Okabe and Ito).
-COLOURS = {"better": "#0072B2", "worse": "#D55E00", "not to be told apart": "#888888"}
+COLOURS = {"better": BLUE, "worse": VERMILION, "not to be told apart": "#888888"}
 
 
 def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, path: str | Path) -> None:

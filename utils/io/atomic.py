@@ -1,4 +1,4 @@
-"""Write files and directories whole or not at all: what is half written never has the name asked for."""
+"""Write files and directories whole or not at all: half of a file never has the name asked for."""
 
 import errno
 import json
@@ -18,11 +18,11 @@ SPECIAL = "that is a device or a pipe; name a file"
 
 @contextmanager
 def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
-    """Give a file beside `path`, open in `mode` ("wb" or "w"), that becomes `path` at the end, or vanishes on
-    any error. What is at `path` already stays until then; a link stays, and what it leads to is written.
+    """Give a file beside `path`, open in `mode` ("wb" or "w"), that becomes `path` at the end.
 
-    Text is UTF-8 with line feeds. Raises OSError, naming `path`, where it cannot be written, or is a device
-    or a pipe.
+    On any error it vanishes, and an older file at `path` stays. A link stays too; the file that it leads to
+    is written. Text is UTF-8 with line feeds. Raises OSError, naming `path`, if that cannot be written or is
+    a device or a pipe.
     """
     path = Path(path)
     if is_special(path):
@@ -45,8 +45,8 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 def whole_directory(target: str | Path) -> Iterator[Path]:
     """Give a directory beside `target` that becomes `target` at the end, or vanishes on any error.
 
-    Raises OSError, naming `target` or what was to be in it, where it cannot be written, or where something
-    has appeared there in the meantime.
+    Raises OSError, naming `target` or a file in it, if it cannot be written or if something has appeared
+    there in the meantime.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def whole_directory(target: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | Path, temporary: str | Path | None = None) -> Iterator[None]:
-    """Let an OSError name `path` where it names no file, as that of a full disk, or one at `temporary`."""
+    """Let an OSError name `path` if it names no file, as that of a full disk, or one at `temporary`."""
     try:
         yield
     except OSError as error:
@@ -75,21 +75,21 @@ def naming(path: str | Path, temporary: str | Path | None = None) -> Iterator[No
 
 
 def try_directory(path: str | Path) -> None:
-    """Raise OSError where no file can be made in a directory, or in a new one at its place; leave nothing."""
+    """Raise OSError if no file can be made in a directory, which may be a new one; leave nothing."""
     path = Path(path)
-    made = [new for new in (path, *path.parents) if not new.exists()]
+    new = [directory for directory in (path, *path.parents) if not directory.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     finally:
-        for directory in made:
+        for directory in new:
             if directory.exists():
                 directory.rmdir()
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a new name beside `path`, hidden, for what is not whole yet."""
+    """Return a new, hidden name beside `path` for a file that is not whole yet."""
     return path.with_name(TEMPORARY.format(name=path.name[:KEPT], unique=uuid.uuid4().hex))
 
 
@@ -110,12 +110,12 @@ def indented_json(content) -> str:
 
 
 def is_special(path: str | Path) -> bool:
-    """Whether a device or a pipe is at `path`, which a file put there would take away from everyone."""
+    """Whether a device or a pipe is at `path`; a file put there would take it away from every program."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def unwritable(path: str | Path) -> str | None:
-    """Return why no file can be written at `path`, or None: better said before hours of work than after."""
+    """Return why no file can be written at `path`, or None. Ask before hours of work, not after."""
     path = Path(path)
     if path.is_dir():
         return "that is a directory; name a file"

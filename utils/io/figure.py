@@ -1,4 +1,4 @@
-"""What all pictures drawn with matplotlib share: text in any script, and files that are whole."""
+"""What all plots share: colours that everyone tells apart, text in any script, and files that are whole."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,18 @@ from alm.errors import AlmError
 from utils.io.atomic import whole_file
 from utils.io.untrusted import printable
 
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+)  # fmt: skip
+
 
 @contextmanager
 def drawn_figure(path: str | Path, size: tuple[float, float], text: str = "") -> Iterator:
-    """Give a matplotlib figure of `size` in inches, in fonts that have the characters of `text`; at the end
-    it becomes the picture `path`, whole or not at all, in the format of its suffix.
+    """Give a matplotlib figure that becomes the picture `path` at the end, whole or not at all.
 
-    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
-    written.
+    `size` is in inches; the fonts have the characters of `text`; the format is that of the suffix. Raises
+    AlmError if matplotlib is missing or the format is unknown, OSError if the picture cannot be written.
     """
     try:
         from matplotlib import rc_context
@@ -28,27 +32,26 @@ def drawn_figure(path: str | Path, size: tuple[float, float], text: str = "") ->
         figure = Figure(figsize=size, dpi=120, layout="constrained")
         known = figure.canvas.get_supported_filetypes()
         if suffix not in known:
-            raise AlmError(
-                f"cannot draw {path}: choose a suffix of {', '.join(f'.{name}' for name in sorted(known))}"
-            )
+            suffixes = ", ".join(f".{name}" for name in sorted(known))
+            raise AlmError(f"cannot draw {path}: choose a suffix of {suffixes}")
         yield figure
         with whole_file(path) as file:
             figure.savefig(file, format=suffix)
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text, or of a longer one the end."""
+    """Return a text, or the end of one that is longer."""
     return text if len(text) <= longest else "…" + text[1 - longest :]
 
 
 def drawable(text: str) -> str:
-    """Return a text without the sign that matplotlib takes for mathematics, and without characters that no
-    font here has or that turn a line round.
+    """Return a text as matplotlib draws it literally: the sign of mathematics is escaped, and characters that
+    no font here has, or that turn a line round, are spelt out.
     """
     text = printable(text)
     _, lacking = fonts_for(text)
-    shown = (char.encode("ascii", "backslashreplace").decode() if char in lacking else char for char in text)
-    return "".join(shown).replace("$", r"\$")
+    spelt = (char.encode("ascii", "backslashreplace").decode() if char in lacking else char for char in text)
+    return "".join(spelt).replace("$", r"\$")
 
 
 @cache
@@ -62,10 +65,10 @@ def fonts_for(text: str) -> tuple[list[str], set[str]]:
     for font in font_manager.fontManager.ttflist:
         if not lacking:
             break
-        if not font.name.startswith("Last Resort"):  # which draws a box for every character
-            found = lacking & _characters(FT2Font(font.fname))
-            fonts += [font.name] if found else []
-            lacking -= found
+        if not font.name.startswith("Last Resort"):  # it draws a box for every character
+            had = lacking & _characters(FT2Font(font.fname))
+            fonts += [font.name] if had else []
+            lacking -= had
     return fonts, lacking
 
 

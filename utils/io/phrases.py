@@ -12,9 +12,9 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.0) -> str:
 
 
 def counted(count: int | Sized, noun: str) -> str:
-    """Return `1 picture` or `2 pictures`; `count` is a number, or what is to be counted."""
+    """Return `1 picture` or `2,000 pictures`; `count` is a number, or a collection."""
     number = count if isinstance(count, int) else len(count)
-    return f"{number} {noun}" + ("s" if number != 1 else "")
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
 
 
 def first_few(names: Sequence[str], most: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Open a file that anyone may have given: what waits for ever, or has no end, is no file."""
+"""Files, text, JSON and names that anyone may have made: read within bounds, shown as one line."""
 
 import errno
 import io
@@ -18,10 +18,10 @@ MOST_TEXT = 2**29  # bytes: PETA's lists have 2 MB, and a million pictures with 
 def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
     """Open a file to read its bytes.
 
-    Raises OSError where it cannot be opened, is a device, a pipe or a directory, also by a link, or has more
-    than `most` bytes.
+    Raises OSError if it cannot be opened, if it is a device, a pipe or a directory, also behind a link, or if
+    it has more than `most` bytes.
     """
-    file = open(path, "rb", opener=open_at_once)  # noqa: SIM115, closed by whoever asked for it
+    file = open(path, "rb", opener=open_at_once)  # noqa: SIM115, the caller closes it
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode) and (most is None or status.st_size <= most):
         return file
@@ -54,7 +54,7 @@ def read_text(path: str | Path) -> str:
 
 
 def parsed(text: str):
-    """Return what a text says, or None where it is no JSON."""
+    """Return what a text says in JSON, or None if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -62,7 +62,7 @@ def parsed(text: str):
 
 
 def is_number(value) -> bool:
-    """Whether this is a finite number, of a size that a float has; true and false are none."""
+    """Whether this is a finite number, of a size that a float has. True and False are none."""
     return (
         isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     )
@@ -73,18 +73,18 @@ def is_share(value) -> bool:
     return is_number(value) and 0 <= value <= 1
 
 
-# What a terminal obeys (C0 but the tab, DEL, C1), what ends a line or sets its direction, and the halves of
-# characters that stand for a file name's undecodable bytes.
+# Characters that a terminal obeys (C0 but the tab, DEL, C1), that end a line or set its direction, and the
+# halves of characters that stand for a file name's undecodable bytes.
 _OBEYED = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Return one line of text with such characters spelt out, as in `\\x1b` and `\\u202e`; line ends too."""
+    """Return one line of text with such characters, line ends among them, spelt out: `\\x1b`, `\\u202e`."""
     return _OBEYED.sub(lambda match: spelt_out(match[0]), text)
 
 
 def printable_block(text: str) -> str:
-    """Return the same of several lines: what ends them stays."""
+    """Return several lines of text with such characters spelt out in each."""
     return "\n".join(map(printable, text.split("\n")))
 
 

@@ -1,7 +1,7 @@
 """Boxes and text on a picture: where each level looked for an attribute, and what it is called.
 
-A level keeps its colour and its dashes on every sheet and page, by its place from fine to coarse. The colours
-are Okabe and Ito's, which colour-blind readers tell apart; the dashes are for prints in grey.
+A level keeps its colour and its dashes on every sheet and page, by its place from fine to coarse. The dashes
+are for prints in grey.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from alm.constants import GLOBAL
-from utils.io.figure import fonts_for
+from utils.io.figure import GREEN, ORANGE, PURPLE, SKY, fonts_for
 
 Box = Sequence[float]  # left, top, right, bottom
 
@@ -36,8 +36,8 @@ class Style(NamedTuple):
 
 
 SOLID = (1, 0)
-STYLES = (Style("#E69F00", (2, 2)), Style("#56B4E9", (7, 3)), Style("#CC79A7", SOLID))  # fine to coarse
-GLOBAL_STYLE = Style("#009E73", SOLID)
+STYLES = (Style(ORANGE, (2, 2)), Style(SKY, (7, 3)), Style(PURPLE, SOLID))  # fine to coarse
+GLOBAL_STYLE = Style(GREEN, SOLID)
 
 
 def level_styles(levels: Iterable[str]) -> dict[str, Style]:

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from utils.io.figure import drawable, drawn_figure
+from utils.io.figure import BLUE, VERMILION, drawable, drawn_figure
 from utils.io.untrusted import printable
 from utils.prepare.check import TEST, TRAIN, Check, Picture
 
@@ -242,10 +242,9 @@ def counts_of(pictures: Sequence[Picture], name: str) -> dict[str, int]:
 
 
 MOST_ATTRIBUTES = 120  # that are legible
-# Okabe and Ito's colours, which colour-blind readers tell apart.
 STYLES = {
-    "train": {"marker": "o", "color": "#0072B2", "markersize": 5},
-    "test": {"marker": "o", "color": "#D55E00", "markersize": 5, "fillstyle": "none"},
+    "train": {"marker": "o", "color": BLUE, "markersize": 5},
+    "test": {"marker": "o", "color": VERMILION, "markersize": 5, "fillstyle": "none"},
     "published": {"marker": "|", "color": "black", "markersize": 11, "markeredgewidth": 1.5},
 }
 
@@ -270,7 +269,7 @@ def draw_sizes(axes, check: Check) -> None:
     if counts:
         widths, heights = zip(*counts, strict=True)
         areas = [4 + 60 * (count / max(counts.values())) for count in counts.values()]
-        axes.scatter(widths, heights, areas, color="#0072B2", alpha=0.4, linewidths=0)
+        axes.scatter(widths, heights, areas, color=BLUE, alpha=0.4, linewidths=0)
     axes.set_title(f"sizes of {len(check.readable):,} pictures of {drawable(str(check.root))}", fontsize=9)
     axes.set_xlabel("width, pixels", fontsize=9)
     axes.set_ylabel("height, pixels", fontsize=9)

@@ -7,6 +7,7 @@ from pathlib import Path
 from alm.constants import BEST, GLOBAL, UNKNOWN
 from utils.data.catalog import EXPERIMENTS
 from utils.evaluation.significance import FEWEST
+from utils.io.phrases import counted
 from utils.report.evaluation import Report
 
 UNDEFINED = "n/a"
@@ -33,18 +34,13 @@ def branch(name: str) -> str:
     return "global branch" if name == GLOBAL else f"level {name}"
 
 
-def grouped(count: int, noun: str) -> str:
-    """Return a large number with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def lead(report: Report) -> str:
     """Return the sentence that says what was evaluated on what."""
     record, label = report.record, Path(report.pictures.label).name
-    pictures = grouped(record["listed"], "picture")
+    pictures = counted(record["listed"], "picture")
     if record["pictures"] < record["listed"]:
         pictures = f"{record['pictures']:,} of {pictures}"
-    attributes = grouped(len(record["attributes"]), "attribute")
+    attributes = counted(len(record["attributes"]), "attribute")
     sentence = f"{report.evaluated} evaluated on {label}: {pictures}, {attributes}."
     if unknown := int((report.labels == UNKNOWN).sum()):
         sentence += f" Unknown labels ({unknown:,}) are left out of every figure."

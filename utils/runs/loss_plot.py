@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.io.figure import cut, drawable, drawn_figure
+from utils.io.figure import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, cut, drawable, drawn_figure
 from utils.runs.log_reader import LossLog, Step
 from utils.runs.loss_comparison import DIVERGENCE, LossComparison, relative_difference, smooth
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; then the same again, dashed and dotted.
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 STYLES = [{"color": colour, "linestyle": line} for line, colour in product(("-", "--", ":"), COLOURS)]
 REFERENCE_STYLE = {"color": "black", "linestyle": "-"}
 
