@@ -176,9 +176,9 @@ def verdict_lines(paired: Paired) -> Iterator[str]:
     ma = paired.figures["ma"]
     low, high = ma.interval
     if ma.differs:
-        yield f"B is {ma.verdict} than A: the interval of the difference in mA does not contain 0."
+        yield f"B is {ma.verdict} than A: the interval of B - A in mA does not contain 0."
     else:
-        yield f"B is {ma.verdict} from A: the interval of the difference in mA contains 0."
+        yield f"B is {ma.verdict} from A: the interval of B - A in mA contains 0."
         if high > low:
             yield f"These pictures can show a difference of about {(high - low) / 2:.4f} or more."
     yield "The intervals cover other test pictures, but no other seed of the training."

@@ -52,34 +52,25 @@ def write_list(path, names, labels):
     path.write_text("".join(rows), encoding="utf-8")
 
 
-def test_better_worse_and_equal(run, evaluations):
-    for first, second, status, verdict in (
-        ("a.csv", "b.csv", 0, "B is better than A: the interval of the difference in mA does not contain 0."),
-        ("b.csv", "a.csv", 1, "B is worse than A: the interval of the difference in mA does not contain 0."),
-        (
-            "a.csv",
-            "a.csv",
-            0,
-            "B is not to be told apart from A: the interval of the difference in mA contains 0.",
-        ),
-    ):
-        ended, output, errors = run(first, second, "--labels", "test.txt")
-        assert (ended, errors) == (status, "")
-        assert verdict in output.splitlines()
-    assert "0 of 4,200 labels are predicted differently" in output
-    assert "60 identities drawn with replacement, 1,000 times:" in output
-    assert "No attribute differs in mA" in output
-
-
-def test_lines_fit_a_terminal(run, evaluations):
-    _, output, _ = run("a.csv", "b.csv", "--labels", "test.txt")
+@pytest.mark.parametrize(
+    ("first", "second", "status", "verdict"),
+    [("a", "b", 0, "better than"), ("b", "a", 1, "worse than"), ("a", "a", 0, "not to be told apart from")],
+)
+def test_better_worse_and_equal(run, evaluations, first, second, status, verdict):
+    ended, output, errors = run(f"{first}.csv", f"{second}.csv", "--labels", "test.txt")
+    assert (ended, errors) == (status, "")
     lines = output.splitlines()
     assert max(map(len, lines)) <= 80
+    assert any(line.startswith(f"B is {verdict} A: ") for line in lines)
+    assert "60 identities drawn with replacement, 1,000 times:" in lines
     (ma,) = [line.split() for line in lines if line.startswith("mA ")]
-    first, second, difference, low, to, high, verdict = map(str, ma[1:])
-    assert float(difference) == pytest.approx(float(second) - float(first), abs=1.01e-4)
-    assert float(low) <= float(difference) <= float(high)
-    assert (to, verdict) == ("to", "better")
+    before, after, difference, low, high = map(float, (*ma[1:5], ma[6]))
+    assert difference == pytest.approx(after - before, abs=1.01e-4)
+    assert low <= difference <= high
+    assert ma[7:] == ([] if first == second else [verdict.split()[0]])
+    if first == second:
+        assert "0 of 4,200 labels are predicted differently" in lines
+        assert "No attribute differs in mA" in output
 
 
 def test_json_has_all_figures(run, evaluations, tmp_path):
@@ -101,16 +92,20 @@ def test_json_has_all_figures(run, evaluations, tmp_path):
     assert set(hat) == {"name", "a", "b", "difference", "interval", "verdict", "p_value"}
 
 
-def test_an_undefined_attribute_is_null(run, evaluations, tmp_path):
+def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluations, tmp_path):
     paths, labels, _ = evaluations
     labels[:, 3] = 0
     write_list(tmp_path / "test.txt", paths, labels)
-    run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")
+    assert run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")[0] == 0
     row = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["attributes"][3]
     assert row == {
         "name": "AgeAbove61", "a": None, "b": None, "difference": None, "interval": None,
         "verdict": "not to be told apart", "p_value": None,
     }  # fmt: skip
+    with Image.open(tmp_path / "c.png") as picture:
+        colours = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in
+                   picture.convert("RGB").getcolors(1 << 24)}  # fmt: skip
+    assert colours.issuperset(COLOURS.values())
 
 
 def test_another_programs_file_says_the_same(run, evaluations, tmp_path):
@@ -138,41 +133,20 @@ def test_attributes_of_ones_own_are_named_by_their_file(run, tmp_path):
     write_predictions(tmp_path / "a.csv", paths, ["Crown", "Cape"], rng.standard_normal((50, 2)))
     status, _, errors = run("a.csv", "a.csv", "--labels", "test.txt")
     assert status == 2
-    assert errors == (
-        "error: neither a.csv nor a.csv has the attributes of PETA, RAP, PA-100K in their published order; "
-        "name the list's attributes, in its order, with --attributes FILE\n"
-    )
+    assert "PETA, RAP, PA-100K" in errors
+    assert "--attributes FILE" in errors
     (tmp_path / "names.txt").write_text("Cape\nCrown\n")
     status, output, _ = run("a.csv", "a.csv", "--labels", "test.txt", "--attributes", "names.txt")
     assert status == 0
     assert "50 pictures drawn with replacement, 1,000 times:" in output
 
 
-def test_columns_in_no_known_order_are_not_guessed(run, evaluations, tmp_path):
-    paths, _, logits = evaluations
-    for name in ("a.csv", "b.csv"):
-        write_predictions(tmp_path / name, paths, NAMES[::-1], logits[:, ::-1])
-    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt")
-    assert (status, "--attributes FILE" in errors) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda text: text.replace("Hat,", "Hut,"), "b.csv has no column 'Hat' ('Hut' is the nearest)"),
-        (lambda text: text[: text.rindex("PETA")], "b.csv lacks 1 picture of test.txt;"),
-        (lambda text: text + text.splitlines()[-1], "b.csv has 1 picture more than once; keep one"),
-        (lambda text: text.replace("_1.jpeg", "_3.jpeg"), "b.csv lacks 60 pictures of test.txt;"),
-        (lambda text: text.replace(".jpeg,", ".jpeg,nan", 1), "b.csv:2: 'nan"),
-        (lambda text: "", "b.csv has no predictions"),
-    ],
-)  # fmt: skip
-def test_damaged_files(run, evaluations, tmp_path, damage, message):
+def test_a_damaged_file_is_one_line_and_nothing_is_written(run, evaluations, tmp_path):
     path = tmp_path / "b.csv"
-    path.write_text(damage(path.read_text()))
+    path.write_text(path.read_text().replace("_1.jpeg", "_3.jpeg"))
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json")
     assert (status, output) == (2, "")
-    assert errors.startswith(f"error: {message}")
+    assert errors.startswith("error: b.csv lacks 60 pictures of test.txt;")
     assert errors.count("\n") == 1
     assert not (tmp_path / "c.json").exists()
 
@@ -184,25 +158,6 @@ def test_what_is_read_is_not_written_over(run, evaluations, option, name):
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", option, name)
     assert (status, output) == (2, "")
     assert errors.startswith(f"error: {option} {name}: ")
-
-
-def test_a_list_with_other_labels(run, evaluations, tmp_path):
-    (tmp_path / "test.txt").write_text("a.png 0 1 0\n")
-    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt")
-    assert (status, errors) == (
-        2, "error: test.txt:1: 3 labels, expected 35; give one label for each attribute\n"
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "pdf"])
-def test_plot(run, evaluations, tmp_path, suffix):
-    status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--plot", f"c.{suffix}")
-    assert (status, errors) == (0, "")
-    if suffix == "png":
-        with Image.open(tmp_path / "c.png") as picture:
-            colours = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in
-                       picture.convert("RGB").getcolors(1 << 24)}  # fmt: skip
-        assert colours.issuperset(COLOURS.values())
 
 
 def test_a_plot_that_cannot_be_drawn_is_found(run, evaluations, tmp_path):

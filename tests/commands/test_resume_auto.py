@@ -8,8 +8,6 @@ import torch
 
 from run_scripts.cli.main import Interruption
 from utils.runs.log_reader import read_losses
-from utils.runs.sinks import LineFile
-from utils.runs.training_log import TrainingLog
 
 
 @pytest.mark.slow
@@ -107,35 +105,3 @@ def test_a_first_signal_is_taken_note_of_and_a_second_one_ends_the_process(numbe
         assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
     assert f"{signal.Signals(number).name}: ending after this iteration" in capfd.readouterr().err
-
-
-def test_lines_that_a_full_disk_does_not_take_are_written_when_there_is_room(tmp_path, monkeypatch):
-    log = TrainingLog(tmp_path / "train.log", stream=open(os.devnull, "w"))  # noqa: SIM115
-    with log:
-        log.iteration(0, 0, 9, 2, 0.5, 1.25, 0.5)
-        whole = LineFile._write_all
-
-        def full(self):
-            raise OSError(28, "No space left on device", str(self._path))
-
-        monkeypatch.setattr(LineFile, "_write_all", full)
-        with pytest.warns(UserWarning, match=r"train.log: No space left .* kept, and tried again"):
-            log.iteration(0, 1, 9, 2, 0.5, 1.25, 0.5)
-        monkeypatch.setattr(LineFile, "_write_all", whole)
-        log.iteration(0, 2, 9, 2, 0.5, 1.25, 0.5)
-    assert [step for step, _ in sorted(read_losses(tmp_path / "train.log").losses.items())] == [
-        (0, number) for number in range(3)
-    ]
-
-
-def test_lines_that_are_lost_in_the_end_are_an_error(tmp_path, monkeypatch):
-    def full(self):
-        raise OSError(28, "No space left on device", str(self._path))
-
-    log = TrainingLog(tmp_path / "train.log", stream=open(os.devnull, "w"))  # noqa: SIM115
-    log.iteration(0, 0, 9, 2, 0.5, 1.25, 0.5)
-    monkeypatch.setattr(LineFile, "_write_all", full)
-    with pytest.warns(UserWarning, match="No space left"):
-        log.iteration(0, 1, 9, 2, 0.5, 1.25, 0.5)
-    with pytest.raises(OSError, match="No space left"):
-        log.close()
