@@ -148,10 +148,10 @@ def test_an_attribute_without_boxes_has_no_figures_and_is_left_out_of_the_means(
 def test_sentences_say_what_the_regions_beat():
     true = np.broadcast_to([0.0, 0.0, 0.5, 0.5], (2, 1, 4))
     lines = pointing_lines(score({"3b": true}, np.zeros((1, 2, 1)), true)).split("\n")
-    assert lines[0] == "Regions against 2 true boxes, means of 1 attributes:"
+    assert lines[0] == "Regions against 2 true boxes, means of 1 attribute:"
     assert [line.split()[0] for line in lines[2:4]] == ["3b", "winning"]
-    assert (
-        "in 100 % of the cases; any point of the picture in 25 %, the picture's centre in 100 %" in lines[-3]
-    )
-    assert lines[-2] == "The regions beat chance on both measures, pointing and IoU."
-    assert lines[-1].startswith("The regions beat the whole picture on one of the two measures")
+    assert "any point of the picture in 25 %, the picture's centre in 100 %" in lines[-4]
+    assert lines[-3] == "The regions beat chance on both measures, pointing and IoU."
+    assert lines[-2] == "The regions beat the whole picture on one of the two measures, pointing and IoU."
+    assert lines[-1].startswith("The regions beat the average box")
+    assert "on neither measure" in lines[-1]

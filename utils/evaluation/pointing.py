@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.evaluation.results import none_for_nan, with_digits
+from utils.io.phrases import counted
 
 MEASURES = ("pointing", "coverage", "inside", "iou", "area")
 TITLES = ("pointing", "coverage", "inside", "IoU", "area")  # of MEASURES
@@ -143,9 +144,8 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 def pointing_lines(pointing: Pointing) -> str:
     """Return the lines below the table of an evaluation whose list has true boxes."""
-    lines = [
-        f"Regions against {pointing.boxes.sum():,} true boxes, means of {pointing.attributes} attributes:"
-    ]
+    attributes = counted(pointing.attributes, "attribute")
+    lines = [f"Regions against {pointing.boxes.sum():,} true boxes, means of {attributes}:"]
     lines.append("\t" + " " * 15 + "".join(f"{title:>10}" for title in TITLES))
     for name, values in pointing.means().items():
         cells = (with_digits(value, 4) for value in values)
