@@ -36,11 +36,6 @@ from utils.io.process import tell
 
 WITHIN, BEYOND, UNUSABLE = 0, 1, 2
 BATCH = 4
-OF_A_STEP = {
-    "experiment", "approach", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "resume",
-    "data_root", "train_list", "attributes", "follow_links", "cache", "workers", "pretrained", "init_from",
-    "loss", "ratios", "align_corners", "seed", "device", "amp",
-}  # fmt: skip
 
 
 def main() -> int:
@@ -78,18 +73,17 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
 
 def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """Return those of run_ALM.py's options that are given, all of which must be about a single step."""
-    from run_scripts.training.options import DEFAULTS, parse_arguments  # torch
+    from run_scripts.training.options import OPTIONS, Trait, names, parse_arguments  # torch
 
     step = parse_arguments(words)
-    for name in vars(step).keys() & DEFAULTS.keys() - OF_A_STEP:
+    for name in vars(step).keys() & OPTIONS.keys() - set(names(Trait.STEP)):
         parser.error(f"--{name} has no meaning for single steps; leave it out")
     return step
 
 
 def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     """Train for some iterations, check every operator on the way, report; return the exit status."""
-    from run_scripts.run_ALM import build_loader, build_trainer
-    from run_scripts.training.setup import start
+    from run_scripts.training.setup import build_loader, build_trainer, set_up
     from utils.diagnostics.operator_check import OperatorCheck
     from utils.diagnostics.operator_origin import OperatorOrigin
     from utils.runs.training_log import TrainingLog
@@ -100,9 +94,9 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
         if "experiment" not in step and "resume" not in step:
             step.experiment, step.data_root = "peta", directory  # drawn, in its format
             ensure_dataset(Path(directory), train=options.iterations * step.batch_size, test=1)
-        begun = start(step)
-        tell(*begun.notes)
-        trainer, loader = build_trainer(begun, TrainingLog()), build_loader(begun, training=True)
+        setup = set_up(step)
+        tell(*setup.notes)
+        trainer, loader = build_trainer(setup, TrainingLog()), build_loader(setup, training=True)
         origin = OperatorOrigin({"": trainer.model, "loss": trainer.criterion}, trainer.optimizer)
         since = time.perf_counter()
         with OperatorCheck(origin, trainer.device) as checked:

@@ -144,8 +144,8 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """The exit status that the signal asks for."""
-        return STATUS[self.name]
+        """The exit status that the signal asks for, 0 if there was none."""
+        return 0 if self.name is None else STATUS[self.name]
 
     def __call__(self) -> bool:
         """Whether there was a signal."""

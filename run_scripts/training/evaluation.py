@@ -13,7 +13,7 @@ from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
 from alm.training.trainer import Evaluation
-from run_scripts.training.setup import Start
+from run_scripts.training.setup import TrainingSetup
 from utils.data.catalog import identities
 from utils.evaluation import results
 from utils.evaluation.pointing import Pointing, pointing_lines, pointing_record, score
@@ -28,10 +28,10 @@ from utils.runs.training_log import TrainingLog
 
 
 def report_evaluation(
-    begun: Start, directory: Path | None, log: TrainingLog, epoch: int, evaluation: Evaluation
+    setup: TrainingSetup, directory: Path | None, log: TrainingLog, epoch: int, evaluation: Evaluation
 ) -> None:
     """Print an evaluation after `epoch` epochs, and write the files that the options name."""
-    options, experiment, pictures = begun.options, begun.experiment, begun.data.val
+    options, experiment, pictures = setup.options, setup.experiment, setup.data.val
     attributes, labels, logits = experiment.attributes, pictures.labels.numpy(), evaluation.logits.numpy()
     rows = evaluation, attributes, len(pictures), pictures.listed
     log.line(results.evaluation_table(*rows))
@@ -42,12 +42,12 @@ def report_evaluation(
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = {
-        level: boxes(region.numpy(), level, begun.model.align_corners)
+        level: boxes(region.numpy(), level, setup.model.align_corners)
         for level, region in (evaluation.regions or {}).items()
     }
     pointing = None
-    if begun.true_boxes is not None and regions:
-        pointing = score(regions, evaluation.branches[: len(regions)].numpy(), begun.true_boxes)
+    if setup.true_boxes is not None and regions:
+        pointing = score(regions, evaluation.branches[: len(regions)].numpy(), setup.true_boxes)
         log.line(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
@@ -59,13 +59,13 @@ def report_evaluation(
         probabilities = evaluation.logits.sigmoid().numpy()  # as predict.py computes them
         log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume))
     if options.report:
-        content = report_content(begun, directory, record, evaluation.branches.numpy(), regions, pointing)
+        content = report_content(setup, directory, record, evaluation.branches.numpy(), regions, pointing)
         if log.page(options.report, render(content)):
             log.line(f"Report: {options.report}")
 
 
 def report_content(
-    begun: Start,
+    setup: TrainingSetup,
     directory: Path | None,
     record: dict,
     branches: np.ndarray,
@@ -73,17 +73,17 @@ def report_content(
     pointing: Pointing | None,
 ) -> Report:
     """Return the content of a report; its curves are of the run that the checkpoint lies in."""
-    options = begun.options
+    options = setup.options
     history = read_history(Path(options.resume).parent if options.evaluate else directory)
     about = {
         "Evaluated": options.resume if options.evaluate else f"the run in {directory}",
-        "List": str(begun.data.val.label),
+        "List": str(setup.data.val.label),
         "Date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "Device": f"{begun.device.type}, {device_name(begun.device)}",
-        "Precision": precision_name(begun.precision),
-        "Sampling": f"align_corners {str(begun.model.align_corners).lower()}",
+        "Device": f"{setup.device.type}, {device_name(setup.device)}",
+        "Precision": precision_name(setup.precision),
+        "Sampling": f"align_corners {str(setup.model.align_corners).lower()}",
         "Versions": f"ALM {alm.__version__}, torch {torch.__version__}, NumPy {np.__version__}, "
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }
     name = Path(options.resume).name if options.evaluate else directory.name
-    return Report(record, begun.data.val, branches, regions, pointing, history, name, vars(options), about)
+    return Report(record, setup.data.val, branches, regions, pointing, history, name, vars(options), about)

@@ -1,221 +1,299 @@
-"""The options of run_ALM.py and their defaults: the published program's under their names, and ours."""
+"""The options of run_ALM.py: one row for each, in the order of the log's argument block and of --help.
+
+From these rows come the parser, the defaults, what a checkpoint may give back (resolve.py), the options of
+locate.py and docs/cli.md.
+"""
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Any, NamedTuple
 
 from alm import APPROACHES
 from alm.devices.device import DEVICES
 from alm.devices.precision import PRECISIONS
 from alm.models.loss import WEIGHTINGS
 from run_scripts.cli.parser import (
+    LARGEST,
     Parser,
     checkpoint_file,
     epochs,
     file_name_part,
+    is_file_name_part,
     not_negative,
     or_word,
     positive,
     whole_number,
 )
 from utils.data.catalog import EXPERIMENTS
+from utils.io.untrusted import is_number
 
-# In the order in which the log lists them.
-DEFAULTS = {
-    "experiment": None,
-    "approach": "inception_iccv",
-    "epochs": None,
-    "batch_size": None,
-    "lr": None,
-    "optimizer": "adam",
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "start_epoch": None,
-    "print_freq": 100,
-    "save_freq": 10,
-    "save_every_iters": None,
-    "keep": 3,
-    "resume": "",
-    "decay_epoch": None,
-    "prefix": "",
-    "evaluate": False,
-    "data_root": None,
-    "train_list": None,
-    "val_list": None,
-    "attributes": None,
-    "allow_missing": False,
-    "follow_links": False,
-    "cache": "none",
-    "on_bad_image": "error",
-    "force": False,
-    "workers": "auto",
-    "pretrained": None,
-    "init_from": None,
-    "loss": "reference",
-    "ratios": None,
-    "on_nonfinite": "stop",
-    "align_corners": "auto",
-    "seed": 1,
-    "device": "auto",
-    "amp": "auto",
-    "compile": False,
-    "max_iters": None,
-    "output_dir": None,
-    "json": None,
-    "predictions": None,
-    "calibrate": None,
-    "report": None,
-    "fingerprint": None,
-    "fingerprint_iters": 2,
-    "log_json": None,
-    "tensorboard": None,
-}
-CHOICES = {
-    "experiment": (*EXPERIMENTS, "custom"),
-    "approach": tuple(APPROACHES),
-    "optimizer": ("adam", "sgd"),
-    "loss": WEIGHTINGS,
-    "ratios": ("published", "list"),
-    "align_corners": ("auto", "true", "false"),
-    "on_bad_image": ("error", "skip"),
-    "on_nonfinite": ("stop", "skip"),
-    "device": ("auto", *DEVICES),
-    "amp": ("auto", "off", *PRECISIONS),
-}
-AUTO = "auto"  # of --resume
+
+class Kind(NamedTuple):
+    """What values an option has.
+
+    Attributes:
+        words: what a value is, in words.
+        is_right: whether a value that a checkpoint gives back is such a value.
+        argparse: what the parser needs to read it from the command line.
+    """
+
+    words: str
+    is_right: Callable[[Any], bool]
+    argparse: dict
+
+
+class Trait(Flag):
+    """What else holds for an option."""
+
+    NONE = 0
+    RESTORED = auto()  # --resume takes it from the checkpoint unless it is given
+    STEP = auto()  # it means something for a single training step, so locate.py takes it
+    DATA = auto()  # it belongs to one data set: not restored for another
+    MACHINE = auto()  # another machine may lack what it names
+    PLACE = auto()  # a path that is made absolute
+    READ = auto()  # a file that is read, so no option may write it
+    WRITTEN = auto()  # a file that is written
+
+
+RESTORED, STEP, DATA, MACHINE = Trait.RESTORED, Trait.STEP, Trait.DATA, Trait.MACHINE
+PLACE, READ, WRITTEN = Trait.PLACE, Trait.READ, Trait.WRITTEN
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row of the table. If the embedded data set has another default, `synthetic` is that one."""
+
+    name: str
+    kind: Kind
+    help: str
+    default: Any = None
+    synthetic: Any = None
+    traits: Trait = Trait.NONE
+    spellings: tuple[str, ...] = ()
+    metavar: str | None = None
+
+    def add_to(self, group) -> None:
+        """Add the option to a parser's group."""
+        words = dict(self.kind.argparse)
+        if self.metavar:
+            words["metavar"] = self.metavar
+        group.add_argument(
+            *(self.spellings or (f"--{self.name}",)),
+            dest=self.name,
+            help=self.help + self._defaults(),
+            **words,
+        )
+
+    def _defaults(self) -> str:
+        if self.default in (None, False, ""):
+            return ""
+        if self.synthetic is None:
+            return f" (default: {self.default})"
+        values = (str(value).replace(" ", "") for value in (self.default, self.synthetic))
+        return " (default: {}, synthetic: {})".format(*values)
+
+
+def is_whole(value, least: int, most: int = LARGEST) -> bool:
+    """Whether this is a whole number from `least` to `most`; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def whole(least: int, most: int = LARGEST) -> Kind:
+    """Return the kind of whole numbers from `least` to `most`."""
+    return Kind(
+        f"a whole number from {least} on",
+        lambda value: is_whole(value, least, most),
+        {"type": whole_number(least, most), "metavar": "N"},
+    )
+
+
+def whole_or(word: str, least: int) -> Kind:
+    """Return the kind of whole numbers from `least` on, and a word."""
+    return Kind(
+        f"a whole number from {least} on, or {word}",
+        lambda value: value == word or is_whole(value, least),
+        {"type": or_word(word, whole_number(least)), "metavar": f"N|{word}"},
+    )
+
+
+def one_of(*choices: str) -> Kind:
+    """Return the kind of one of some words."""
+    return Kind(
+        f"one of {', '.join(choices)}",
+        lambda value: isinstance(value, str) and value in choices,
+        {"choices": choices},
+    )
+
+
+def path(metavar: str, parse: Callable[[str], str] = str) -> Kind:
+    """Return the kind of a path."""
+    return Kind(
+        "a path",
+        lambda value: isinstance(value, str) and value != "" and "\0" not in value,
+        {"type": parse, "metavar": metavar},
+    )
+
+
+def is_switch(value) -> bool:
+    """Whether this is True or False."""
+    return isinstance(value, bool)
+
+
+RESUME_AUTO = "auto"
 LARGEST_SEED = 2**63 - 1
-# Defaults that depend on the experiment: the published program's, and those of the embedded data set.
-PUBLISHED = {"epochs": 60, "batch_size": 32, "lr": 1e-4, "decay_epoch": (20, 40)}
-SYNTHETIC = {"epochs": 2, "batch_size": 16, "lr": 3e-4, "decay_epoch": ()}
+COUNT = whole(1)
+ABOVE_ZERO = Kind(
+    "a number above 0", lambda value: is_number(value) and value > 0, {"type": positive, "metavar": "X"}
+)
+NOT_NEGATIVE = Kind(
+    "a number from 0 on",
+    lambda value: is_number(value) and value >= 0,
+    {"type": not_negative, "metavar": "X"},
+)
+EPOCHS = Kind(
+    "epochs",
+    lambda value: isinstance(value, tuple) and all(is_whole(epoch, 0) for epoch in value),
+    {"type": epochs, "metavar": '"(N,...)"'},
+)
+PREFIX = Kind(
+    "part of a file name",
+    lambda value: isinstance(value, str) and is_file_name_part(value),
+    {"type": file_name_part, "metavar": "TEXT"},
+)
+SWITCH = Kind("True or False", is_switch, {"action": "store_true"})
+ON_OFF = Kind("True or False", is_switch, {"action": argparse.BooleanOptionalAction})
+FILE, DIR = path("FILE"), path("DIR")
+CHECKPOINT = path("FILE", checkpoint_file)
+
+# A row: name, kind, help, default, then by name the synthetic set's default, traits, other spellings.
+GROUPS = {
+    "the published program's options": (
+        Option("experiment", one_of(*EXPERIMENTS, "custom"), "the data set: %(choices)s. Required unless "
+               "--resume names a checkpoint of ours", traits=RESTORED | STEP, metavar="NAME"),
+        Option("approach", one_of(*APPROACHES), "inception_iccv: ALM. bn_inception: the baseline that the "
+               "authors warm up with", "inception_iccv", traits=RESTORED | STEP, metavar="NAME"),
+        Option("epochs", COUNT, "train until N epochs are done", 60, synthetic=2, traits=RESTORED),
+        Option("batch_size", COUNT, "pictures per step", 32, synthetic=16, traits=RESTORED | STEP),
+        Option("lr", ABOVE_ZERO, "learning rate before any decay", 1e-4, synthetic=3e-4,
+               traits=RESTORED | STEP, spellings=("--lr", "--learning-rate")),
+        Option("optimizer", one_of("adam", "sgd"), "how weights are updated", "adam", traits=RESTORED | STEP),
+        Option("momentum", NOT_NEGATIVE, "momentum of sgd", 0.9, traits=RESTORED | STEP),
+        Option("weight_decay", NOT_NEGATIVE, "weight decay of either optimizer", 5e-4,
+               traits=RESTORED | STEP),
+        Option("start_epoch", whole(0), "start at this epoch, counted from 0. By default 0, or with --resume "
+               "the epoch after the checkpoint's", spellings=("--start-epoch",)),
+        Option("print_freq", COUNT, "print an `Epoch:` or `Test:` line every N iterations", 100,
+               traits=RESTORED),
+        Option("save_freq", COUNT, "save a checkpoint every N epochs, besides the last one and the best one",
+               10, traits=RESTORED),
+        Option("save_every_iters", COUNT, "also save a checkpoint every N iterations. Useful if an epoch "
+               "takes hours", traits=RESTORED),
+        Option("keep", whole_or("all", 1), "keep only the newest N epoch checkpoints and the newest N "
+               "iteration checkpoints; `all` keeps every one. last.pth.tar and best.pth.tar always stay", 3,
+               traits=RESTORED),
+        Option("resume", path("FILE|auto", or_word(RESUME_AUTO, checkpoint_file)), "continue from this "
+               "checkpoint, ours or a published one. auto: continue from the newest good one in "
+               "--output_dir, or start a new run if there is none", "", traits=STEP | READ),
+        Option("decay_epoch", EPOCHS, "multiply the learning rate by 0.1 at the start of each of these "
+               "epochs", (20, 40), synthetic=(), traits=RESTORED),
+        Option("prefix", PREFIX, "start the names of the checkpoints with TEXT", "", traits=RESTORED),
+        Option("evaluate", SWITCH, "evaluate the checkpoint of --resume, and do not train", False,
+               spellings=("-e", "--evaluate")),
+    ),
+    "data": (
+        Option("data_root", DIR, "the data set's directory. By default $ALM_DATA_ROOT, or else "
+               "/data/teco-data/NAME", traits=RESTORED | STEP | DATA | MACHINE | PLACE),
+        Option("train_list", FILE, "training list: a path, or a name in the data set's directory",
+               traits=RESTORED | STEP | DATA | MACHINE | PLACE | READ),
+        Option("val_list", FILE, "evaluation list, named in the same way",
+               traits=RESTORED | DATA | MACHINE | PLACE | READ),
+        Option("attributes", FILE, "with --experiment custom: the attributes' names, one per line",
+               traits=STEP | READ),
+        Option("allow_missing", ON_OFF, "evaluate even if some listed pictures are missing. The results "
+               "table shows how many were used", False, traits=RESTORED | DATA),
+        Option("follow_links", SWITCH, "open pictures even if a link leads outside the data set's directory",
+               False, traits=STEP),
+        Option("cache", path("none|auto|DIR"), "keep the resized pictures in one file in DIR, so that later "
+               "runs read faster. auto: in .alm_cache/ beside the data", "none", traits=STEP | PLACE),
+        Option("on_bad_image", one_of("error", "skip"), "what to do with an unreadable training picture. "
+               "error: stop the run. skip: use the next readable picture in its place, and log it", "error",
+               traits=RESTORED),
+        Option("force", SWITCH, "continue even if the lists have other pictures or labels than the "
+               "checkpoint was trained with", False),
+        Option("workers", whole_or("auto", 0), "processes that read pictures. auto: half the CPU cores, at "
+               "most 4", "auto", traits=RESTORED | STEP),
+    ),
+    "model and loss": (
+        Option("pretrained", CHECKPOINT, "start the backbone from published ImageNet weights, "
+               "bn_inception-52deb4733.pth", traits=STEP | READ),
+        Option("init_from", CHECKPOINT, "start a new training from all weights that fit in this checkpoint, "
+               "ours or a published one", traits=STEP | READ),
+        Option("loss", one_of(*WEIGHTINGS), "weights in the loss. reference: as the published program has "
+               "them. paper: as the paper has them. none: all equal", "reference", traits=RESTORED | STEP),
+        Option("ratios", one_of("published", "list"), "source of the positive ratios. published: the "
+               "published constants, the default of data sets that have them. list: the training list, the "
+               "default of the others", traits=RESTORED | STEP | DATA),
+        Option("on_nonfinite", one_of("stop", "skip"), "what to do if a loss or a gradient is not finite. "
+               "stop: end the run. skip: leave out the step, and log it", "stop", traits=RESTORED),
+        Option("align_corners", one_of("auto", "true", "false"), "how regions are sampled. auto: as the "
+               "checkpoint was trained, or false without one", "auto", traits=RESTORED | STEP),
+        Option("seed", whole(0, LARGEST_SEED), "seed of the starting weights, the order of the pictures and "
+               "their mirroring", 1, traits=RESTORED | STEP),
+    ),
+    "device and speed": (
+        Option("device", one_of("auto", *DEVICES), "where to compute. auto: the first of the others that "
+               "works here", "auto", traits=RESTORED | STEP | MACHINE),
+        Option("amp", one_of("auto", "off", *PRECISIONS), "mixed precision. auto: fp16 on sdaa, bf16 or fp16 "
+               "on cuda, off on the CPU (synthetic: bf16 if the CPU computes in it)", "auto",
+               traits=RESTORED | STEP | MACHINE),
+        Option("compile", ON_OFF, "train with torch.compile. The first iteration then takes minutes", False,
+               traits=RESTORED),
+        Option("max_iters", COUNT, "end each epoch after N iterations", traits=RESTORED),
+    ),
+    "output": (
+        Option("output_dir", DIR, "directory of the log and the checkpoints. By default the directory of "
+               "the --resume checkpoint if that is its last one, or else a new one under runs/"),
+        Option("json", FILE, "write the last evaluation's figures as JSON", traits=PLACE | WRITTEN),
+        Option("predictions", FILE, "with -e: write each picture's path and logits as CSV, for compare.py",
+               traits=PLACE | WRITTEN),
+        Option("calibrate", FILE, "with -e and --val_list: choose each attribute's threshold by balanced "
+               "accuracy on that list, and write them for predict.py", traits=PLACE | WRITTEN),
+        Option("report", FILE, "write a report of each evaluation as one HTML file. A later one replaces it",
+               traits=PLACE | WRITTEN),
+        Option("fingerprint", FILE, "write a summary of every layer's output and gradient in the first "
+               "iterations, for locate.py", traits=PLACE | WRITTEN),
+        Option("fingerprint_iters", COUNT, "number of iterations for --fingerprint", 2),
+        Option("log_json", FILE, "append the log as a stream of JSON events", traits=PLACE | WRITTEN),
+        Option("tensorboard", DIR, "write scalars for TensorBoard", traits=PLACE),
+    ),
+}  # fmt: skip
+OPTIONS = {option.name: option for group in GROUPS.values() for option in group}
+# None stands for a default that depends on other options.
+DEFAULTS = {name: None if row.synthetic is not None else row.default for name, row in OPTIONS.items()}
+
+
+def names(trait: Trait) -> tuple[str, ...]:
+    """Return the names of the options with a trait."""
+    return tuple(name for name, option in OPTIONS.items() if trait in option.traits)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options that are named, and no others. Exits with status 2 on a wrong one."""
+    """Return the options that are given, and no others. Exits with status 2 on a wrong one."""
     return build_parser().parse_args(arguments)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser, without defaults; its groups are the sections of run_scripts/README.md's table."""
+def build_parser() -> Parser:
+    """Return the parser, without defaults: what is not given may come from a checkpoint."""
     parser = Parser(
         "Train or evaluate ALM: pedestrian attributes with attribute-specific localization.",
-        epilog="Without any download: run_ALM.py --experiment synthetic. With --resume, options that are not "
-        "named are as in the checkpoint.",
+        epilog="Without any download: run_ALM.py --experiment synthetic. With --resume, options that you do "
+        "not give are as in the checkpoint.",
         argument_default=argparse.SUPPRESS,
     )
-    add_published_options(parser.add_argument_group("the published program's options"))
-    add_data_options(parser.add_argument_group("data"))
-    add_model_options(parser.add_argument_group("model and loss"))
-    add_device_options(parser.add_argument_group("device and speed"))
-    add_output_options(parser.add_argument_group("output"))
+    for title, rows in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for option in rows:
+            option.add_to(group)
     return parser
-
-
-def add_published_options(group) -> None:
-    """Add the published program's options: names, defaults and meaning are theirs."""
-    add = group.add_argument
-    add("--experiment", choices=CHOICES["experiment"], metavar="NAME",
-        help="the data set: %(choices)s; needed, but with --resume")  # fmt: skip
-    add("--approach", choices=CHOICES["approach"], metavar="NAME",
-        help="inception_iccv (ALM, the default) or bn_inception (its warm-up baseline)")  # fmt: skip
-    add("--epochs", type=whole_number(1), metavar="N", help=depends("epochs", "train up to this epoch"))
-    add("--batch_size", type=whole_number(1), metavar="N", help=depends("batch_size", "pictures a step"))
-    add("--lr", "--learning-rate", type=positive, metavar="X",
-        help=depends("lr", "learning rate before any decay"))  # fmt: skip
-    add("--optimizer", choices=CHOICES["optimizer"], help="default adam")
-    add("--momentum", type=not_negative, metavar="X", help="of sgd; default 0.9")
-    add("--weight_decay", type=not_negative, metavar="X", help="default 0.0005")
-    add("--start-epoch", type=whole_number(0), metavar="N",
-        help="first epoch, counted from 0; default 0, with --resume the checkpoint's next")  # fmt: skip
-    add("--print_freq", type=whole_number(1), metavar="N",
-        help="an `Epoch:` or `Test:` line every N iterations; default 100")  # fmt: skip
-    add("--save_freq", type=whole_number(1), metavar="N",
-        help="keep a checkpoint every N epochs, beside the last and the best; default 10")  # fmt: skip
-    add("--save_every_iters", type=whole_number(1), metavar="N",
-        help="and one every N iterations, for long epochs")  # fmt: skip
-    add("--keep", type=or_word("all", whole_number(1)), metavar="N|all",
-        help="how many of either stay, the newest; default 3")  # fmt: skip
-    add("--resume", type=or_word(AUTO, checkpoint_file), metavar="FILE|auto",
-        help="go on from this checkpoint, ours or a published one; auto: from the newest good one in "
-        "--output_dir, and where there is none, start")  # fmt: skip
-    add("--decay_epoch", type=epochs, metavar='"(N,...)"',
-        help=depends("decay_epoch", "learning rate x 0.1 from each of these epochs on"))  # fmt: skip
-    add("--prefix", type=file_name_part, metavar="TEXT", help="put before the names of the checkpoints")
-    add("-e", "--evaluate", action="store_true", help="evaluate the checkpoint of --resume, and end")
-
-
-def add_data_options(group) -> None:
-    """Add what is read, and how."""
-    add = group.add_argument
-    add("--data_root", metavar="DIR", help="the data set's directory; default: as run_scripts/README.md says")
-    add(
-        "--train_list", metavar="FILE", help="training list, as given or relative to the data set's directory"
-    )
-    add("--val_list", metavar="FILE", help="evaluation list, likewise")
-    add("--attributes", metavar="FILE", help="of --experiment custom: the attributes' names, one a line")
-    add("--allow_missing", action=argparse.BooleanOptionalAction,
-        help="evaluate although pictures of the list are missing; the table says on how many")  # fmt: skip
-    add("--follow_links", action="store_true",
-        help="open pictures to which a link leads outside of the data set's directory")  # fmt: skip
-    add("--cache", metavar="none|auto|DIR",
-        help="keep resized pictures in one file, auto: in .alm_cache/ beside the data")  # fmt: skip
-    add("--on_bad_image", choices=CHOICES["on_bad_image"],
-        help="a training picture that cannot be read ends the run, or the next one stands for it; default "
-        "error")  # fmt: skip
-    add("--force", action="store_true",
-        help="go on although the lists have other pictures or labels than the checkpoint's")  # fmt: skip
-    add("--workers", type=or_word("auto", whole_number(0)), metavar="N|auto",
-        help="processes that read pictures; auto, the default: half the cores, 4 at most")  # fmt: skip
-
-
-def add_model_options(group) -> None:
-    """Add what is trained, and from what start."""
-    add = group.add_argument
-    add("--pretrained", type=checkpoint_file, metavar="FILE",
-        help="start the backbone from bn_inception-52deb4733.pth")  # fmt: skip
-    add("--init_from", type=checkpoint_file, metavar="FILE",
-        help="start a new training from what fits of any checkpoint, ours or a published one")  # fmt: skip
-    add("--loss", choices=CHOICES["loss"],
-        help="weights in the loss: as published, as in the paper, none; default reference")  # fmt: skip
-    add("--ratios", choices=CHOICES["ratios"],
-        help="positive ratios: constants (peta, rap, pa100k), or the training list's")  # fmt: skip
-    add("--on_nonfinite", choices=CHOICES["on_nonfinite"],
-        help="a loss that is not finite ends the run, or its step is left out; default stop")  # fmt: skip
-    add("--align_corners", choices=CHOICES["align_corners"],
-        help="sampling of the regions; auto: the checkpoint's, or false; default auto")  # fmt: skip
-    add("--seed", type=whole_number(0, LARGEST_SEED), metavar="N",
-        help="starting weights, order and mirroring follow from it alone; default 1")  # fmt: skip
-
-
-def add_device_options(group) -> None:
-    """Add where it runs."""
-    add = group.add_argument
-    add("--device", choices=CHOICES["device"], help="auto: the first of the others; default auto")
-    add("--amp", choices=CHOICES["amp"],
-        help="auto: fp16 on sdaa, bf16 or fp16 on cuda, off on the CPU (synthetic: bf16)")  # fmt: skip
-    add("--compile", action=argparse.BooleanOptionalAction,
-        help="train with torch.compile; the first iteration then takes minutes")  # fmt: skip
-    add("--max_iters", type=whole_number(1), metavar="N", help="end each epoch after N iterations")
-
-
-def add_output_options(group) -> None:
-    """Add what is written beside the log on standard output."""
-    add = group.add_argument
-    add("--output_dir", metavar="DIR", help="where log and checkpoints go; default: where --resume's lie, "
-        "if it is the last there, else a new one under runs/ in the repository")  # fmt: skip
-    add("--json", metavar="FILE", help="write the evaluation's figures as JSON")
-    add("--predictions", metavar="FILE",
-        help="with -e: write each picture's path and logits as CSV, for compare.py")  # fmt: skip
-    add("--calibrate", metavar="FILE",
-        help="with -e and a --val_list: write each attribute's threshold of best balanced accuracy on it, "
-        "for predict.py")  # fmt: skip
-    add("--report", metavar="FILE",
-        help="write each evaluation's report as one HTML file; the last one stays")  # fmt: skip
-    add("--fingerprint", metavar="FILE",
-        help="write what each layer and gradient is in the first iterations, for locate.py")  # fmt: skip
-    add("--fingerprint_iters", type=whole_number(1), metavar="N", help="how many iterations; default 2")
-    add("--log_json", metavar="FILE", help="append the log as a stream of JSON events")
-    add("--tensorboard", metavar="DIR", help="write scalars for TensorBoard")
-
-
-def depends(name: str, text: str) -> str:
-    """Return a help line with both defaults of an option."""
-    published, synthetic = (str(values[name]).replace(" ", "") for values in (PUBLISHED, SYNTHETIC))
-    return f"{text}; default {published}, synthetic {synthetic}"

@@ -9,7 +9,7 @@ from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
 from alm.training.run import TrainingRun
-from run_scripts.training.options import AUTO, build_parser
+from run_scripts.training.options import RESUME_AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
 
 BEGINNINGS = ("init_from", "pretrained")  # of a run's first start
@@ -37,7 +37,7 @@ def find_checkpoint(named: Namespace) -> Resumption:
     """
     if "resume" not in named:
         return Resumption(named, None, False, [])
-    if named.resume != AUTO:
+    if named.resume != RESUME_AUTO:
         return Resumption(named, load_checkpoint(named.resume), False, [])
     for name, problem in (
         ("evaluate", "name the checkpoint that -e is to evaluate"),

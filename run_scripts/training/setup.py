@@ -1,8 +1,10 @@
-"""What run_ALM.py starts from. What can be wrong is found here, before the run's directory is made."""
+"""Options come in; all that a training or an evaluation needs goes out. Nothing is written before that."""
 
+import json
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from alm import build_model
+from alm import WeightedBCELoss, build_model
 from alm.checkpoint import restore
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
-from alm.devices.device import choose_device, explain_choice
+from alm.devices.device import choose_device, device_name, explain_choice
 from alm.devices.host import usable_cores
-from alm.devices.precision import choose_precision, set_arithmetic
+from alm.devices.precision import choose_precision, gradient_scaler, precision_name, set_arithmetic
 from alm.errors import AlmError
-from run_scripts.training.resolve import chosen, complete, origin_told
+from alm.training.trainer import NonFiniteSteps, Trainer
+from run_scripts.training.resolve import checkpoint_named, chosen, resolve
 from run_scripts.training.resume import check_data, find_checkpoint, reached_by
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
@@ -26,7 +29,9 @@ from utils.data.dataset import MultiLabelDataset
 from utils.data.list_file import positive_ratio, read_list
 from utils.data.loader import Loader
 from utils.data.true_boxes import find_true_boxes
+from utils.diagnostics.fingerprint import Fingerprint
 from utils.errors import DataError
+from utils.runs.training_log import TrainingLog
 from utils.synthetic import ensure_dataset
 
 ASSUMED = "; it does not name its attributes, which are taken to be these, in this order"
@@ -35,20 +40,178 @@ MOST_WORKERS = 4  # of --workers auto
 
 @dataclass
 class Data:
-    """The lists and pictures of a run; no training pictures when only evaluating, no `val` without a list."""
+    """The lists and pictures of a run. `train` is None to evaluate, `val` without an evaluation list."""
 
     train_list: Path | None
     train: MultiLabelDataset | None
     val: MultiLabelDataset | None
 
 
+@dataclass
+class TrainingSetup:
+    """What a training or an evaluation starts from.
+
+    Attributes:
+        checkpoint: the one of --resume, without the weights, which the model has; {} without --resume.
+        position: how far its run is.
+        ratio: each attribute's positive ratio.
+        model: on the device.
+        notes: lines that say what was decided.
+        true_boxes: boxes of the attributes in the evaluation pictures, if they are known.
+    """
+
+    options: Namespace
+    checkpoint: dict
+    position: Position
+    device: torch.device
+    precision: torch.dtype | None
+    experiment: Experiment
+    data: Data
+    ratio: list[float]
+    model: nn.Module
+    notes: list[str]
+    true_boxes: np.ndarray | None
+
+
+def set_up(typed: Namespace) -> TrainingSetup:
+    """Return what the options of the command line ask for. Raises AlmError if it cannot be had."""
+    resume = find_checkpoint(typed)
+    resumed = resume.checkpoint
+    options, differences = resolve(resume.named, resumed)
+    position = reached_by(resumed, options.start_epoch)
+    if not resume.may_be_done:
+        check_epochs(options, resumed, position)
+    elif position.epoch >= options.epochs and position.evaluated:
+        resume.notes.append(f"Resume: all {options.epochs} epochs are done")
+    with checkpoint_named(resume.named, options):
+        device = choose_device(options.device)
+        precision = choose_precision(device, options.amp)
+        experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
+        data = open_data(
+            experiment,
+            training=not options.evaluate,
+            **chosen(
+                options, "data_root", "train_list", "val_list", "allow_missing", "follow_links", "cache"
+            ),
+        )
+    if options.report and data.val is None:
+        raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
+    if resumed and not options.evaluate and not options.force:
+        check_data(options.resume, resumed, train=data.train, val=data.val)
+    if resumed and "positive_ratio" in resumed and "ratios" not in resume.named:
+        ratio = list(resumed["positive_ratio"])
+    else:
+        ratio = choose_ratio(experiment, options.ratios, data.train_list)
+    model, weights = start_model(
+        options.approach,
+        experiment.attributes,
+        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
+        resumed=resumed,
+        **chosen(options, "seed", "resume", "pretrained", "init_from"),
+    )
+    machine = (
+        explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
+    )  # fmt: skip
+    return TrainingSetup(
+        options,
+        without_weights(resumed or {}, options.evaluate),
+        position,
+        device,
+        precision,
+        experiment,
+        data,
+        ratio,
+        model.to(device, memory_format=layout(device)),
+        [*resume.notes, *differences, *filter(None, machine), *weights],
+        find_true_boxes(data.val, experiment.attributes) if data.val else None,
+    )
+
+
+def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
+    """Return the trainer, which takes the steps and evaluates."""
+    options, device, precision = setup.options, setup.device, setup.precision
+    return Trainer(
+        setup.model,
+        WeightedBCELoss(setup.ratio, options.loss),
+        build_optimizer(
+            setup.model, device=device, **chosen(options, "optimizer", "lr", "weight_decay", "momentum")
+        ),
+        gradient_scaler(device, precision),
+        device,
+        precision,
+        log,
+        nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
+        localize=setup.true_boxes is not None or options.report is not None,
+    )
+
+
+def build_loader(setup: TrainingSetup, training: bool) -> Loader:
+    """Return the batches of the training list, shuffled and mirrored, or of the evaluation list, in order."""
+    options = setup.options
+    workers = min(MOST_WORKERS, usable_cores() // 2) if options.workers == "auto" else options.workers
+    return Loader(
+        setup.data.train if training else setup.data.val,
+        options.batch_size,
+        shuffle=training,
+        mirror=training,
+        seed=options.seed,
+        workers=workers,
+        device=setup.device,
+        replaces=training and options.on_bad_image == "skip",
+    )
+
+
+@contextmanager
+def fingerprinted(setup: TrainingSetup, trainer: Trainer) -> Iterator[None]:
+    """Write the fingerprint of the first iterations, if --fingerprint asks for it."""
+    options = setup.options
+    if not options.fingerprint:
+        yield
+        return
+    about = {"torch": torch.__version__, "device": setup.device.type, "machine": device_name(setup.device)}
+    about |= chosen(options, "experiment", "approach", "batch_size", "seed")
+    about["precision"] = precision_name(setup.precision)
+    with open(options.fingerprint, "w", encoding="utf-8") as file:
+
+        def write(entry: dict) -> None:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()  # whoever stops the run early has what there is
+
+        trainer.watch = Fingerprint(
+            setup.model, trainer.criterion, trainer.scaler, options.fingerprint_iters, write, about
+        )
+        yield
+
+
+def check_epochs(options: Namespace, resumed: Mapping | None, position: Position) -> None:
+    """Raise AlmError if no epoch is left, naming the option that the user may be after."""
+    if options.evaluate or position.epoch < options.epochs or not position.evaluated:
+        return
+    if not resumed:
+        raise AlmError(
+            f"--start-epoch {options.start_epoch}: no epoch is left of {options.epochs}; lower it, or raise "
+            "--epochs"
+        )
+    raise AlmError(
+        f"{options.resume}: no epoch is left to train, {options.start_epoch} of {options.epochs} are done. "
+        "To evaluate it, add -e. To start a new training from its weights, give it to --init_from instead of "
+        "--resume. To continue at the learning rate that it has reached, raise --epochs"
+    )
+
+
+def without_weights(checkpoint: Mapping, evaluate: bool) -> dict:
+    """Return a checkpoint without what the model has by now, 60 MB, and to evaluate without the moments."""
+    loaded = {"state_dict", "optimizer"} if evaluate else {"state_dict"}
+    return {name: part for name, part in checkpoint.items() if name not in loaded}
+
+
 def choose_experiment(
     name: str, attributes: str | None = None, data_root: str | None = None, resumed: Mapping | None = None
 ) -> Experiment:
-    """Return a data set by name; `synthetic` is drawn where it is not there yet.
+    """Return a data set by name; `synthetic` is drawn if it is not there yet.
 
     The names of `custom` are those of the file `attributes`, else of the checkpoint `resumed`. Raises
-    DataError where neither tells them.
+    DataError if neither has them.
     """
     if name == "custom":
         if attributes:
@@ -75,7 +238,7 @@ def open_data(
     follow_links: bool = False,
     cache: str = "none",
 ) -> Data:
-    """Return the lists and pictures of a data set. Raises DataError where one must be and is not."""
+    """Return the lists and pictures of a data set. Raises DataError if a list that is needed is missing."""
     root, train_path, val_path = resolve_paths(
         experiment, data_root, train_list, val_list, train_required=training
     )
@@ -107,34 +270,9 @@ def open_data(
     return data
 
 
-def build_loader(
-    dataset: MultiLabelDataset,
-    *,
-    training: bool,
-    batch_size: int,
-    seed: int,
-    workers: int | str,
-    device: torch.device,
-    replaces: bool = False,
-) -> Loader:
-    """Return the batches of a data set: shuffled and mirrored for training, in order for evaluation."""
-    if workers == "auto":
-        workers = min(MOST_WORKERS, usable_cores() // 2)
-    return Loader(
-        dataset,
-        batch_size,
-        shuffle=training,
-        mirror=training,
-        seed=seed,
-        workers=workers,
-        device=device,
-        replaces=replaces,
-    )
-
-
 def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -> list[float]:
     """Return each attribute's positive ratio: "published", or those of the training "list". Raises DataError
-    where there is no list.
+    if there is no list.
     """
     if ratios == "published":
         return list(experiment.positive_ratio)
@@ -165,8 +303,8 @@ def start_model(
 ) -> tuple[nn.Module, list[str]]:
     """Return the model with the weights to start from, on the CPU, and lines that say which these are.
 
-    `resumed` is the checkpoint at `resume`. `align_corners` None means as the checkpoint was trained, where
-    there is one, else False.
+    `resumed` is the checkpoint at `resume`. `align_corners` None means: as the checkpoint was trained, or
+    False without one.
     """
     given = restore.load_checkpoint(init_from) if init_from else resumed
     convention = align_corners
@@ -201,7 +339,7 @@ def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:
     """Return the model's compiled form; `options` are torch.compile's.
 
     It is compiled for full batches; an epoch's smaller last one runs as it is, because compiling for its
-    size would cost another start. Calling it raises AlmError where torch cannot compile here.
+    size would cost another start. Calling it raises AlmError if torch cannot compile here.
     """
     from torch._dynamo.exc import TorchDynamoException  # more than a second, for those who compile
 
@@ -229,105 +367,3 @@ def build_optimizer(
     if optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
     return torch.optim.Adam(model.parameters(), fused=abilities(device).fused_adam, **common)
-
-
-@dataclass
-class Start:
-    """What a training or an evaluation starts from.
-
-    Attributes:
-        checkpoint: what --resume names, without the weights, which the model has; {} without --resume.
-        reached: how far its run is.
-        ratio: each attribute's positive ratio.
-        model: on the device.
-        notes: lines that say what was decided.
-        true_boxes: where the attributes are in the pictures that are evaluated, where that is known.
-    """
-
-    options: Namespace
-    checkpoint: dict
-    reached: Position
-    device: torch.device
-    precision: torch.dtype | None
-    experiment: Experiment
-    data: Data
-    ratio: list[float]
-    model: nn.Module
-    notes: list[str]
-    true_boxes: np.ndarray | None
-
-
-def start(named: Namespace) -> Start:
-    """Return what the `named` options ask for. Raises AlmError or AlmError where there is no such thing."""
-    found = find_checkpoint(named)
-    resumed = found.checkpoint
-    options, differences = complete(found.named, resumed)
-    reached = reached_by(resumed, options.start_epoch)
-    if not found.may_be_done:
-        check_epochs(options, resumed, reached)
-    elif reached.epoch >= options.epochs and reached.evaluated:
-        found.notes.append(f"Resume: all {options.epochs} epochs are done")
-    with origin_told(found.named, options):
-        device = choose_device(options.device)
-        precision = choose_precision(device, options.amp)
-        experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-        data = open_data(
-            experiment,
-            training=not options.evaluate,
-            **chosen(
-                options, "data_root", "train_list", "val_list", "allow_missing", "follow_links", "cache"
-            ),
-        )
-    if options.report and data.val is None:
-        raise AlmError("--report is of evaluations; name the list to evaluate with --val_list")
-    if resumed and not options.evaluate and not options.force:
-        check_data(options.resume, resumed, train=data.train, val=data.val)
-    if resumed and "positive_ratio" in resumed and "ratios" not in found.named:
-        ratio = list(resumed["positive_ratio"])
-    else:
-        ratio = choose_ratio(experiment, options.ratios, data.train_list)
-    model, weights = start_model(
-        options.approach,
-        experiment.attributes,
-        align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
-        resumed=resumed,
-        **chosen(options, "seed", "resume", "pretrained", "init_from"),
-    )
-    machine = (
-        explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
-    )  # fmt: skip
-    return Start(
-        options,
-        without_weights(resumed or {}, options.evaluate),
-        reached,
-        device,
-        precision,
-        experiment,
-        data,
-        ratio,
-        model.to(device, memory_format=layout(device)),
-        [*found.notes, *differences, *filter(None, machine), *weights],
-        find_true_boxes(data.val, experiment.attributes) if data.val else None,
-    )
-
-
-def check_epochs(options: Namespace, resumed: Mapping | None, reached: Position) -> None:
-    """Raise AlmError where there is nothing left to do, naming the option that the user may be after."""
-    if options.evaluate or reached.epoch < options.epochs or not reached.evaluated:
-        return
-    if not resumed:
-        raise AlmError(
-            f"--start-epoch {options.start_epoch}: no epoch is left of {options.epochs}; lower it, or raise "
-            "--epochs"
-        )
-    raise AlmError(
-        f"{options.resume}: no epoch is left to train, {options.start_epoch} of {options.epochs} are done. "
-        "To evaluate it, add -e; to start a new training from its weights, give it to --init_from instead of "
-        "--resume; to go on at the learning rate that it has come down to, raise --epochs"
-    )
-
-
-def without_weights(checkpoint: Mapping, evaluate: bool) -> dict:
-    """Return a checkpoint without what the model has by now, 60 MB, and to evaluate without the moments."""
-    dropped = {"state_dict", "optimizer"} if evaluate else {"state_dict"}
-    return {name: part for name, part in checkpoint.items() if name not in dropped}

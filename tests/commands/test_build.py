@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from argparse import Namespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 import alm
 from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkpoint
 from run_scripts.training.setup import (
+    Data,
     build_loader,
     choose_experiment,
     choose_ratio,
@@ -135,7 +138,7 @@ def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_batch_is_as_large_as_it_was_named(training):
-    """For the evaluation too: on a lack of memory a smaller one is a way out."""
+    """For the evaluation too: if memory runs out, a smaller one is a remedy."""
 
     class Ten:
         labels = torch.zeros(10, 1)
@@ -143,8 +146,10 @@ def test_a_batch_is_as_large_as_it_was_named(training):
         def __len__(self):
             return 10
 
-    machine = {"workers": 0, "device": torch.device("cpu")}
-    loader = build_loader(Ten(), training=training, batch_size=3, seed=1, **machine)
+    options = Namespace(batch_size=3, seed=1, workers=0, on_bad_image="error")
+    data = Data(None, Ten(), Ten())
+    setup = SimpleNamespace(options=options, data=data, device=torch.device("cpu"))
+    loader = build_loader(setup, training=training)
     assert (loader.batch_size, len(loader)) == (3, 4)
 
 

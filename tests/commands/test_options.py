@@ -6,14 +6,14 @@ import pytest
 
 import alm
 from alm.devices import precision
-from run_scripts.training.options import DEFAULTS, parse_arguments
-from run_scripts.training.resolve import GIVEN_BACK, complete, origin_told
+from run_scripts.training.options import DEFAULTS, Trait, names, parse_arguments
+from run_scripts.training.resolve import checkpoint_named, resolve
 from utils.io.atomic import temporary_name
 
 
 def options_of(*words, resumed=None):
     """Return all options of a command line, and what is told."""
-    return complete(parse_arguments([str(word) for word in words]), resumed)
+    return resolve(parse_arguments([str(word) for word in words]), resumed)
 
 
 def refused(capsys, *words, resumed=None):
@@ -172,7 +172,7 @@ def test_a_data_root_that_is_empty_or_gone_is_not_drawn_in(checkpoint, tmp_path,
     if made:
         root.mkdir()
     with pytest.raises(
-        alm.AlmError, match=rf"^3\.pth\.tar was trained with --data_root {root}, where there is no data"
+        alm.AlmError, match=rf"^3\.pth\.tar was trained with --data_root {root}, but no data are there"
     ):
         options_of("--resume", "3.pth.tar", resumed=saved)
     named = options_of("--resume", "3.pth.tar", "--data_root", tmp_path / "other", resumed=saved)[0]
@@ -196,13 +196,13 @@ def test_an_error_about_an_option_of_the_checkpoint_says_so(checkpoint):
     saved["options"]["device"] = "sdaa"
     options, _ = options_of("--resume", "3.pth.tar", resumed=saved)
     origin = r"; here: cpu\. 3\.pth\.tar was trained with --device sdaa$"
-    with pytest.raises(alm.AlmError, match=origin), origin_told({"resume"}, options):
+    with pytest.raises(alm.AlmError, match=origin), checkpoint_named({"resume"}, options):
         raise alm.AlmError("--device sdaa: torch_sdaa is not installed; here: cpu")
     for error, named in (("--device sdaa: not here", {"resume", "device"}), ("something else", {"resume"})):
-        with pytest.raises(alm.AlmError, match=f"^{error}$"), origin_told(named, options):
+        with pytest.raises(alm.AlmError, match=f"^{error}$"), checkpoint_named(named, options):
             raise alm.AlmError(error)
     unresumed, _ = options_of("--experiment", "peta", "--data_root", "absent")
-    with pytest.raises(alm.AlmError, match=r"--data_root$"), origin_told({}, unresumed):
+    with pytest.raises(alm.AlmError, match=r"--data_root$"), checkpoint_named({}, unresumed):
         raise alm.AlmError("name another with --data_root")
 
 
@@ -266,7 +266,7 @@ WRONG = {
 
 
 def test_every_kind_of_wrong_option_is_tried():
-    assert WRONG.keys() == GIVEN_BACK.keys() <= DEFAULTS.keys()
+    assert WRONG.keys() == set(names(Trait.RESTORED))
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -321,8 +321,8 @@ def test_without_any_experiment_it_is_asked_for(capsys):
     [
         (("--prefix", "a/b"), "'a/b' is no part of a file name; leave the separators out"),
         (("--prefix", "a\\b"), "is no part of a file name"),
-        (("--prefix", "x" * 151), "is no part of a file name; leave the separators out, and take at most"),
-        (("--prefix", "行" * 51), "take at most 150 bytes"),
+        (("--prefix", "x" * 151), "is no part of a file name; leave the separators out, and use at most"),
+        (("--prefix", "行" * 51), "at most 150 bytes"),
         (("--seed", "9" * 30), "is not a whole number from 0 to 9223372036854775807"),
         (("--seed", "-1"), "is not a whole number"),
         (("--epochs", "9" * 30), "is not a whole number from 1 to 2147483647"),
@@ -337,8 +337,7 @@ def test_without_any_experiment_it_is_asked_for(capsys):
         (("--max_iters", "9" * 30), "is not a whole number"),
         (("--workers", "many"), "is not a whole number"),
         (("--resume", "a", "--init_from", "b", "--pretrained", "c"),
-         "--resume and --init_from and --pretrained: give one of them. --resume goes on with a run, "
-         "--init_from starts a new one from any checkpoint"),
+         "--resume and --init_from and --pretrained: give only one of them"),
         (("--attributes", "a"), "--attributes goes with --experiment custom"),
         (("-e",), "-e needs --resume FILE"),
         (("--predictions", "a.csv"), "--predictions goes with -e: give it the checkpoint to evaluate"),

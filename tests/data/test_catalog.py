@@ -9,7 +9,7 @@ from PIL import Image
 
 from run_scripts import compare, prepare_data
 from run_scripts.compare import choose_attributes
-from run_scripts.training.options import CHOICES
+from run_scripts.training.options import OPTIONS
 from utils.data.attributes import CARRYING, HEAD, PERSON, PETA, Attribute
 from utils.data.catalog import (
     EXPERIMENTS,
@@ -198,7 +198,7 @@ MARKET = published(
 def market(tmp_path, monkeypatch):
     """Enter an invented data set, and return its root with four pictures of two people on each list."""
     monkeypatch.setitem(EXPERIMENTS, MARKET.name, MARKET)
-    monkeypatch.setitem(CHOICES, "experiment", (*EXPERIMENTS, "custom"))
+    monkeypatch.setitem(OPTIONS["experiment"].kind.argparse, "choices", (*EXPERIMENTS, "custom"))
     folder = tmp_path / "Market-1501-v15.09.15"
     folder.mkdir()
     for part in ("train", "test"):

@@ -22,7 +22,7 @@ from alm.checkpoint import restore
 from alm.checkpoint.restore import load_checkpoint
 from alm.errors import AlmError, PictureError
 from alm.inference.image_io import read_picture, resized
-from run_scripts.training.resolve import given_back
+from run_scripts.training.resolve import restored_options
 from utils.data.catalog import read_names as read_attribute_names
 from utils.data.list_file import read_list
 from utils.data.true_boxes import check_box, read_regions
@@ -136,7 +136,7 @@ def test_checkpoints():
 
     def read(path):
         content = load_checkpoint(path)
-        given_back(content.get("options", {}), {"resume": str(path)})
+        restored_options(content.get("options", {}), {"resume": str(path)})
         assert restore.count_attributes(path, content) > 0
 
     fuzz(corpus, read, alm.AlmError)
