@@ -73,10 +73,10 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
 
 def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """Return those of run_ALM.py's options that are given, all of which must be about a single step."""
-    from run_scripts.training.options import OPTIONS, Trait, names, parse_arguments  # torch
+    from run_scripts.training import options  # torch
 
-    step = parse_arguments(words)
-    for name in vars(step).keys() & OPTIONS.keys() - set(names(Trait.STEP)):
+    step = options.build_parser().parse_args(words)
+    for name in vars(step).keys() & options.OPTIONS.keys() - set(options.names(options.Trait.STEP)):
         parser.error(f"--{name} has no meaning for single steps; leave it out")
     return step
 

@@ -28,7 +28,7 @@ from run_scripts.cli.main import Interruption
 from run_scripts.cli.messages import explain
 from run_scripts.cli.parser import refuse_several_processes
 from run_scripts.training.evaluation import report_evaluation
-from run_scripts.training.options import parse_arguments
+from run_scripts.training.options import build_parser
 from run_scripts.training.resolve import chosen
 from run_scripts.training.resume import restore
 from run_scripts.training.setup import (
@@ -50,7 +50,7 @@ COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 
 
 def main() -> int:
     """Train or evaluate; return the exit status."""
-    options = parse_arguments()
+    options = build_parser().parse_args()
     refuse_several_processes()
     setup = set_up(options)
     with open_directory(setup) as directory, open_log(setup, directory) as log, end_logged(log):

@@ -74,13 +74,18 @@ class Option:
     spellings: tuple[str, ...] = ()
     metavar: str | None = None
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What it is called on the command line."""
+        return self.spellings or (f"--{self.name}",)
+
     def add_to(self, group) -> None:
         """Add the option to a parser's group."""
         words = dict(self.kind.argparse)
         if self.metavar:
             words["metavar"] = self.metavar
         group.add_argument(
-            *(self.spellings or (f"--{self.name}",)),
+            *self.flags,
             dest=self.name,
             help=self.help + self._defaults(),
             **words,
@@ -279,13 +284,8 @@ def names(trait: Trait) -> tuple[str, ...]:
     return tuple(name for name, option in OPTIONS.items() if trait in option.traits)
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options that are given, and no others. Exits with status 2 on a wrong one."""
-    return build_parser().parse_args(arguments)
-
-
 def build_parser() -> Parser:
-    """Return the parser, without defaults: what is not given may come from a checkpoint."""
+    """Return the parser. It has no defaults, because what is not typed may come from a checkpoint."""
     parser = Parser(
         "Train or evaluate ALM: pedestrian attributes with attribute-specific localization.",
         epilog="Without any download: run_ALM.py --experiment synthetic. With --resume, options that you do "

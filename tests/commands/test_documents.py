@@ -15,10 +15,8 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
-from run_scripts import benchmark, compare, export, locate, predict
 from run_scripts.benchmark import GOALS
-from run_scripts.training import options as argument
-from run_scripts.training.options import PUBLISHED, SYNTHETIC
+from run_scripts.cli.reference import reference_lines
 
 
 def text_of(name):
@@ -78,26 +76,10 @@ def test_ci_does_not_mix_up_two_environments(ci, tmp_path):
     assert end.stderr.startswith("error: .venv.kept is there, from a run that was killed; ")
 
 
-def test_the_options_that_all_commands_have_are_in_the_introduction():
-    assert "`--debug`" in text_of("run_scripts/README.md").partition("\n## ")[0]
-
-
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [
-        (argument, "run_ALM.py"),
-        (benchmark, "benchmark.py"),
-        (compare, "compare.py"),
-        (locate, "locate.py"),
-        (predict, "predict.py"),
-        (export, "export.py"),
-    ],
-)
-def test_every_option_is_in_the_table(command, name):
-    table = section(text_of("run_scripts/README.md"), name)
-    for action in command.build_parser()._actions:
-        for option in action.option_strings:
-            assert f"`{option}" in table or option in ("-h", "--help", "--debug"), option
+def test_the_reference_of_the_commands_is_what_their_parsers_say():
+    assert text_of("docs/cli.md").splitlines() == "\n".join(reference_lines()).splitlines(), (
+        "docs/cli.md is out of date: python -m run_scripts.cli.reference > docs/cli.md"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,16 +160,6 @@ def test_what_is_installed_is_what_is_needed():
     commands = text_of("requirement.txt").split()
     assert {*setup["install_requires"], "torchvision", "tqdm"} <= set(commands)
     assert set(commands) <= {*setup["install_requires"], *setup["extras_require"]["test"]}
-
-
-def test_the_table_has_both_defaults():
-    table = text_of("run_scripts/README.md")
-    for name in PUBLISHED:
-        row = next(line for line in table.splitlines() if line.startswith(f"| `--{name} "))
-        numbers = {float(number) for number in re.findall(r"\d[\d.e-]*", row.split("|")[2])}
-        for defaults in (PUBLISHED, SYNTHETIC):
-            value = defaults[name]
-            assert numbers.issuperset(value if isinstance(value, tuple) else [value]), (name, value)
 
 
 def test_links_in_the_readme_lead_somewhere():
