@@ -6,14 +6,14 @@ import pytest
 
 import alm
 from alm.devices import precision
-from run_scripts.training.options import DEFAULTS, Trait, names, parse_arguments
+from run_scripts.training.options import DEFAULTS, Trait, build_parser, names
 from run_scripts.training.resolve import checkpoint_named, resolve
 from utils.io.atomic import temporary_name
 
 
 def options_of(*words, resumed=None):
     """Return all options of a command line, and what is told."""
-    return resolve(parse_arguments([str(word) for word in words]), resumed)
+    return resolve(build_parser().parse_args([str(word) for word in words]), resumed)
 
 
 def refused(capsys, *words, resumed=None):

@@ -1,13 +1,15 @@
-"""The lock on a run's directory."""
+"""The lock on a run's directory, and processes that Ctrl-C does not reach."""
 
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from support import REPOSITORY
 
 from alm.errors import AlmError
-from utils.io.process import locked
+from utils.io.process import beyond_interrupts, locked
 
 HOLD = """
 import sys
@@ -36,3 +38,23 @@ def test_two_runs_do_not_share_a_directory(tmp_path, ending):
         with locked(tmp_path) as alone:
             assert alone
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_processes_beyond_interrupts_are_so_from_their_first_instruction_on():
+    program = "import signal\nprint(signal.getsignal(signal.SIGINT).name)"
+    with beyond_interrupts():
+        answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    assert answer == "SIG_IGN\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_another_thread_nothing_is_set():
+    def enter():
+        with beyond_interrupts():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    handlers = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]

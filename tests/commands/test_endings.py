@@ -1,0 +1,342 @@
+"""Every command begins by `run` and ends in one line and a status, whatever goes wrong.
+
+What a command does with bad input is tested in this process; what only a process can show, on one command
+without torch and one with it.
+"""
+
+import ast
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support import REPOSITORY
+from support.cli import SCRIPTS, status_here
+from support.logs import write_log
+from support.models import ATTRIBUTES, model_of, own_checkpoint
+
+from alm.checkpoint.restore import save_checkpoint
+from alm.errors import AlmError, PictureError
+from run_scripts.cli.main import bad_input_status, clear_ending, run
+from run_scripts.cli.parser import Parser
+from run_scripts.cli.reference import EXIT_STATUS
+from utils.diagnostics.fingerprint_comparison import FORMAT
+from utils.errors import DataError, LogError
+from utils.io.process import beyond_interrupts
+
+# Errors, warnings and streams.
+
+
+def ended(error, capsys, **options):
+    """Return status and standard error of a command that raises."""
+    with pytest.raises(SystemExit) as ending, clear_ending(**options):
+        raise error
+    out, err = capsys.readouterr()
+    assert out == ""
+    return ending.value.code, err
+
+
+@pytest.mark.parametrize("kind", [AlmError, DataError, LogError, PictureError])
+def test_bad_input_of_every_kind_is_its_message(kind, capsys):
+    assert ended(kind("fix\n--train_list"), capsys) == (1, "error: fix --train_list\n")
+    assert ended(kind("fix it"), capsys, bad_input=2) == (2, "error: fix it\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(28, "No space left on device", "a.json"),
+            "a.json: No space left on device; make room, or name another place",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device; make room, or name another place"),
+        (OSError(2, "No such file or directory", "a/b"), "a/b: No such file or directory; check the path"),
+        (OSError(5, "Input/output error", "a"), "a: Input/output error"),
+        (OSError("odd"), "odd"),
+        (MemoryError(), "out of memory; lower --batch_size or --workers, or end other programs"),
+        (
+            ModuleNotFoundError("No module named 'it'", name="it"),
+            f"the package it is not installed for {sys.executable}; pip install -r requirement.txt",
+        ),
+    ],
+)
+def test_other_errors_say_what_they_mean(error, line, capsys):
+    assert ended(error, capsys) == (1, f"error: {line}\n")
+
+
+def test_a_fault_of_the_program_says_so_and_where(capsys):
+    status, line = ended(TypeError("two\nlines"), capsys)
+    assert status == 1
+    assert line.startswith("error: TypeError: two (a fault of the program, at test_endings.py:")
+    assert line.endswith("; --debug shows how it came there)\n")
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["command", "--debug"])
+    status, text = ended(AlmError("fix it"), capsys)
+    assert status == 1
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert text.endswith("AlmError: fix it\n")
+
+
+def test_an_interrupt_is_one_word(capsys):
+    assert ended(KeyboardInterrupt(), capsys) == (130, "interrupted\n")
+
+
+def test_a_warning_is_one_line():
+    before = warnings.formatwarning
+    with clear_ending():
+        shown = warnings.formatwarning("two of ten pictures are missing", UserWarning, "loader.py", 7)
+    assert shown == "warning: two of ten pictures are missing\n"
+    assert warnings.formatwarning is before
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_that_cannot_show_a_character_spells_it_out(monkeypatch, encoding):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    with clear_ending():
+        print("训 \udcff")
+    shown = "训 \\udcff" if encoding == "utf-8" else "\\u8bad \\udcff"
+    assert raw.getvalue() == f"{shown}\n".encode(encoding)
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_is_closed_takes_everything(monkeypatch, name):
+    """As `>&-` leaves it."""
+    monkeypatch.setattr(sys, name, None)
+    with clear_ending():
+        stream = getattr(sys, name)
+        print("训 \udcff", file=stream, flush=True)
+    stream.close()
+
+
+def test_what_ends_a_thread_is_one_line(capsys):
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    before = threading.excepthook
+    with clear_ending():
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert capsys.readouterr() == ("", "warning: No space left on device; make room, or name another place\n")
+    assert threading.excepthook is before
+
+
+# Each exit status that docs/cli.md has.
+
+CASES = {
+    ("run_ALM", 0): "-e --resume 7.pth.tar --val_list list.txt --data_root . --workers 0 --device cpu",
+    ("run_ALM", 1): "-e --resume absent.pth.tar",
+    ("run_ALM", 2): "--no-such-option",
+    ("prepare_data", 0): "csv --table table.csv --output lists",
+    ("prepare_data", 1): "csv --table absent.csv --output lists",
+    ("prepare_data", 2): "--no-such-option",
+    ("predict", 0): "--checkpoint 7.pth.tar 1.png --device cpu",
+    ("predict", 1): "--checkpoint 7.pth.tar 1.png broken.png --device cpu",
+    ("predict", 2): "--no-such-option",
+    ("export", 0): "--to reference 7.pth.tar published.pth.tar",
+    ("export", 1): "--to reference absent.pth.tar published.pth.tar",
+    ("export", 2): "--no-such-option",
+    ("loss", 0): "--compare a.log a.log",
+    ("loss", 1): "--compare a.log b.log",
+    ("loss", 2): "--compare a.log absent.log",
+    ("compare", 0): "worse.csv better.csv --labels long.txt --attributes names.txt",
+    ("compare", 1): "better.csv worse.csv --labels long.txt --attributes names.txt",
+    ("compare", 2): "better.csv absent.csv --labels long.txt --attributes names.txt",
+    ("locate", 0): "--compare a.jsonl a.jsonl",
+    ("locate", 1): "--compare a.jsonl b.jsonl",
+    ("locate", 2): "--compare a.jsonl absent.jsonl",
+    ("benchmark", 1): "--device sdaa",
+    ("benchmark", 2): "--no-such-option",
+}
+ELSEWHERE = {("benchmark", 0)}  # test_benchmark.py: it takes half a minute; test.sh: test_acceptance.py
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with a small one of every file that a command reads."""
+    folder = tmp_path_factory.mktemp("files")
+    options = {"approach": "bn_inception", "experiment": "custom"}
+    checkpoint = own_checkpoint(model_of(approach="bn_inception"), options=options)
+    save_checkpoint(folder / "7.pth.tar", checkpoint)
+    Image.new("RGB", (64, 128), "red").save(folder / "1.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "list.txt").write_text("1.png 0 1 0\n")
+    (folder / "table.csv").write_text("image,Hat,Bag\n" + "".join(f"{k}.png,0,1\n" for k in range(10)))
+    (folder / "names.txt").write_text("\n".join(ATTRIBUTES))
+    labels = [[(k + j) % 2 for j in range(3)] for k in range(40)]
+    (folder / "long.txt").write_text(
+        "".join(f"{k}.png {' '.join(map(str, row))}\n" for k, row in enumerate(labels))
+    )
+    for name, sign in (("better", 1), ("worse", -1)):
+        rows = (
+            f"{k}.png," + ",".join(str(sign * (2 * label - 1)) for label in row)
+            for k, row in enumerate(labels)
+        )
+        (folder / f"{name}.csv").write_text("\n".join(["path," + ",".join(ATTRIBUTES), *rows]))
+    for name, norm in (("a", 1.0), ("b", 9.0)):
+        run = {"type": "run", "format": FORMAT, "precision": "float32", "weights": "same"}
+        tensor = {"type": "tensor", "iteration": 0, "stage": "forward", "name": "network", "dtype": "float32"}
+        numbers = {"largest": 1, "nonfinite": 0, "projection_1": 0, "projection_2": 0, "norm": norm}
+        entries = run, tensor | {"shape": [1]} | numbers
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        write_log("a.log", [3.0, 2.0])
+        write_log("b.log", [30.0, 20.0])
+    return folder
+
+
+def test_each_status_that_is_documented_is_tested():
+    commands = {name.removesuffix(".py") for name in EXIT_STATUS} - {"test.sh"}
+    assert {(command, status) for command in commands for status in range(3)} == CASES.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize(("command", "status"), CASES)
+def test_a_command_ends_with_its_documented_status(folder, monkeypatch, capsys, command, status):
+    monkeypatch.chdir(folder)
+    words = CASES[command, status].split()
+    assert status_here(import_module(f"run_scripts.{command}"), *words) == status
+    output, errors = capsys.readouterr()
+    if status >= bad_input_status(command):
+        assert errors.splitlines()[-1].startswith("error: ")
+    if words == ["--no-such-option"]:
+        assert (output, errors.count("\n")) == ("", 1)
+        assert errors.endswith(f" ({command}.py --help shows the options)\n")
+
+
+# Processes: imports, signals, a reader that is gone.
+
+PACKAGES = {"loss": "numpy", "run_ALM": "torch"}
+
+
+def started(folder, command, program):
+    """Start a command with a program in the place of a package that it imports."""
+    (folder / f"{PACKAGES[command]}.py").write_text(program)
+    return subprocess.Popen(
+        [sys.executable, SCRIPTS / f"{command}.py"],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def commands():
+    return {
+        path.stem: path for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
+    }
+
+
+def test_every_command_enters_by_run_before_it_imports_anything():
+    assert len(commands()) == 9
+    for name, path in commands().items():
+        head = next(node for node in ast.parse(path.read_text(encoding="utf-8")).body if not is_text(node))
+        assert isinstance(head, ast.If)
+        assert ast.unparse(head.body[-1]) == f"run('run_scripts.{name}')"
+
+
+def is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+@pytest.mark.parametrize("command", PACKAGES)
+@pytest.mark.parametrize(("name", "line", "status"), [("SIGINT", "interrupted\n", 130), ("SIGTERM", "", 143)])
+def test_a_signal_during_an_import_ends_a_command_at_once(tmp_path, command, name, line, status):
+    process = started(tmp_path, command, "import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(getattr(signal, name))
+    assert process.communicate(timeout=10) == ("", line)
+    assert process.returncode == status
+
+
+def test_ctrl_c_stays_ignored_if_nohup_asked_for_it(tmp_path):
+    program = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise ModuleNotFoundError(name='it')\n"
+    with beyond_interrupts():
+        process = started(tmp_path, "loss", program)
+    assert "the package it is not installed" in process.communicate(timeout=10)[1]
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("command", PACKAGES)
+def test_a_missing_package_is_one_line(tmp_path, command):
+    process = started(tmp_path, command, "raise ModuleNotFoundError('No module named it', name='it')\n")
+    where = f"is not installed for {sys.executable}; pip install -r requirement.txt"
+    assert process.communicate(timeout=10) == ("", f"error: the package it {where}\n")
+    assert process.returncode == bad_input_status(command)
+
+
+@pytest.mark.parametrize(("command", "status"), [("loss", 2), ("run_ALM", 1)])
+def test_an_older_python_is_refused(monkeypatch, capsys, command, status):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    with pytest.raises(SystemExit) as ending:
+        run(f"run_scripts.{command}")
+    error = f"error: Python 3.10 or newer is needed, and {sys.executable} is 3.9\n"
+    assert (ending.value.code, capsys.readouterr().err) == (status, error)
+
+
+def test_an_older_python_can_read_what_refuses_it():
+    for path in (*commands().values(), SCRIPTS / "cli" / "main.py"):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_after_its_end_a_command_dies_of_ctrl_c_silently(tmp_path):
+    (tmp_path / "done.py").write_text(
+        "import atexit, os, signal, time\n"
+        "def main():\n    atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(5)))\n"
+    )
+    program = "from run_scripts.cli.main import run\nrun('done')"
+    places = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": places},
+        capture_output=True,
+        timeout=10,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
+
+
+def test_importing_a_command_changes_nothing_here():
+    from run_scripts import loss
+
+    assert Path(loss.__file__).parent == SCRIPTS
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert sys.excepthook is sys.__excepthook__
+
+
+def test_every_command_has_the_same_parser():
+    for name in commands():
+        assert isinstance(import_module(f"run_scripts.{name}").build_parser(), Parser)
+
+
+@pytest.mark.parametrize("command", [pytest.param("run_ALM", marks=pytest.mark.slow), "loss"])
+def test_debug_shows_where_an_error_came_from(folder, command):
+    status = bad_input_status(command)
+    ended = subprocess.run(
+        [sys.executable, SCRIPTS / f"{command}.py", *CASES[command, status].split(), "--debug"],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == status
+    assert "Traceback (most recent call last):\n" in ended.stderr
+    assert "no such file" in ended.stderr.splitlines()[-1].lower()
+
+
+def test_if_nobody_reads_the_output_the_status_is_141(folder):
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, SCRIPTS / "loss.py", *CASES["loss", 0].split()],
+        cwd=folder, stdout=write, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
