@@ -1,21 +1,35 @@
-"""Files that anyone may have given: what has no end, or never begins, is refused by everything that reads."""
+"""Files, JSON and text that anyone may have made."""
 
+import json
+import math
 import os
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.printable import is_obeyed
 
 from alm.inference.image_io import read_picture
 from utils.data.list_file import read_list
 from utils.diagnostics.fingerprint_comparison import read_fingerprint
+from utils.errors import DataError
 from utils.evaluation.prediction_table import read_predictions
-from utils.io import untrusted as regular_file
-from utils.io.untrusted import read_text
+from utils.io import untrusted
+from utils.io.untrusted import (
+    is_number,
+    is_share,
+    open_regular,
+    parsed,
+    printable,
+    printable_block,
+    read_text,
+)
 from utils.prepare.matlab import read_matlab
 from utils.prepare.table import read_table
 from utils.runs.log_reader import read_losses
-from utils.synthetic.dataset import _read_settings
+from utils.synthetic.dataset import read_settings
 
-pytestmark = pytest.mark.timeout(20)
 READERS = (
     read_list,
     read_text,
@@ -41,6 +55,7 @@ def endless(request, tmp_path):
     return path
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("read", READERS)
 def test_devices_pipes_and_directories(endless, read):
     with pytest.raises(ValueError, match=str(endless)) as error:
@@ -50,7 +65,7 @@ def test_devices_pipes_and_directories(endless, read):
 
 
 def test_settings_of_a_drawn_set(endless):
-    assert _read_settings(endless) is None
+    assert read_settings(endless) is None
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -64,13 +79,50 @@ def test_ten_gigabytes_of_zeros(tmp_path, read):
 
 def test_a_text_is_bounded(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("a.png 1\n" * 10)
-    monkeypatch.setattr(regular_file, "MOST_TEXT", 79)
-    with pytest.raises(regular_file.DataError, match=r"cannot read .*a\.txt \(it has more than 0 MB\)"):
+    monkeypatch.setattr(untrusted, "MOST_TEXT", 79)
+    with pytest.raises(DataError, match=r"cannot read .*a\.txt \(it has more than 0 MB\)"):
         read_text(tmp_path / "a.txt")
 
 
 def test_a_link_to_a_file_is_a_file(tmp_path):
     (tmp_path / "a.txt").write_text("some")
     (tmp_path / "link").symlink_to("a.txt")
-    with regular_file.open_regular(tmp_path / "link", 4) as file:
+    with open_regular(tmp_path / "link", 4) as file:
         assert file.read() == b"some"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": 1} b', "\x00"])
+def test_what_is_no_json_is_none(text):
+    assert parsed(text) is None
+
+
+def test_json_is_what_it_says():
+    assert parsed('{"a": [1, 2.5, true]}') == {"a": [1, 2.5, True]}
+
+
+@pytest.mark.parametrize("value", [True, None, "1", [1], math.nan, -math.inf, 10**400])
+def test_what_is_no_number(value):
+    assert not is_number(value)
+    assert not is_share(value)
+
+
+@pytest.mark.parametrize(("value", "share"), [(0, True), (1, True), (0.5, True), (-1e-9, False), (2, False)])
+def test_numbers_and_shares(value, share):
+    assert is_number(json.loads(json.dumps(value)))
+    assert is_share(value) is share
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_nothing_that_is_shown_is_obeyed(text):
+    shown = printable(text)
+    assert not is_obeyed(shown)
+    assert printable(shown) == shown
+    if not is_obeyed(text) and not re.search("[\u061c\u200e\u200f]", text):  # marks, which turn a line too
+        assert shown == text
+    assert printable_block(text).count("\n") == text.count("\n")
+
+
+def test_the_usual_is_shown_as_it_is():
+    assert printable("训练\té/ä b.png 👩‍👩‍👧 \u200c") == "训练\té/ä b.png 👩‍👩‍👧 \u200c"
+    hostile = "a\x1b[2J\x07\x85\x7f\u202egnp.\u2028\udcff\r\nb"
+    assert printable(hostile) == r"a\x1b[2J\x07\x85\x7f\u202egnp.\u2028\udcff\x0d\x0ab"

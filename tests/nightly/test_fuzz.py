@@ -39,7 +39,7 @@ from utils.prepare.table import read_table
 from utils.runs.directory import is_record_until
 from utils.runs.history import read_evaluations, read_training
 from utils.runs.log_reader import read_losses
-from utils.synthetic.dataset import _read_settings
+from utils.synthetic.dataset import read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -213,7 +213,7 @@ def test_json():
     metadata = json.dumps(Metadata(("Hat", "Bag"), "peta", (0.5, 0.25), False).texts())
 
     def read(path):
-        _read_settings(path)
+        read_settings(path)
         text = path.read_text(encoding="utf-8", errors="replace")
         is_record_until(text, 3)
         with suppress(DataError, ValueError, RecursionError):

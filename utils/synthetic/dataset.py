@@ -18,7 +18,7 @@ from utils.data.attributes import PETA
 from utils.data.list_file import read_list
 from utils.errors import DataError
 from utils.io.atomic import whole_directory, write_text
-from utils.io.untrusted import open_regular, read_text
+from utils.io.untrusted import parsed, read_text
 from utils.synthetic.pedestrian import Page, draw_pages
 
 RARE = 0.12
@@ -91,7 +91,6 @@ TRAIN, TEST = 1500, 300
 
 LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
 REGIONS, SETTINGS = "regions.json", "settings.json"
-MOST_SETTINGS = 2**20  # bytes; they have a hundred
 FILE_TYPES = (".jpg", ".png", ".bmp")
 ATTRIBUTES = tuple(attribute.name for attribute in PETA)
 
@@ -179,7 +178,7 @@ def _check_drawable(labels: Path, lines: list[int], paths: list[str], rows: np.n
 
 def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
     """Return whether `root` holds the set drawn with `settings`; AlmError where it holds another."""
-    found = _read_settings(root / SETTINGS)
+    found = read_settings(root / SETTINGS)
     if found is None:
         _refuse_occupied(root)
     elif found != settings:
@@ -194,12 +193,11 @@ def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
     return found is not None
 
 
-def _read_settings(path: Path) -> dict | None:
-    """Return the settings of the set beside `path`, None where they are missing or not ours."""
+def read_settings(path: Path) -> dict | None:
+    """Return the settings of a drawn set, None if the file is missing or not ours."""
     try:
-        with open_regular(path, MOST_SETTINGS) as file:
-            settings = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        settings = parsed(read_text(path))
+    except DataError:
         return None
     return settings if isinstance(settings, dict) and "drawing" in settings else None
 
