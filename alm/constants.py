@@ -1,12 +1,25 @@
 """Numbers and names that more than one room needs. Needs no torch."""
 
+from typing import NamedTuple
+
 HEIGHT, WIDTH = 256, 128  # of the network's input, in pixels
 UNKNOWN = 2  # a label that counts neither way: not in the loss, not in a ratio, not in a figure
 THRESHOLD = 0.5  # of a probability, in the paper's figures
 
-LEVELS = ("3b", "4d", "5b")  # of the published network, fine to coarse; the order of its predictions
-STRIDES = {"3b": 8, "4d": 16, "5b": 32}  # level -> pixels of the network's input in one cell of its map
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, as published
+
+LEVELS = ("3b", "4d", "5b")  # of BN-Inception, fine to coarse; those of files that name none
+STRIDES = (8, 16, 32)  # of the levels, fine to coarse: pixels of the network's input in one cell of the map
 GLOBAL = "main"  # the branch that looks at the whole picture
+
+
+class Tap(NamedTuple):
+    """A map of a backbone on which attributes are localized."""
+
+    name: str
+    channels: int
+    stride: int  # pixels of the input in one cell
+
 
 # Names of the files in a run's directory.
 BEST, LAST = "best.pth.tar", "last.pth.tar"

@@ -39,6 +39,7 @@ from alm.devices.capabilities import layout
 from alm.devices.device import CPU, DEVICES, choose_device, device_name
 from alm.devices.precision import PRECISIONS, autocast, choose_precision, gradient_scaler
 from alm.errors import AlmError
+from alm.models.folding import folded
 from alm.training.trainer import Trainer
 from run_scripts.cli.parser import Parser, whole_number
 from run_scripts.training.setup import build_optimizer
@@ -240,7 +241,7 @@ def gigabytes_of_training(options: argparse.Namespace) -> list[np.ndarray]:
 def folded_to_backbone(options: argparse.Namespace) -> list[np.ndarray]:
     """Return the time of the whole model in inference, folded, over that of its backbone, not folded."""
     model = build_model("inception_iccv", options.attributes).to(options.device).eval()
-    return ratios(options, (inference_step(options, model.folded()), inference_step(options, model.backbone)))
+    return ratios(options, (inference_step(options, folded(model)), inference_step(options, model.backbone)))
 
 
 def warm_to_decoding(options: argparse.Namespace) -> list[np.ndarray]:

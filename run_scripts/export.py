@@ -174,7 +174,11 @@ def describe(options: argparse.Namespace) -> Metadata:
         raise AlmError(f"{options.checkpoint}: its {count} attributes are not those that are named")
     dataset = checkpoint["experiment"] if is_own(checkpoint) else options.experiment or ""
     return Metadata(
-        tuple(attributes), str(dataset), chosen_thresholds(options, attributes), model.align_corners
+        tuple(attributes),
+        str(dataset),
+        chosen_thresholds(options, attributes),
+        model.align_corners,
+        model.levels,
     )
 
 

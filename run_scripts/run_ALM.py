@@ -160,6 +160,8 @@ def identity(setup: TrainingSetup) -> dict:
     """Return what a checkpoint says of its model: enough to use it without this command's options."""
     return {
         "approach": setup.options.approach,
+        "backbone": setup.model.backbone_name,
+        "levels": list(setup.model.levels),
         "experiment": setup.experiment.name,
         "attributes": list(setup.experiment.attributes),
         "positive_ratio": setup.ratio,

@@ -76,9 +76,8 @@ def load_model(path: str | Path) -> nn.Module:
     them; its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
     """
     checkpoint = load_checkpoint(path)
-    model = build_model(
-        checkpoint["approach"], count_attributes(path, checkpoint), checkpoint["align_corners"]
-    )
+    count = count_attributes(path, checkpoint)
+    model = build_model(checkpoint["approach"], count, checkpoint["align_corners"], checkpoint["backbone"])
     restore_model(model, checkpoint, path)
     if "attributes" in checkpoint:
         model.attributes = tuple(checkpoint["attributes"])

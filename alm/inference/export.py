@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alm.constants import HEIGHT, LEVELS, WIDTH
+from alm.constants import HEIGHT, WIDTH
 from alm.errors import AlmError
-from alm.models.preprocessing import MEAN, STD
+from alm.models.folding import folded, relu_early
 
 OPSET = 17  # the newest that every supported torch writes
 INPUT = "images"
@@ -24,12 +24,10 @@ class Deployed(nn.Module):
     def __init__(self, model: nn.Module):
         """`model` is copied."""
         super().__init__()
-        self.network = model.folded()
-        self.network.backbone.apply_relu_early()
-        self.outputs = (
-            ("probabilities", "regions", "levels") if hasattr(model, "localization") else ("probabilities",)
-        )
-        for name, values in (("mean", MEAN), ("std", STD)):
+        self.network = folded(model)
+        relu_early(self.network)
+        self.outputs = ("probabilities", "regions", "levels") if model.levels else ("probabilities",)
+        for name, values in (("mean", model.mean), ("std", model.std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -42,7 +40,7 @@ class Deployed(nn.Module):
         probabilities = logits.amax(dim=0).sigmoid()
         if not regions:
             return (probabilities,)
-        stacked = torch.stack([regions[level] for level in LEVELS], dim=1)
+        stacked = torch.stack(list(regions.values()), dim=1)
         return probabilities, stacked, logits.argmax(dim=0)
 
     def logits(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

@@ -38,6 +38,11 @@ class Prediction:
     regions: Mapping[str, np.ndarray]
     size: tuple[int, int]
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The names of the levels that have regions, fine to coarse."""
+        return tuple(self.regions)
+
     def positive(self, thresholds: float | Sequence[float] = THRESHOLD) -> np.ndarray:
         """Return which attributes are above their thresholds, one for all or K of them, bool (K,)."""
         return self.probabilities > np.asarray(thresholds, dtype=np.float64)
@@ -58,7 +63,7 @@ def predictions_of(
     `sizes` are the pictures' widths and heights.
     """
     branches = (*regions, GLOBAL)
-    fractions = {level: boxes(region, level, align_corners) for level, region in regions.items()}
+    fractions = boxes(regions, align_corners)
     return [
         Prediction(
             attributes,
@@ -71,21 +76,23 @@ def predictions_of(
     ]
 
 
-def boxes(regions: np.ndarray, level: str, align_corners: bool) -> np.ndarray:
-    """Return regions (..., 4) of a level, [s_x, s_y, t_x, t_y], as boxes (..., 4): left, top, right, bottom
-    in [0, 1] of the picture, cut at its border.
+def boxes(regions: Mapping[str, np.ndarray], align_corners: bool) -> dict[str, np.ndarray]:
+    """Return the regions of all levels, fine to coarse, each (..., 4) [s_x, s_y, t_x, t_y], as boxes
+    (..., 4): left, top, right, bottom in [0, 1] of the picture, cut at its border.
 
     The box has the centre (t_x, t_y) and the half-size (s_x, s_y). -1 and 1 are the edges of the picture;
     under `align_corners` they are the centres of the outer cells of the level's map, as grid_sample has it.
     """
-    regions = np.asarray(regions, dtype=np.float64)
-    scale, shift = regions[..., :2], regions[..., 2:]
-    corners = np.concatenate([shift - scale, shift + scale], axis=-1)
-    fractions = (corners + 1) / 2
-    if align_corners:
-        cells = np.array([WIDTH, HEIGHT] * 2) // STRIDES[level]
-        fractions = (fractions * (cells - 1) + 0.5) / cells
-    return fractions.clip(0, 1)
+    result = {}
+    for (level, region), stride in zip(regions.items(), STRIDES[: len(regions)], strict=True):
+        region = np.asarray(region, dtype=np.float64)
+        scale, shift = region[..., :2], region[..., 2:]
+        fractions = (np.concatenate([shift - scale, shift + scale], axis=-1) + 1) / 2
+        if align_corners:
+            cells = np.array([WIDTH, HEIGHT] * 2) // stride
+            fractions = (fractions * (cells - 1) + 0.5) / cells
+        result[level] = fractions.clip(0, 1)
+    return result
 
 
 Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB

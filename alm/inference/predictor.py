@@ -9,12 +9,11 @@ import torch
 from torch import nn
 
 from alm.checkpoint.restore import load_model
-from alm.constants import LEVELS
 from alm.devices.capabilities import layout
 from alm.devices.device import CPU, choose_device
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from alm.models.network import ALM
+from alm.models import folding
 from alm.models.preprocessing import preprocess
 
 
@@ -36,10 +35,10 @@ class Predictor(PicturePredictor):
         attributes are not as many, or others than the model's.
         """
         self.attributes = named(model, attributes)
-        self.levels = LEVELS if isinstance(model, ALM) else ()
+        self.levels = model.levels
         self.device = choose_device(device)
         self.align_corners = model.align_corners
-        network = model.folded() if folded else copy.deepcopy(model).eval().requires_grad_(False)
+        network = folding.folded(model) if folded else copy.deepcopy(model).eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=layout(self.device))
 
     @classmethod
@@ -69,7 +68,8 @@ class Predictor(PicturePredictor):
         """
         with torch.inference_mode():
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
-            logits, regions = self._network.predict(preprocess(images))
+            network = self._network
+            logits, regions = network.predict(preprocess(images, mean=network.mean, std=network.std))
             largest, winners = torch.stack(logits).max(dim=0)
             probabilities, winners = largest.sigmoid().to(CPU).numpy(), winners.to(CPU).numpy()
             regions = {level: region.to(CPU).numpy() for level, region in regions.items()}

@@ -2,15 +2,13 @@
 warm-up baseline.
 """
 
-import copy
 from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
-from alm.constants import LEVELS
 from alm.errors import AlmError
-from alm.models.bn_inception import TAPS, BNInception
+from alm.models.backbones import build_backbone
 from alm.models.localization import (
     Localization,
     downsampled_weights,
@@ -26,18 +24,26 @@ LATERAL_CHANNELS = 256
 class Baseline(nn.Module):
     """Backbone and one linear layer: what the authors train first (paper, section 4.2).
 
-    `attributes` are the K names, where they are known: `load_model` sets them.
+    Attributes:
+        approach: the network's name, a key of `APPROACHES`.
+        backbone_name: the backbone's, a key of `alm.models.backbones.BACKBONES`.
+        levels: names of the maps on which attributes are localized, fine to coarse; here there are none.
+        align_corners: the sampling convention of the regions; without meaning here.
+        mean, std: of red, green and blue, with which the backbone wants its pictures normalized.
+        attributes: the K names, if they are known: `load_model` sets them.
     """
 
     approach = "bn_inception"
+    levels: tuple[str, ...] = ()
     attributes: tuple[str, ...] | None = None
 
-    def __init__(self, num_attributes: int, align_corners: bool = False):
-        """`align_corners` has no meaning here: there are no regions."""
+    def __init__(self, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"):
         super().__init__()
         self.align_corners = align_corners
-        self.backbone = BNInception()
-        self.classifier = nn.Linear(TAPS["5b"], num_attributes)
+        self.backbone_name = backbone
+        self.backbone = build_backbone(backbone)
+        self.mean, self.std = self.backbone.mean, self.backbone.std
+        self.classifier = nn.Linear(self.backbone.taps[-1].channels, num_attributes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits, (pred_main,), each (B, K), of normalized images (B, 3, 256, 128)."""
@@ -49,13 +55,8 @@ class Baseline(nn.Module):
 
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `forward` and `localize` return, from one pass."""
-        return (self.classifier(spatial_mean(positions(self.backbone(images)["5b"]))),), {}
-
-    def folded(self) -> "Baseline":
-        """Return an evaluation-mode copy with every batch normalization folded into its convolution."""
-        clone = copy.deepcopy(self).eval().requires_grad_(False)
-        clone.backbone.fold()
-        return clone
+        coarsest = self.backbone(images)[self.backbone.taps[-1].name]
+        return (self.classifier(spatial_mean(positions(coarsest))),), {}
 
 
 class ALM(Baseline):
@@ -67,16 +68,15 @@ class ALM(Baseline):
 
     approach = "inception_iccv"
 
-    def __init__(self, num_attributes: int, align_corners: bool = False):
-        super().__init__(num_attributes, align_corners)
-        self.lateral = nn.ModuleDict({level: nn.Linear(TAPS[level], LATERAL_CHANNELS) for level in LEVELS})
-        self.localization = nn.ModuleDict(
-            {
-                "3b": Localization(num_attributes, 3 * LATERAL_CHANNELS, parts=3),
-                "4d": Localization(num_attributes, 2 * LATERAL_CHANNELS, parts=2),
-                "5b": Localization(num_attributes, LATERAL_CHANNELS, parts=1),
-            }
-        )
+    def __init__(self, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"):
+        super().__init__(num_attributes, align_corners, backbone)
+        taps = self.backbone.taps
+        self.levels = tuple(tap.name for tap in taps)
+        self.lateral = nn.ModuleDict({tap.name: nn.Linear(tap.channels, LATERAL_CHANNELS) for tap in taps})
+        self.localization = nn.ModuleDict()
+        for finer, level in enumerate(self.levels):
+            parts = len(self.levels) - finer  # its own lateral map and those of the coarser levels
+            self.localization[level] = Localization(num_attributes, parts * LATERAL_CHANNELS, parts)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits (pred_3b, pred_4d, pred_5b, pred_main), each (B, K), of normalized images
@@ -99,8 +99,8 @@ class ALM(Baseline):
         attention, regions = self._attend(means)
         sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
         evidence = self._evidence(features, sizes, regions)
-        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in LEVELS]
-        return (*logits, self.classifier(means["5b"])), regions
+        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in self.levels]
+        return (*logits, self.classifier(means[self.levels[-1]])), regions
 
     def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
         """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means
@@ -110,11 +110,11 @@ class ALM(Baseline):
         """
         attention, regions = {}, {}
         lateral_means = []
-        for level in reversed(LEVELS):
+        for level in reversed(self.levels):
             lateral_means.append(self.lateral[level](means[level]))
             attention[level] = self.localization[level].attention(lateral_means)
             regions[level] = self.localization[level].region(attention[level], lateral_means)
-        return attention, {level: regions[level] for level in LEVELS}
+        return attention, {level: regions[level] for level in self.levels}
 
     def _evidence(
         self,
@@ -127,14 +127,14 @@ class ALM(Baseline):
         A level's map is its lateral map beside the upsampled coarser ones. Instead of building it, every tap
         is pooled once, under its own level's weights and those of the finer levels brought down to its size.
         """
-        evidence = {level: [] for level in LEVELS}
+        evidence = {level: [] for level in self.levels}
         rows, columns = [], []
-        for index, level in enumerate(LEVELS):
+        for index, level in enumerate(self.levels):
             own = region_weights(regions[level], sizes[level], self.align_corners)
             rows = [*map(downsampled_weights, rows), own[0]]
             columns = [*map(downsampled_weights, columns), own[1]]
             sums = pooled(features[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
-            for finer, part in zip(LEVELS[: index + 1], sums.chunk(index + 1, dim=1), strict=True):
+            for finer, part in zip(self.levels[: index + 1], sums.chunk(index + 1, dim=1), strict=True):
                 evidence[finer].insert(0, part)
         return evidence
 
@@ -142,16 +142,18 @@ class ALM(Baseline):
 APPROACHES = {network.approach: network for network in (ALM, Baseline)}
 
 
-def build_model(approach: str, num_attributes: int, align_corners: bool = False) -> nn.Module:
+def build_model(
+    approach: str, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"
+) -> nn.Module:
     """Return the named network for K attributes, in float32 on the CPU, with PyTorch's default start.
 
-    Raises AlmError on an unknown approach, or a K that is no whole number from 1 on.
+    Raises AlmError if the approach or the backbone is unknown, or K is no whole number from 1 on.
     """
     if approach not in list(APPROACHES):
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
     if not isinstance(num_attributes, Integral) or isinstance(num_attributes, bool) or num_attributes < 1:
         raise AlmError(f"{num_attributes!r} attributes: give a whole number from 1 on")
-    model = APPROACHES[approach](int(num_attributes), align_corners)
+    model = APPROACHES[approach](int(num_attributes), align_corners, backbone)
     return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
 
 

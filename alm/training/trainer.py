@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from alm.devices.device import CPU
 from alm.devices.precision import autocast
 from alm.errors import AlmError
+from alm.models.folding import folded
 from alm.models.metrics import AttributeMetrics, right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
@@ -273,7 +274,7 @@ class Trainer:
 
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
-        network, metrics = self.model.folded(), AttributeMetrics(loader.num_attributes)
+        network, metrics = folded(self.model), AttributeMetrics(loader.num_attributes)
         votes: list[Tensor] = []
         branches: list[Tensor] = []
         regions: list[dict[str, Tensor]] = []
@@ -340,7 +341,7 @@ class Trainer:
 
     def _predict(self, network: Callable, images: Tensor, mirror: Tensor) -> tuple:
         with autocast(self.device, self.precision):
-            return network(preprocess(images, mirror))
+            return network(preprocess(images, mirror, self.model.mean, self.model.std))
 
     def _loss(self, predictions: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         return sum(self.criterion(prediction, labels) for prediction in predictions)

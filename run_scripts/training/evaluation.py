@@ -41,10 +41,7 @@ def report_evaluation(
     log.evaluation(epoch, evaluation.figures)
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
-    regions = {
-        level: boxes(region.numpy(), level, setup.model.align_corners)
-        for level, region in (evaluation.regions or {}).items()
-    }
+    regions = boxes(evaluation.regions or {}, setup.model.align_corners)
     pointing = None
     if setup.true_boxes is not None and regions:
         pointing = score(regions, evaluation.branches[: len(regions)].numpy(), setup.true_boxes)

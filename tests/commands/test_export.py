@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import alm
+from alm.models import folding
 
 IMAGES = torch.randn(6, 3, 256, 128, generator=torch.Generator().manual_seed(0))
 EXAMPLE = IMAGES[:3]
@@ -58,7 +59,7 @@ def test_exported_network_agrees(tmp_path, approach, folded, exporter):
     model = alm.build_model(approach, 5).eval().requires_grad_(False)
     for parameter in model.parameters():  # logits of the size that training gives
         parameter.mul_(1.5)
-    model = model.folded() if folded else model
+    model = folding.folded(model) if folded else model
     network = exporter(model, str(tmp_path / "model.onnx"))
     for images in (IMAGES, IMAGES[:1], EXAMPLE):
         expected = model(images)

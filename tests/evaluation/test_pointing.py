@@ -86,7 +86,7 @@ def test_one_picture_by_hand():
         "4d": [0.5, 0.5, 0.5, 0],  # from (20, 20) to (40, 60): shares 10 x 10 pixels with it
         "5b": [1, 1, -0.5, 0.5],  # cut at the border, from (0, 20) to (30, 80): shares 20 x 10
     }
-    regions = {level: boxes(np.array([[region]]), level, False) for level, region in regions.items()}
+    regions = boxes({level: np.array([[region]]) for level, region in regions.items()}, False)
     pointing = score(regions, np.array([[[-1.0]], [[2.0]], [[1.0]]]), true)
     by_hand = {  # pointing, coverage, inside, IoU, area
         "3b": [1, 1, 1, 1, 1 / 8],

@@ -1,11 +1,12 @@
-"""The backbone's fast forms against PyTorch's plain ones."""
+"""Same numbers, less memory: the backbone's own forms against PyTorch's plain ones."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from alm.devices.precision import autocast
-from alm.models.bn_inception import CACHED_PICTURES, AverageProjection, BNInception, StemPool
+from alm.models.bn_inception import AverageProjection, BNInception, StemPool
+from alm.models.folding import folded
 
 
 @pytest.mark.parametrize("size", [(64, 32), (7, 5), (8, 7)])
@@ -32,24 +33,10 @@ def test_average_projection_is_pool_convolution_normalization(training):
     torch.testing.assert_close(block(images), plain, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("count", [1, CACHED_PICTURES, CACHED_PICTURES + 1, 2 * CACHED_PICTURES + 3])
-def test_folded_stem_takes_any_batch(count):
-    torch.manual_seed(0)
-    backbone = BNInception().double().eval()
-    images = torch.randn(count, 3, 64, 32).double()
-    expected = backbone(images)
-    backbone.fold()
-    assert backbone.stem_batch == CACHED_PICTURES
-    for level, tap in backbone(images).items():
-        torch.testing.assert_close(tap, expected[level], rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize(("training", "folded"), [(True, False), (False, False), (False, True)])
-def test_half_precision_stays_half(training, folded):
+@pytest.mark.parametrize(("training", "is_folded"), [(True, False), (False, False), (False, True)])
+def test_half_precision_stays_half(training, is_folded):
     """A float32 tensor among those that a block concatenates would widen all of it."""
-    backbone = BNInception().train(training)
-    if folded:
-        backbone.fold()
+    backbone = folded(BNInception()) if is_folded else BNInception().train(training)
     outputs = []
     for module in backbone.modules():
         module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
@@ -57,16 +44,3 @@ def test_half_precision_stays_half(training, folded):
         taps = backbone(torch.randn(2, 3, 64, 32))
     assert outputs.pop() is taps
     assert {output.dtype for output in (*outputs, *taps.values())} == {torch.bfloat16}
-
-
-@pytest.mark.parametrize("folded", [False, True])
-def test_an_early_relu_changes_no_number(folded):
-    torch.manual_seed(0)
-    backbone = BNInception().double().eval()
-    images = torch.randn(2, 3, 64, 32).double()
-    if folded:
-        backbone.fold()
-    expected = backbone(images)
-    backbone.apply_relu_early()
-    for level, tap in backbone(images).items():
-        assert torch.equal(tap, expected[level])

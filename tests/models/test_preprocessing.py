@@ -7,7 +7,8 @@ from PIL import Image
 from torchvision import transforms
 
 import alm
-from alm.models.preprocessing import MEAN, STD, normalization, preprocess
+from alm.constants import MEAN, STD
+from alm.models.preprocessing import on_device, preprocess
 
 
 def test_equals_torchvision_bit_for_bit():
@@ -38,11 +39,11 @@ def test_other_types_are_refused(dtype):
 
 
 def test_constants_are_made_once_and_evaluating_first_does_not_spoil_them():
-    normalization.cache_clear()
+    on_device.cache_clear()
     images = torch.zeros(1, 3, 8, 4, dtype=torch.uint8)
     with torch.inference_mode():
         preprocess(images)
     preprocess(images)
-    assert normalization.cache_info().misses == 1
-    assert not any(constant.is_inference() for constant in normalization(images.device))
+    assert on_device.cache_info().misses == 2
+    assert not on_device(MEAN, images.device).is_inference()
     assert preprocess(images).dtype == torch.float32

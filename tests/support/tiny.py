@@ -1,12 +1,12 @@
 """A network, batches and a log small enough to know everything about; for the tests of trainer and run."""
 
-import copy
 from itertools import accumulate, islice
 
 import torch
 from torch import nn
 
 import alm
+from alm.constants import MEAN, STD
 from alm.devices.precision import gradient_scaler
 from alm.training.run import RunSettings, TrainingRun
 from alm.training.trainer import Evaluation, Trainer
@@ -22,6 +22,8 @@ IDENTITY = {
 class Tiny(nn.Module):
     """Two branches on the picture's mean colour."""
 
+    mean, std = MEAN, STD
+
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
@@ -30,9 +32,6 @@ class Tiny(nn.Module):
     def forward(self, images):
         mean = images.mean((2, 3))
         return self.first(mean), self.second(mean)
-
-    def folded(self):
-        return copy.deepcopy(self).eval()
 
 
 class Localized(Tiny):

@@ -10,6 +10,7 @@ from torch import nn
 
 import alm
 from alm.training import step_queue
+from alm.training import trainer as trainer_module
 from alm.training.step_queue import StepQueue, StepValues
 from alm.training.trainer import NonFiniteLossError, NonFiniteSteps
 
@@ -283,14 +284,14 @@ def test_a_step_that_overflows_in_fp16_is_skipped_and_the_log_says_so():
         (RuntimeError("shapes do not match"), RuntimeError, "shapes do not match"),
     ],
 )  # fmt: skip
-def test_a_step_that_the_device_cannot_do_is_explained(error, expected, words, training):
+def test_a_step_that_the_device_cannot_do_is_explained(error, expected, words, training, monkeypatch):
     trainer = trainer_of()
 
     def network(*images):
         raise error
 
     trainer.compiled = network
-    trainer.model.folded = lambda: network
+    monkeypatch.setattr(trainer_module, "folded", lambda model: network)
     with pytest.raises(expected, match=words) as caught:
         train(trainer, Batches()) if training else trainer.evaluate(Batches())
     assert isinstance(caught.value, alm.AlmError) == (expected is alm.AlmError)

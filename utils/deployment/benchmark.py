@@ -125,7 +125,7 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
 
     def exported() -> OnnxPredictor:
         count = len(predictor.attributes)
-        about = Metadata(predictor.attributes, "", (THRESHOLD,) * count, model.align_corners)
+        about = Metadata(predictor.attributes, "", (THRESHOLD,) * count, model.align_corners, model.levels)
         write_onnx(Deployed(model).eval(), float32, about.texts())
         return OnnxPredictor(float32, options.threads)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from alm.constants import GLOBAL, LEVELS, STRIDES
 from utils.data.catalog import MAX_ATTRIBUTES
 from utils.errors import DataError
 from utils.io.phrases import counted
@@ -11,22 +12,25 @@ from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"
 REGIONS = (
-    "regions[n, l, k] = [s_x, s_y, t_x, t_y] of picture n, level l (3b, 4d, 5b), attribute k: a box with the "
+    "regions[n, l, k] = [s_x, s_y, t_x, t_y] of picture n, level l ({levels}), attribute k: a box with the "
     "centre (t_x, t_y) and the half-size (s_x, s_y), to be cut at the picture's border. -1 and 1 are the "
-    "picture's edges, left and right, top and bottom; where align_corners is true, the centres of the outer "
-    "cells of the level's map (8, 16, 32 pixels of the input). levels[n, k] is the level whose "
+    "picture's edges, left and right, top and bottom; if align_corners is true, the centres of the outer "
+    "cells of the level's map ({strides} pixels of the input). levels[n, k] is the level whose "
     "probability it is, 0 to 2, or 3: the global branch, which has no region"
-)
+).replace("{strides}", ", ".join(map(str, STRIDES)))
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Of K attributes: their names, the data set, the threshold of each, and the sampling convention."""
+    """Of K attributes: their names, the data set, the threshold of each, the sampling convention, and the
+    levels that have regions, fine to coarse.
+    """
 
     attributes: tuple[str, ...]
     dataset: str
     thresholds: tuple[float, ...]
     align_corners: bool
+    levels: tuple[str, ...] = LEVELS
 
     def texts(self) -> dict[str, str]:
         """Return what a file carries."""
@@ -36,7 +40,8 @@ class Metadata:
             "dataset": self.dataset,
             "thresholds": json.dumps(self.thresholds),
             "align_corners": json.dumps(self.align_corners),
-            "regions": REGIONS,
+            "levels": json.dumps(self.levels),
+            "regions": REGIONS.replace("{levels}", ", ".join(self.levels)),
         }
 
 
@@ -68,26 +73,34 @@ class Int8:
 
 
 def read_metadata(texts: Mapping[str, str]) -> Metadata:
-    """Return what a file says of itself. Raises DataError where that is not what `texts` writes."""
+    """Return what a file says of itself; one without `levels` has the published ones.
+
+    Raises DataError if it is not what `texts` writes.
+    """
     if texts.get("format") != FORMAT:
         raise DataError("it does not say that export.py wrote it; export it with export.py --to onnx")
     attributes, thresholds, align_corners = (
         parsed(texts.get(name, "")) for name in ("attributes", "thresholds", "align_corners")
     )
-    if not is_names(attributes):
+    levels = parsed(texts["levels"]) if "levels" in texts else list(LEVELS)
+    if not is_names(attributes) or not attributes:
         raise DataError(f"its `attributes` are not 1 to {MAX_ATTRIBUTES} names, each once; export it anew")
     if not is_shares(thresholds, len(attributes)):
-        raise DataError("its `thresholds` are not a number from 0 to 1 for each attribute; export it anew")
+        raise DataError("its `thresholds` are not a number from 0 to 1 per attribute; export it anew")
     if not isinstance(align_corners, bool):
         raise DataError("its `align_corners` is neither true nor false; export it anew")
-    return Metadata(tuple(attributes), texts.get("dataset", ""), tuple(thresholds), align_corners)
+    if not is_names(levels) or len(levels) not in (0, len(STRIDES)) or GLOBAL in levels:
+        raise DataError(f"its `levels` are not {len(STRIDES)} names, each once, or none; export it anew")
+    return Metadata(
+        tuple(attributes), texts.get("dataset", ""), tuple(thresholds), align_corners, tuple(levels)
+    )
 
 
 def is_names(value) -> bool:
-    """Whether these are names of attributes."""
+    """Whether this is a list of names, each once."""
     return (
         isinstance(value, list)
-        and 0 < len(value) <= MAX_ATTRIBUTES
+        and len(value) <= MAX_ATTRIBUTES
         and all(isinstance(name, str) and name for name in value)
         and len(set(value)) == len(value)
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alm.constants import HEIGHT, LEVELS, WIDTH
+from alm.constants import HEIGHT, WIDTH
 from alm.devices.host import default_threads
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from utils.deployment.onnx_metadata import read_metadata
+from utils.deployment.onnx_metadata import Metadata, read_metadata
 from utils.errors import DataError
 from utils.io.untrusted import open_regular
 
@@ -34,12 +34,12 @@ class OnnxPredictor(PicturePredictor):
         try:
             self._session = open_session(content, threads)
             about = read_metadata(self._session.get_modelmeta().custom_metadata_map)
-            self._outputs = checked_outputs(self._session, len(about.attributes))
+            self._outputs = checked_outputs(self._session, about)
         except AlmError as error:
             raise DataError(f"{path}: {error}") from error
         self.attributes, self.thresholds = about.attributes, about.thresholds
         self.align_corners = about.align_corners
-        self.levels = LEVELS if "regions" in self._outputs else ()
+        self.levels = about.levels if "regions" in self._outputs else ()
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
         """Return the predictions of pictures that are resized already, uint8 (B, 256, 128, 3); `sizes` are
@@ -55,8 +55,8 @@ class OnnxPredictor(PicturePredictor):
         probabilities = found["probabilities"]
         if not self.levels:
             return probabilities, {}, np.zeros(probabilities.shape, np.int64)
-        regions = {level: found["regions"][:, place] for place, level in enumerate(LEVELS)}
-        return probabilities, regions, found["levels"].clip(0, len(LEVELS))
+        regions = {level: found["regions"][:, place] for place, level in enumerate(self.levels)}
+        return probabilities, regions, found["levels"].clip(0, len(self.levels))
 
 
 def read_model(path: str | Path) -> bytes:
@@ -87,17 +87,18 @@ def open_session(content: bytes, threads: int | None = None):
         raise DataError(f"onnxruntime does not take it ({reason}); export it anew") from error
 
 
-def checked_outputs(session, count: int) -> list[str]:
-    """Return the names of a session's outputs. Raises DataError where one is not export.py's."""
-    wanted = {
+def checked_outputs(session, about: Metadata) -> list[str]:
+    """Return the names of a session's outputs. Raises DataError if one is not export.py's."""
+    count = len(about.attributes)
+    expected = {
         "probabilities": ("tensor(float)", [count]),
-        "regions": ("tensor(float)", [len(LEVELS), count, 4]),
+        "regions": ("tensor(float)", [len(about.levels), count, 4]),
         "levels": ("tensor(int64)", [count]),
     }
     inputs = {value.name: (value.type, value.shape[1:]) for value in session.get_inputs()}
     outputs = {value.name: (value.type, value.shape[1:]) for value in session.get_outputs()}
     if inputs != {"images": ("tensor(uint8)", [3, HEIGHT, WIDTH])}:
         raise DataError(f"it does not take `images`, uint8 (N, 3, {HEIGHT}, {WIDTH}); export it anew")
-    if outputs not in (wanted, {"probabilities": wanted["probabilities"]}):
+    if outputs not in (expected, {"probabilities": expected["probabilities"]}):
         raise DataError(f"its outputs are not those of {count} attributes; export it anew")
     return list(outputs)

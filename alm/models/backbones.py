@@ -1,0 +1,39 @@
+"""The backbones by name, and what the network asks of one."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from alm.constants import STRIDES, Tap
+from alm.errors import AlmError
+from alm.models.bn_inception import BNInception
+
+
+class Backbone(Protocol):
+    """A module that turns pictures into maps.
+
+    Attributes:
+        taps: the maps, fine to coarse, at the strides 8, 16 and 32. Their names are the network's levels.
+        mean, std: of red, green and blue in [0, 1], with which the pictures are normalized.
+    """
+
+    taps: tuple[Tap, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the map of each tap, (B, channels, H / stride, W / stride), of images (B, 3, H, W)."""
+
+
+BACKBONES = {"bn_inception": BNInception}
+
+
+def build_backbone(name: str) -> Backbone:
+    """Return the named backbone. Raises AlmError if there is none, or its strides are not 8, 16 and 32."""
+    if name not in list(BACKBONES):
+        raise AlmError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+    backbone = BACKBONES[name]()
+    strides = tuple(tap.stride for tap in backbone.taps)
+    if strides != STRIDES:
+        raise AlmError(f"the maps of backbone {name!r} have strides {strides}; the network needs {STRIDES}")
+    return backbone

@@ -1,0 +1,111 @@
+"""Another backbone: its maps' names, channels and colours go everywhere that BN-Inception's do."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import alm
+from alm.constants import Tap
+from alm.inference.export import Deployed, write_onnx
+from alm.models.backbones import BACKBONES
+from alm.models.folding import folded
+from utils.deployment.onnx_metadata import Metadata
+from utils.deployment.onnx_predictor import OnnxPredictor
+from utils.deployment.parity import compare_onnx
+
+LEVELS = ("fine", "middle", "coarse")
+
+
+class Toy(nn.Module):
+    """Three convolutions, each behind an average pool."""
+
+    taps = tuple(map(Tap, LEVELS, (6, 10, 14), (8, 16, 32)))
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+    def __init__(self):
+        super().__init__()
+        channels = (3, *(tap.channels for tap in self.taps))
+        self.pools = nn.ModuleList(nn.AvgPool2d(size) for size in (8, 2, 2))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels)
+        )
+        self.bn = nn.BatchNorm2d(6)
+
+    def forward(self, images):
+        maps, x = {}, images
+        for tap, pool, convolution in zip(self.taps, self.pools, self.convolutions, strict=True):
+            x = convolution(pool(x)).relu()
+            x = self.bn(x) if tap.name == "fine" else x
+            maps[tap.name] = x
+        return maps
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Return an ALM on the toy, registered."""
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    torch.manual_seed(0)
+    return alm.build_model("inception_iccv", 4, backbone="toy")
+
+
+def test_its_levels_and_channels_are_the_networks(toy):
+    assert (toy.backbone_name, toy.levels) == ("toy", LEVELS)
+    assert (toy.mean, toy.std) == (Toy.mean, Toy.std)
+    assert toy.classifier.in_features == 14
+    assert alm.build_model("bn_inception", 4, backbone="toy").levels == ()
+
+
+def test_it_trains_a_step(toy):
+    images, labels = torch.randn(2, 3, 256, 128), torch.randint(0, 2, (2, 4))
+    before = [parameter.detach().clone() for parameter in toy.parameters()]
+    optimizer = torch.optim.Adam(toy.parameters())
+    criterion = alm.WeightedBCELoss([0.5] * 4)
+    sum(criterion(logits, labels) for logits in toy.train()(images)).backward()
+    optimizer.step()
+    assert all(not torch.equal(*pair) for pair in zip(before, toy.parameters(), strict=True))
+
+
+def test_it_localizes_and_folds(toy):
+    images = torch.randn(2, 3, 256, 128)
+    regions = toy.eval().localize(images)
+    assert [(level, tuple(region.shape)) for level, region in regions.items()] == [
+        (level, (2, 4, 4)) for level in LEVELS
+    ]
+    assert all(map(torch.equal, folded(toy)(images), toy(images)))
+
+
+def test_predictions_and_an_exported_file_have_its_levels(toy, tmp_path):
+    pytest.importorskip("onnxruntime")
+    names, path = ("Hat", "Bag", "Skirt", "Boots"), tmp_path / "toy.onnx"
+    deployed = Deployed(toy).eval()
+    write_onnx(deployed, path, Metadata(names, "", (0.5,) * 4, False, toy.levels).texts())
+    assert compare_onnx(deployed, path) < 1e-5
+
+    picture = np.random.default_rng(0).integers(0, 256, (300, 100, 3), dtype=np.uint8)
+    ours, exported = alm.Predictor(toy, names, "cpu"), OnnxPredictor(path)
+    assert ours.levels == exported.levels == LEVELS
+    (first,), (second,) = ours(picture), exported(picture)
+    assert first.levels == second.levels == LEVELS
+    assert set(first.level) <= {*LEVELS, "main"}
+    np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-5)
+    for level in LEVELS:
+        np.testing.assert_allclose(first.regions[level], second.regions[level], atol=1e-2)
+
+
+def test_its_mean_and_std_normalize_the_pictures(toy):
+    pixels = torch.randint(0, 256, (1, 3, 256, 128), dtype=torch.uint8)
+    logits, _ = Deployed(toy).eval().logits(pixels)
+    expected = toy.eval()(alm.preprocess(pixels, mean=Toy.mean, std=Toy.std))
+    torch.testing.assert_close(torch.stack(logits), torch.stack(expected), rtol=1e-5, atol=1e-5)
+    published = toy(alm.preprocess(pixels))
+    assert not torch.allclose(torch.stack(expected), torch.stack(published))
+
+
+def test_other_strides_are_refused(monkeypatch):
+    wrong = type("Wrong", (Toy,), {"taps": tuple(map(Tap, LEVELS, (6, 10, 14), (4, 8, 16)))})
+    monkeypatch.setitem(BACKBONES, "wrong", wrong)
+    with pytest.raises(alm.AlmError, match=r"'wrong'.*\(4, 8, 16\).*\(8, 16, 32\)"):
+        alm.build_model("inception_iccv", 4, backbone="wrong")
