@@ -20,8 +20,6 @@ import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from alm.errors import AlmError
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs
 from utils.data.catalog import EXPERIMENTS, identities, read_names
@@ -48,14 +46,18 @@ def main() -> int:
     options = parse_options()
     files = read_predictions(options.a), read_predictions(options.b)
     spellings = choose_attributes(files, options.attributes)
-    attributes = [names[0] for names in spellings]
+    attributes = [spelling[0] for spelling in spellings]
     names, labels = read_list(options.labels, len(attributes))
-    first = answers_of(files[0], spellings, names, options.labels, "--scale_a", options.scale_a)
-    second = answers_of(files[1], spellings, names, options.labels, "--scale_b", options.scale_b)
+    answers = []  # bool (N, K): what each file predicts
+    for file, scale in zip(files, ("scale_a", "scale_b"), strict=True):
+        order = in_list_order(file, names, options.labels)
+        values = numbers_of(file, spellings)
+        answers.append(predicted(values, getattr(options, scale), file.path, f"--{scale}")[order])
     people = identities(names)
-    paired = compare(tally(first, labels, people), tally(second, labels, people))
+    paired = compare(*(tally(each, labels, people) for each in answers))
 
-    counts = {"pictures": len(names), "labels": labels.size, "changed": int((first != second).sum())}
+    changed = int((answers[0] != answers[1]).sum())
+    counts = {"pictures": len(names), "labels": labels.size, "changed": changed}
     tell(*report_lines(paired, attributes, counts, options))
     if options.json:
         write_json(options.json, comparison_record(paired, attributes, counts, options))
@@ -115,19 +117,6 @@ def in_order(columns: Sequence[str], spellings: Sequence[tuple[str, ...]]) -> bo
     """Whether the columns have all attributes, in this order."""
     place = {name: k for k, names in enumerate(spellings) for name in names}
     return [place[column] for column in columns if column in place] == list(range(len(spellings)))
-
-
-def answers_of(
-    file: PredictionsFile,
-    spellings: Sequence[tuple[str, ...]],
-    names: Sequence[str],
-    list_path: str,
-    option: str,
-    scale: str,
-) -> np.ndarray:
-    """Return which attributes a file predicts for each picture of a list, bool (N, K)."""
-    order = in_list_order(file, names, list_path)
-    return predicted(numbers_of(file, spellings), scale, file.path, option)[order]
 
 
 def report_lines(
