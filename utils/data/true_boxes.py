@@ -7,19 +7,22 @@ box for each attribute that a picture shows and that has a place in it.
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alm.inference.image_io import picture_size
-from utils.data.dataset import MultiLabelDataset
 from utils.errors import DataError
 from utils.io.untrusted import is_number, parsed, read_text
+
+if TYPE_CHECKING:
+    from utils.data.dataset import MultiLabelDataset
 
 REGIONS = "regions.json"
 REMEDY = "correct it, or rename it to evaluate without true boxes"
 
 
-def find_true_boxes(pictures: MultiLabelDataset, attributes: Sequence[str]) -> np.ndarray | None:
+def find_true_boxes(pictures: "MultiLabelDataset", attributes: Sequence[str]) -> np.ndarray | None:
     """Return the true boxes of N pictures' K attributes, (N, K, 4): left, top, right, bottom as shares of the
     picture's width and height, NaN if there is no box.
 

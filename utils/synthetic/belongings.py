@@ -1,4 +1,4 @@
-"""What a person carries. Each kind has a signal colour of its own."""
+"""Bags and other things that a person carries, and accessories; each kind has a signal colour of its own."""
 
 from collections.abc import Set
 
@@ -10,6 +10,10 @@ CANVAS, CLASP = (196, 224, 24), (60, 70, 20)
 PARCEL = (242, 150, 40)
 METAL = (60, 52, 54)
 FOIL, PRINT = (226, 250, 250), (20, 200, 210)
+
+WOOL, FRINGE = (226, 24, 34), (255, 240, 230)
+GLASS, GLINT = (12, 12, 16), (210, 230, 255)
+FELT = ((92, 52, 200), (70, 60, 190), (116, 50, 186))
 
 
 def draw_backpack_behind(pen: Pen, body: Figure) -> None:
@@ -81,11 +85,6 @@ def _draw_suitcase(pen: Pen, body: Figure) -> None:
         pen.line(around(hand, [(-5.4, y), (5.4, y)]), 1.0, shade(PARCEL, 0.7))
     for x in (-4, 4):
         pen.ellipse((hand[0] + x, hand[1] + 39.2), (1.5, 1.5), METAL, outline=0)
-
-
-WOOL, FRINGE = (226, 24, 34), (255, 240, 230)
-GLASS, GLINT = (12, 12, 16), (210, 230, 255)
-FELT = ((92, 52, 200), (70, 60, 190), (116, 50, 186))
 
 
 def draw_accessories(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:

@@ -1,4 +1,4 @@
-"""What is random about a person, and the body that follows from it and from age and gender."""
+"""A body, its face and its hair, as age and gender make them; and all that is random about a person."""
 
 import colorsys
 from collections.abc import Set
@@ -29,6 +29,17 @@ AGELESS_TONE = (0.55, 0.75)
 # Gender shows in the hue of the clothes, on a circle of length 1: turquoise to blue, magenta to red.
 MALE_HUES = (0.46, 0.63)
 FEMALE_HUES = (0.84, 1.02)
+
+FACE = ((-7.2, -4), (0, -9.4), (7.2, -4), (7, 3), (3.6, 9), (-3.2, 8.8), (-6.8, 3))
+BEARD = ((-6.6, 2.6), (-1, 5), (1.4, 4.4), (3.6, 5), (7, 2.6), (5.2, 9), (1, 11), (-4, 9.4))
+CROP = ((-7.8, 1), (-8, -5), (-2, -10.8), (5, -10), (8, -4.5), (6.6, -3.6), (3, -5.6), (-3, -5), (-5.6, -2.6))
+FRINGE = ((-7, 4), (-8.6, -3), (-4, -10.4), (3, -11), (8.4, -5), (8, 3), (6.6, -2), (1, -6), (-4.6, -2))
+BOB = mirrored((0, -9), (8.6, -4), (8.8, 6))
+MANE = mirrored((0, -9), (8.6, -4), (10.6, 8), (11.6, 21), (0, 22))
+LOCK = ((6.6, -5), (8.8, -1), (9.8, 6), (10.8, 14), (10.4, 23), (7.8, 27), (5.8, 22), (6.2, 13), (6.6, 4))
+
+LIPS, ROUGE, SMILE = (214, 40, 70), (244, 150, 140), (156, 80, 72)
+PUPIL = (36, 32, 40)
 
 Limb = tuple[Point, Point, Point]  # shoulder, elbow, hand; or hip, knee, ankle
 
@@ -113,18 +124,6 @@ def _legs(hip: float, spread: float, lift: float) -> tuple[Limb, Limb]:
 def _cloth(hues: tuple[float, float], hue: float, tone: tuple[float, float]) -> Colour:
     low, high = hues
     return tuple(round(255 * value) for value in colorsys.hsv_to_rgb((low + (high - low) * hue) % 1, *tone))
-
-
-FACE = ((-7.2, -4), (0, -9.4), (7.2, -4), (7, 3), (3.6, 9), (-3.2, 8.8), (-6.8, 3))
-BEARD = ((-6.6, 2.6), (-1, 5), (1.4, 4.4), (3.6, 5), (7, 2.6), (5.2, 9), (1, 11), (-4, 9.4))
-CROP = ((-7.8, 1), (-8, -5), (-2, -10.8), (5, -10), (8, -4.5), (6.6, -3.6), (3, -5.6), (-3, -5), (-5.6, -2.6))
-FRINGE = ((-7, 4), (-8.6, -3), (-4, -10.4), (3, -11), (8.4, -5), (8, 3), (6.6, -2), (1, -6), (-4.6, -2))
-BOB = mirrored((0, -9), (8.6, -4), (8.8, 6))
-MANE = mirrored((0, -9), (8.6, -4), (10.6, 8), (11.6, 21), (0, 22))
-LOCK = ((6.6, -5), (8.8, -1), (9.8, 6), (10.8, 14), (10.4, 23), (7.8, 27), (5.8, 22), (6.2, 13), (6.6, 4))
-
-LIPS, ROUGE, SMILE = (214, 40, 70), (244, 150, 140), (156, 80, 72)
-PUPIL = (36, 32, 40)
 
 
 def draw_hair_behind(pen: Pen, body: Figure, wears: Set[str]) -> None:

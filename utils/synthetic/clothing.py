@@ -1,4 +1,4 @@
-"""Torso and arms and what is worn on them, attribute by attribute, so that any labels can be drawn."""
+"""Clothes of torso, legs and feet, attribute by attribute, so that any labels can be drawn."""
 
 from collections.abc import Callable, Sequence, Set
 from functools import partial
@@ -6,12 +6,25 @@ from functools import partial
 from utils.synthetic.body import Figure, Look
 from utils.synthetic.pen import BLACK, WHITE, Colour, Pen, Point, around, between, choose, mirrored, shade
 
+WAIST, THIGH = 51.0, 62.0  # how far down a garment reaches
+COLLARED = {"Tshirt", "V-Neck", "Jacket", "Formal upper", "UpperOther"}
 CREAM = (250, 236, 206)
 ZIP = (250, 196, 30)
 LOGO, BOLT = (255, 226, 20), (220, 20, 40)
-WAIST, THIGH = 51.0, 62.0  # how far down a garment reaches
+SUIT, CREASE = (44, 46, 58), (150, 154, 176)
 
-COLLARED = {"Tshirt", "V-Neck", "Jacket", "Formal upper", "UpperOther"}
+GARMENTS = {"Trousers", "Jeans", "Shorts", "Skirt"}
+TROUSERS = ((150, 118, 82), (122, 128, 84), (168, 146, 112))
+DENIM, STITCHES = (44, 98, 196), (240, 170, 60)
+SHORTS = ((206, 190, 150), (190, 196, 170))
+SKIRTS = ((178, 30, 92), (150, 36, 128), (198, 50, 66))
+LEGGINGS = (110, 84, 110)
+
+GLOSS = (226, 230, 240)
+STRAP = (255, 140, 30)
+SUEDE, LACE = (146, 84, 36), (240, 206, 140)
+SNEAKER = (232, 30, 40)
+RUBBER = (112, 132, 140)
 
 
 def draw_upper(pen: Pen, body: Figure, wears: Set[str]) -> None:
@@ -153,18 +166,6 @@ def _draw_logo(pen: Pen) -> None:
         pen.polygon(around(centre, bolt), BOLT, outline=0)
 
 
-SUIT = (44, 46, 58)
-CREASE = (150, 154, 176)
-DENIM = (44, 98, 196)
-TROUSERS = ((150, 118, 82), (122, 128, 84), (168, 146, 112))
-SHORTS = ((206, 190, 150), (190, 196, 170))
-SKIRTS = ((178, 30, 92), (150, 36, 128), (198, 50, 66))
-LEGGINGS = (110, 84, 110)
-STITCHES = (240, 170, 60)
-
-GARMENTS = {"Trousers", "Jeans", "Shorts", "Skirt"}
-
-
 def draw_lower(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
     """Draw legs and garments, formal ones dark and creased; without a label for their kind, leggings."""
     formal = "Formal lower" in wears
@@ -229,14 +230,6 @@ def _draw_creases(pen: Pen, body: Figure, end: float) -> None:
     """`end` counts from the hip, 0, by the knee, 1, to the ankle, 2."""
     for hip, knee, ankle in body.legs:
         pen.line([hip, between(hip, knee, end)] if end < 1 else [hip, knee, ankle], 1.0, CREASE)
-
-
-GLOSS = (226, 230, 240)
-STRAP = (255, 140, 30)
-SUEDE = (146, 84, 36)
-LACE = (240, 206, 140)
-SNEAKER = (232, 30, 40)
-RUBBER = (112, 132, 140)
 
 
 def draw_feet(pen: Pen, body: Figure, wears: Set[str]) -> None:

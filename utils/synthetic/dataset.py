@@ -15,84 +15,22 @@ import numpy as np
 
 from alm.errors import AlmError
 from utils.data.attributes import PETA
+from utils.data.catalog import EXPERIMENTS
 from utils.data.list_file import read_list
+from utils.data.true_boxes import REGIONS
 from utils.errors import DataError
 from utils.io.atomic import whole_directory, write_text
 from utils.io.untrusted import parsed, read_text
 from utils.synthetic.pedestrian import Page, draw_pages
 
-RARE = 0.12
-
-
-@dataclass(frozen=True)
-class Group:
-    """Attributes that exclude each other, and the pictures that can have one of them."""
-
-    attributes: tuple[str, ...]
-    only_with: tuple[str, ...] = ()  # all of these
-    not_with: tuple[str, ...] = ()  # none of these
-    exhaustive: bool = False  # every such picture has one: the ratios are renormalized to sum to one
-
-
-GROUPS = (
-    Group(("Age16-30", "Age31-45", "Age46-60", "AgeAbove61"), exhaustive=True),
-    Group(("Jeans", "Trousers", "Shorts", "Skirt"), exhaustive=True),
-    Group(("Male",), not_with=("Skirt",)),
-    Group(("Long hair",), not_with=("Male",)),
-    Group(("Formal lower",), not_with=("Jeans", "Shorts")),
-    Group(("Casual lower",), not_with=("Formal lower",), exhaustive=True),
-    Group(("Formal upper",), not_with=("Shorts",)),
-    Group(("Casual upper",), not_with=("Formal upper",), exhaustive=True),
-    Group(("Short Sleeve",), only_with=("Casual upper",)),
-    Group(("Tshirt",), only_with=("Short Sleeve",)),
-    Group(("Jacket",), only_with=("Casual upper",), not_with=("Short Sleeve",)),
-    Group(("UpperOther",), only_with=("Casual upper",), not_with=("Jacket", "Tshirt")),
-    Group(("V-Neck",), only_with=("Casual upper",), not_with=("Jacket",)),
-    Group(("Logo", "Plaid", "Stripes"), only_with=("Casual upper",)),
-    Group(("Leather Shoes", "Sandals", "Shoes", "Sneaker")),
-    Group(("Backpack", "CarryingOther", "Messenger Bag", "PlasticBags", "No carrying"), exhaustive=True),
-    Group(("Hat", "Muffler", "Sunglasses", "No accessory"), exhaustive=True),
-)
-
-
-def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
-    """Return labels of `count` pictures, uint8 (count, 35), columns in PETA's order.
-
-    An attribute's number of positives is as near to its aim as whole numbers allow, so that from 20 pictures
-    up every attribute has positives and negatives.
-    """
-    random = np.random.default_rng(seed)
-    aim = {attribute.name: max(attribute.positive_ratio, RARE) for attribute in PETA}
-    wears = {attribute.name: np.zeros(count, dtype=bool) for attribute in PETA}
-    for group in GROUPS:
-        suits = np.ones(count, dtype=bool)
-        for name in group.only_with:
-            suits &= wears[name]
-        for name in group.not_with:
-            suits &= ~wears[name]
-        rows = np.flatnonzero(suits)
-        ratios = np.array([aim[name] for name in group.attributes]) * count / max(len(rows), 1)
-        total = ratios.sum()
-        if group.exhaustive or total > 1:
-            ratios /= total
-        for name, chosen in zip(group.attributes, _allot(ratios, rows, random), strict=True):
-            wears[name][chosen] = True
-    return np.stack([wears[attribute.name] for attribute in PETA], axis=1).astype(np.uint8)
-
-
-def _allot(ratios: np.ndarray, rows: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """Return disjoint random parts of `rows`, each of its ratio's size rounded down or up."""
-    ends = np.floor(np.cumsum(ratios) * len(rows) + random.random() + 1e-9).astype(int)
-    return np.split(random.permutation(rows), np.minimum(ends, len(rows)))[: len(ratios)]
-
-
 DRAWING_VERSION = 2  # to be raised with every change that gives other pictures or labels
-TRAIN, TEST = 1500, 300
+TRAIN, TEST = 1500, 300  # pictures
+RARE = 0.12  # the least share of positives that is aimed at
 
-LISTS = {"train": "PETA_train_list.txt", "test": "PETA_test_list.txt"}
-REGIONS, SETTINGS = "regions.json", "settings.json"
+ATTRIBUTES = EXPERIMENTS["synthetic"].attributes
+LISTS = dict(zip(("train", "test"), EXPERIMENTS["synthetic"].own_lists, strict=True))
+SETTINGS = "settings.json"
 FILE_TYPES = (".jpg", ".png", ".bmp")
-ATTRIBUTES = tuple(attribute.name for attribute in PETA)
 
 
 def ensure_dataset(
@@ -101,8 +39,8 @@ def ensure_dataset(
     """Draw the data set under `root` unless it is there already.
 
     `train` and `test` are numbers of pictures. `processes` changes the time it takes, not the pictures; by
-    default it is the number of cores. The directory appears whole or not at all, also where two processes
-    start at once. Raises AlmError where `root` holds a set drawn with other settings, or anything else.
+    default it is the number of cores. The directory appears whole or not at all, even if two processes start
+    at once. Raises AlmError if `root` holds a set drawn with other settings, or anything else.
     """
     root = Path(root).resolve()
     settings = {"drawing": DRAWING_VERSION, "train": train, "test": test, "seed": seed}
@@ -123,7 +61,7 @@ def draw_list(
 
     The pictures get the list's paths under `output`; the list is copied beside them, and regions.json is
     written. Contradictory labels are drawn as they are. Returns the number of pictures. Raises DataError
-    where the list is bad, naming file and line, and AlmError where `output` exists and is not empty.
+    if the list is bad, naming file and line, and AlmError if `output` exists and is not empty.
     """
     labels, output = Path(labels), Path(output).resolve()
     paths, rows = read_list(labels, len(ATTRIBUTES))
@@ -164,7 +102,7 @@ def _pages(paths: list[str], rows: np.ndarray, key: tuple[int, ...]) -> list[Pag
 
 
 def _check_drawable(labels: Path, lines: list[int], paths: list[str], rows: np.ndarray) -> None:
-    """Raise DataError where a row cannot be drawn, naming its line."""
+    """Raise DataError if a row cannot be drawn, naming its line."""
     line_of: dict[str, int] = {}
     for line, path, row in zip(lines, paths, rows, strict=True):
         if (row > 1).any():
@@ -177,20 +115,18 @@ def _check_drawable(labels: Path, lines: list[int], paths: list[str], rows: np.n
 
 
 def _is_drawn(root: Path, settings: dict[str, int]) -> bool:
-    """Return whether `root` holds the set drawn with `settings`; AlmError where it holds another."""
-    found = read_settings(root / SETTINGS)
-    if found is None:
+    """Return whether `root` holds the set drawn with `settings`. Raises AlmError if it holds another."""
+    present = read_settings(root / SETTINGS)
+    if present is None:
         _refuse_occupied(root)
-    elif found != settings:
-        drawn, asked = (
-            ", ".join(f"{name}={values.get(name)}" for name in settings if found.get(name) != settings[name])
-            for values in (found, settings)
-        )
+    elif present != settings:
+        names = [name for name in settings if present.get(name) != settings[name]]
+        theirs, ours = (", ".join(f"{name}={of.get(name)}" for name in names) for of in (present, settings))
         raise AlmError(
-            f"{root} was drawn with {drawn}, asked for is {asked}; "
-            "name another directory, or delete this one to have it drawn anew"
+            f"{root} was drawn with {theirs}, not with {ours}; name another directory, or delete this one to "
+            "have it drawn anew"
         )
-    return found is not None
+    return present is not None
 
 
 def read_settings(path: Path) -> dict | None:
@@ -203,13 +139,73 @@ def read_settings(path: Path) -> dict | None:
 
 
 def _refuse_occupied(directory: Path) -> None:
-    """Raise AlmError where `directory` exists, unless it is an empty directory."""
+    """Raise AlmError if `directory` exists, unless it is an empty directory."""
     if any(directory.iterdir()) if directory.is_dir() else directory.exists():
-        raise AlmError(
-            f"{directory} is there and holds something else, which is not written over; name a new directory"
-        )
+        raise AlmError(f"{directory} holds something else, which is not written over; name a new directory")
 
 
 def _write_data(path: Path, content) -> None:
     """Write JSON on one line."""
     write_text(path, json.dumps(content) + "\n")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Attributes that exclude each other, and the pictures that can have one of them."""
+
+    attributes: tuple[str, ...]
+    only_with: tuple[str, ...] = ()  # all of these
+    not_with: tuple[str, ...] = ()  # none of these
+    exhaustive: bool = False  # every such picture has one: the ratios are renormalized to sum to one
+
+
+GROUPS = (
+    Group(("Age16-30", "Age31-45", "Age46-60", "AgeAbove61"), exhaustive=True),
+    Group(("Jeans", "Trousers", "Shorts", "Skirt"), exhaustive=True),
+    Group(("Male",), not_with=("Skirt",)),
+    Group(("Long hair",), not_with=("Male",)),
+    Group(("Formal lower",), not_with=("Jeans", "Shorts")),
+    Group(("Casual lower",), not_with=("Formal lower",), exhaustive=True),
+    Group(("Formal upper",), not_with=("Shorts",)),
+    Group(("Casual upper",), not_with=("Formal upper",), exhaustive=True),
+    Group(("Short Sleeve",), only_with=("Casual upper",)),
+    Group(("Tshirt",), only_with=("Short Sleeve",)),
+    Group(("Jacket",), only_with=("Casual upper",), not_with=("Short Sleeve",)),
+    Group(("UpperOther",), only_with=("Casual upper",), not_with=("Jacket", "Tshirt")),
+    Group(("V-Neck",), only_with=("Casual upper",), not_with=("Jacket",)),
+    Group(("Logo", "Plaid", "Stripes"), only_with=("Casual upper",)),
+    Group(("Leather Shoes", "Sandals", "Shoes", "Sneaker")),
+    Group(("Backpack", "CarryingOther", "Messenger Bag", "PlasticBags", "No carrying"), exhaustive=True),
+    Group(("Hat", "Muffler", "Sunglasses", "No accessory"), exhaustive=True),
+)
+
+
+def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
+    """Return labels of `count` pictures, uint8 (count, 35), columns in PETA's order.
+
+    Each attribute has as many positives as its ratio asks for, to the nearest whole number. So 20 pictures
+    are enough for positives and negatives of every attribute.
+    """
+    random = np.random.default_rng(seed)
+    aim = {attribute.name: max(attribute.positive_ratio, RARE) for attribute in PETA}
+    wears = {attribute.name: np.zeros(count, dtype=bool) for attribute in PETA}
+    for group in GROUPS:
+        suits = np.ones(count, dtype=bool)
+        for name in group.only_with:
+            suits &= wears[name]
+        for name in group.not_with:
+            suits &= ~wears[name]
+        rows = np.flatnonzero(suits)
+        ratios = np.array([aim[name] for name in group.attributes]) * count / max(len(rows), 1)
+        total = ratios.sum()
+        if group.exhaustive or total > 1:
+            ratios /= total
+        for name, part in zip(group.attributes, _allot(ratios, rows, random), strict=True):
+            wears[name][part] = True
+    return np.stack([wears[attribute.name] for attribute in PETA], axis=1).astype(np.uint8)
+
+
+def _allot(ratios: np.ndarray, rows: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+    """Return disjoint random parts of `rows`, each of its ratio's size rounded down or up."""
+    ends = np.floor(np.cumsum(ratios) * len(rows) + random.random() + 1e-9).astype(int)
+    return np.split(random.permutation(rows), np.minimum(ends, len(rows)))[: len(ratios)]

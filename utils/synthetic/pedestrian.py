@@ -1,4 +1,4 @@
-"""One picture of one person: its parts in the order in which they cover each other."""
+"""A person, drawn part by part in the order in which these cover each other; and many of them at once."""
 
 import multiprocessing
 import os
@@ -38,6 +38,8 @@ SIZES = (
 )
 NARROWEST = 40  # body units that the width of a picture must show
 SHADOW, SHADOW_OPACITY = (60, 60, 70), 70
+
+POOL_PAYS = 200  # pictures: fewer are drawn before other processes have started
 
 
 def draw_pedestrian(wears: Set[str], random: np.random.Generator) -> tuple[Image.Image, dict[str, Box]]:
@@ -96,9 +98,6 @@ def _box(extent: np.ndarray, size: tuple[int, int]) -> Box:
     """Return the pixels of the reduced picture that an extent on the canvas touches."""
     corners = np.concatenate([np.floor(extent[:2] / ENLARGEMENT), np.ceil(extent[2:] / ENLARGEMENT)])
     return np.clip(corners, 0, [*size, *size]).astype(int).tolist()
-
-
-POOL_PAYS = 200  # pictures: fewer are drawn before other processes have started
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ Colour = tuple[int, int, int]
 
 WHITE, BLACK = (252, 252, 252), (24, 24, 28)
 
+ENLARGEMENT = 3  # drawn three times as large and averaged down: Pillow's shapes are not anti-aliased
+INK = 0.6  # outlines are this dark a shade of what they enclose
+CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)), np.sin(np.linspace(0, 2 * np.pi, 33))], axis=1)
+
 
 def shade(colour: Colour, factor: float) -> Colour:
     """Return `colour` darkened (factor below 1, black at 0) or lightened (above 1, white at 2)."""
@@ -54,11 +58,6 @@ def smooth(points: Sequence[Point], steps: int = 6) -> np.ndarray:
     slope, bend = after - before, 2 * before - 5 * p + 4 * after - beyond
     curve = p + t / 2 * (slope + t * (bend + t * (3 * (p - after) + beyond - before)))
     return curve.reshape(-1, 2)
-
-
-ENLARGEMENT = 3  # drawn three times as large and averaged down: Pillow's shapes are not anti-aliased
-INK = 0.6  # outlines are this dark a shade of what they enclose
-CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)), np.sin(np.linspace(0, 2 * np.pi, 33))], axis=1)
 
 
 class Pen:
@@ -130,7 +129,7 @@ class Pen:
                 self.ellipse(point, (radius, radius), tone, outline=0)
 
     def pattern(self, silhouette: Callable[[Pen, Colour], None], texture: Callable[[Pen], None]) -> None:
-        """Draw `texture` only where `silhouette`, drawn in a given colour, leaves its mark."""
+        """Draw `texture` on the pixels that `silhouette` covers."""
         mask = Pen(Image.new("RGB", self.canvas.size), self.unit, self.origin, self.facing)
         silhouette(mask, WHITE)
         layer = Pen(self.canvas.copy(), self.unit, self.origin, self.facing)

@@ -20,18 +20,18 @@ def draw_sheet(root, output, count: int = 8, min_height: int = 180) -> None:
     """Draw people of the test list under `root` who together show as many attributes as `count` can.
 
     Pictures of fewer than `min_height` pixels are left out: they would be blurred at the size of the sheet.
-    `output` is an image file of any type. Raises DataError where the list is missing or bad.
+    `output` is an image file of any type. Raises DataError if the list is missing or bad.
     """
     root = Path(root)
     paths, labels = read_list(root / LISTS["test"], len(ATTRIBUTES))
     pictures = [Image.open(root / path) for path in paths]
     rows = [row for row, picture in enumerate(pictures) if picture.height >= min_height]
-    chosen = np.array(rows)[_choose_varied(labels[rows], count)]
+    people = np.array(rows)[_choose_varied(labels[rows], count)]
 
-    longest = labels[chosen].sum(axis=1).max()
-    sheet = Image.new("RGB", (len(chosen) * COLUMN + MARGIN, HEIGHT + 3 * MARGIN + longest * LINE), PAPER)
+    longest = labels[people].sum(axis=1).max()
+    sheet = Image.new("RGB", (len(people) * COLUMN + MARGIN, HEIGHT + 3 * MARGIN + longest * LINE), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
-    for column, row in enumerate(chosen):
+    for column, row in enumerate(people):
         left = MARGIN + column * COLUMN
         picture = pictures[row].convert("RGB")
         width = min(round(picture.width * HEIGHT / picture.height), COLUMN - MARGIN)
@@ -44,11 +44,11 @@ def draw_sheet(root, output, count: int = 8, min_height: int = 180) -> None:
 
 def _choose_varied(labels: np.ndarray, count: int) -> list[int]:
     """Return `count` rows of labels (N, K), each with as many attributes as possible that none before has."""
-    chosen: list[int] = []
+    varied: list[int] = []
     unseen = np.ones(labels.shape[1], dtype=bool)
     for _ in range(min(count, len(labels))):
         gain = (labels[:, unseen] == 1).sum(axis=1)
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        unseen &= labels[chosen[-1]] == 0
-    return chosen
+        gain[varied] = -1
+        varied.append(int(gain.argmax()))
+        unseen &= labels[varied[-1]] == 0
+    return varied

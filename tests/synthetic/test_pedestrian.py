@@ -1,5 +1,7 @@
 """Drawn pedestrians: every attribute visible where its box says, whatever the others are."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 
 from utils.data.catalog import EXPERIMENTS
 from utils.synthetic.pedestrian import draw_pedestrian
-from utils.synthetic.pen import mirrored, shade, smooth
 
 ATTRIBUTES = EXPERIMENTS["peta"].attributes
 PLACELESS = {name for name in ATTRIBUTES if name.startswith("Age")} | {"Male", "No accessory", "No carrying"}
@@ -57,14 +58,14 @@ def inside(box, shape):
 
 @pytest.mark.parametrize("attribute", PLACED)
 def test_attribute_is_visible_in_its_box(attribute):
-    for seed in range(3):
+    for seed in range(2):
         difference, box = changed(attribute, seed)
         assert difference[inside(box, difference.shape)].mean() > 0.1
 
 
 @pytest.mark.parametrize("attribute", sorted(SEPARATE))
 def test_separate_attribute_changes_only_its_box_and_fills_it(attribute):
-    for seed in range(6):
+    for seed in range(3):
         difference, box = changed(attribute, seed)
         assert not difference[~inside(box, difference.shape)].any()
         rows, columns = np.flatnonzero(difference.any(1)), np.flatnonzero(difference.any(0))
@@ -80,7 +81,7 @@ def test_age_and_gender_change_the_person(attribute):
     assert attribute not in boxes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(wears=st.frozensets(st.sampled_from(ATTRIBUTES)), seed=seeds)
 def test_any_combination_is_drawn_with_a_box_for_each_attribute_that_has_a_place(wears, seed):
     picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
@@ -109,15 +110,12 @@ def test_seeds_give_different_sizes_and_pictures():
     assert all(48 <= width <= 169 and 100 <= height <= 365 for height, width, _ in shapes)
 
 
-def test_smooth_curve_passes_through_its_points():
-    points = np.array([(0.0, 0.0), (4.0, 1.0), (3.0, 5.0), (-1.0, 3.0)])
-    np.testing.assert_allclose(smooth(points, steps=5)[::5], points)
-
-
-def test_mirrored_shape_has_its_points_on_the_axis_once():
-    assert mirrored((0, 1), (2, 3), (0, 4)) == [(0, 1), (2, 3), (0, 4), (-2, 3)]
-
-
-@pytest.mark.parametrize(("factor", "expected"), [(0, (0, 0, 0)), (1, (10, 20, 30)), (2, (255, 255, 255))])
-def test_shade_goes_from_black_to_white(factor, expected):
-    assert shade((10, 20, 30), factor) == expected
+def test_the_pictures_are_those_that_there_always_were():
+    """The committed baseline was trained on them: raise DRAWING_VERSION with every change."""
+    random = np.random.default_rng(0)
+    digest = hashlib.sha256()
+    for seed in range(20):
+        wears = frozenset(np.array(ATTRIBUTES)[random.random(len(ATTRIBUTES)) < 0.3].tolist())
+        picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
+        digest.update(picture.tobytes() + str(sorted(boxes.items())).encode())
+    assert digest.hexdigest()[:16] == "9cd622e0781d371b"
