@@ -1,10 +1,13 @@
-"""Measure what ALM costs, beside its goals: nearly all figures are ratios of two things timed in turn.
+"""Measure what ALM costs, beside its goals.
 
-python benchmark.py                          the table; under 5 minutes on 2 CPU cores
+python benchmark.py                       the table; under 5 minutes on 2 CPU cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
-python benchmark.py --deploy 60.pth.tar      the forms that a trained network can have, side by side
+python benchmark.py --deploy 60.pth.tar   the forms of a trained network
 
-Exit status: 0 measured, whether or not a goal is missed; 1 it could not measure; 2 a wrong option.
+Nearly all figures are ratios of two things that are timed in turn.
+
+Exit status: 0 measured, also if a goal is missed; 1 could not measure;
+2 a wrong option.
 """
 
 if __name__ == "__main__":
@@ -72,7 +75,7 @@ def main() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step; default 32")
     add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")

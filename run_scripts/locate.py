@@ -1,10 +1,12 @@
-"""Find what a device computes wrong: the first operator, or the first difference between two machines.
+"""Find the first operator that a device computes wrong, or where two machines part.
 
-python locate.py --device sdaa               each operator of a training step, computed again on the CPU
-python locate.py --compare a.jsonl b.jsonl   two runs' fingerprints (run_ALM.py --fingerprint FILE)
+python locate.py --device sdaa               operators of a training step
+python locate.py --compare a.jsonl b.jsonl   files of run_ALM.py --fingerprint FILE
 
-Beside the options below, those of run_ALM.py say what a step is; by default of a few drawn people, batch 4.
-Exit status: 0 all within limits; 1 something is not; 2 it could not run.
+Each operator is computed again on the CPU. The options below and run_ALM.py's say
+what a step is; by default it is one of ALM on a few drawn people, batch 4.
+
+Exit status: 0 all within limits, 1 something is not, 2 it could not run.
 """
 
 if __name__ == "__main__":

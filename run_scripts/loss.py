@@ -1,9 +1,10 @@
 """Decide from training logs whether one device trains as another does.
 
-python loss.py --sdaa-log sdaa.log --cuda-log cuda.log      the first is judged by the second
-python loss.py --compare reference.log a.log b.log          each later log is judged by the first
+python loss.py --sdaa-log sdaa.log --cuda-log cuda.log   judges sdaa by cuda
+python loss.py --compare reference.log a.log b.log       judges a and b
 
-Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot be written.
+Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot
+be written.
 """
 
 if __name__ == "__main__":
@@ -25,7 +26,7 @@ from pathlib import Path
 from run_scripts.cli.parser import Parser, not_negative, refuse_inputs_as_outputs, whole_number
 from utils.io.atomic import write_json
 from utils.io.process import tell
-from utils.runs.log_reader import read_losses
+from utils.runs.log_reader import Step, read_losses
 from utils.runs.loss_comparison import (
     ABSOLUTE_LIMIT,
     DIVERGENCE,
@@ -67,28 +68,23 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--sdaa-log", metavar="FILE", help="log of the run that is judged (default: sdaa.log)")
+    add("--sdaa-log", metavar="FILE", help="log of the run to judge (default: sdaa.log)")
     add("--cuda-log", metavar="FILE", help="log of the run that it should agree with (default: cuda.log)")
     add("--compare", metavar="LOG", nargs="+",
-        help="two logs or more instead of these: each is judged by the first")  # fmt: skip
+        help="two logs or more, in place of these: the first one judges each of the others")  # fmt: skip
     add("--rank", metavar="N", type=whole_number(0), default=0,
-        help="process whose losses are compared, where several share a log (default: 0)")  # fmt: skip
+        help="compare this process's losses, if several processes share a log (default: 0)")  # fmt: skip
     add("--align_epochs", action=argparse.BooleanOptionalAction,
-        help="whether to count each log's epochs from its first one, as some count from 1; must be said "
-        "where the logs begin with different epochs and would have more in common so")  # fmt: skip
+        help="count each log's epochs from its first one, or do not. One of the two is needed if the logs "
+        "begin with different epochs and would have more iterations in common with aligned ones")  # fmt: skip
     add("--strict", action="store_true", help="let the strict rule decide, not the official one")
     add("--limit", metavar="X", type=not_negative, default=MEAN_LIMIT,
-        help=f"strict rule: largest mean of |s - c|/|c| (default: {MEAN_LIMIT})")  # fmt: skip
+        help="strict rule: largest mean of |s - c|/|c| (default: %(default)s)")  # fmt: skip
     add("--limit_p95", metavar="X", type=not_negative, default=P95_LIMIT,
-        help=f"strict rule: largest 95th percentile of |s - c|/|c| (default: {P95_LIMIT})")  # fmt: skip
-    add(
-        "--plot",
-        metavar="FILE",
-        default="loss.jpg",
-        type=Path,
-        help="picture of the curves (default: loss.jpg)",
-    )
-    add("--json", metavar="FILE", type=Path, help="write all figures and verdicts there, for machines")
+        help="strict rule: largest 95th percentile of |s - c|/|c| (default: %(default)s)")  # fmt: skip
+    add("--plot", metavar="FILE", default="loss.jpg", type=Path,
+        help="draw the curves into FILE (default: %(default)s)")  # fmt: skip
+    add("--json", metavar="FILE", type=Path, help="write all figures and verdicts to FILE, for machines")
     return parser
 
 
@@ -108,7 +104,7 @@ def decide(comparison: LossComparison, options: argparse.Namespace) -> bool:
 
 
 def report(comparisons: list[LossComparison], options: argparse.Namespace) -> None:
-    """Print the verdicts, and on standard error what was left out of them."""
+    """Print the verdicts, and on standard error what they do not cover."""
     for comparison in comparisons:
         if len(comparisons) > 1:
             tell(f"{comparison.candidate.path} against {comparison.reference.path}")
@@ -138,7 +134,7 @@ def official_lines(comparison: LossComparison) -> Iterator[str]:
 
 
 def strict_lines(comparison: LossComparison, options: argparse.Namespace) -> Iterator[str]:
-    """Yield the strict verdict and what helps to understand it."""
+    """Yield the strict verdict and the figures that explain it."""
     figures = comparison.figures
     verdict = "pass" if comparison.passes_strict_rule(options.limit, options.limit_p95) else "fail"
     diverged = "never" if figures.diverged_step is None else f"first at {at(figures.diverged_step)}"
@@ -152,7 +148,7 @@ def strict_lines(comparison: LossComparison, options: argparse.Namespace) -> Ite
 
 
 def notes(comparison: LossComparison) -> Iterator[str]:
-    """Yield what in the logs the comparison could not use as it was."""
+    """Yield a line on each part of the logs that the comparison could not use as it was."""
     common = len(comparison.steps)
     candidate, reference = comparison.candidate, comparison.reference
     for log, other in ((candidate, reference), (reference, candidate)):
@@ -166,30 +162,31 @@ def notes(comparison: LossComparison) -> Iterator[str]:
             yield f"{log.path} repeats iterations ({log.repeated} lines); the last value of each is used"
 
 
-def at(step: tuple[int, int]) -> str:
-    """Return (epoch, iteration) in words."""
+def at(step: Step) -> str:
+    """Return a step in words."""
     return f"epoch {step[0]} iteration {step[1]}"
 
 
 def write_results(comparisons: list[LossComparison], options: argparse.Namespace) -> None:
-    """Write the JSON file where one is asked for, and draw the curves."""
+    """Write the JSON file if there is to be one, and draw the curves."""
     if options.json:
+        limits = {
+            "mean_relative_error": RELATIVE_LIMIT,
+            "mean_absolute_error": ABSOLUTE_LIMIT,
+            "mean_difference": options.limit,
+            "p95_difference": options.limit_p95,
+        }
         content = {
             "passed": all(decide(comparison, options) for comparison in comparisons),
             "rule": "strict" if options.strict else "official",
-            "limits": {
-                "mean_relative_error": RELATIVE_LIMIT,
-                "mean_absolute_error": ABSOLUTE_LIMIT,
-                "mean_difference": options.limit,
-                "p95_difference": options.limit_p95,
-            },
-            "comparisons": [record(comparison, options) for comparison in comparisons],
+            "limits": limits,
+            "comparisons": [comparison_record(comparison, options) for comparison in comparisons],
         }
         write_json(options.json, content)
     plot_losses(comparisons, options.plot)
 
 
-def record(comparison: LossComparison, options: argparse.Namespace) -> dict:
+def comparison_record(comparison: LossComparison, options: argparse.Namespace) -> dict:
     """Return one comparison for JSON, which has no NaN and no infinity: such figures are null."""
     figures = asdict(comparison.figures)
     for name, value in figures.items():

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from run_scripts import loss
-from support.cli import status_here
 from utils.runs.log_reader import read_losses
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}"
@@ -52,16 +50,6 @@ def reader(folder):
 
 
 FALLING = 1 + 2 * np.exp(-np.arange(20) / 30)
-
-
-def loss_command(folder, monkeypatch, capsys):
-    """Return a function that runs loss.py in a folder and gives status, output and errors."""
-    monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        return status_here(loss, *arguments), *capsys.readouterr()
-
-    return run
 
 
 def write_log(name, losses, rank=0):

@@ -1,14 +1,12 @@
-"""Start programs beside the stand-in for SDAA, tests/torch_sdaa."""
+"""Start commands beside the stand-in for SDAA, tests/torch_sdaa."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from support import REPOSITORY
+from support.cli import process
 
 needs_stand_in = pytest.mark.skipif(
     not hasattr(torch._C, "_acc") and shutil.which("g++") is None,
@@ -16,22 +14,12 @@ needs_stand_in = pytest.mark.skipif(
 )
 
 
-def python(*arguments, status=0, lacks="", wrong="", **environment):
-    """Run Python where torch_sdaa is installed; return (standard output, standard error)."""
-    process = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "2",
-            "PYTHONPATH": str(REPOSITORY / "tests"),
-            "TORCH_SDAA_LACKS": lacks,
-            "TORCH_SDAA_WRONG": wrong,
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert process.returncode == status, process.stdout + process.stderr
-    return process.stdout, process.stderr
+def environment(lacks="", wrong=""):
+    """Return the variables with which torch_sdaa is installed, lacks something, or computes it wrong."""
+    folder = str(REPOSITORY / "tests")
+    return {"PYTHONPATH": folder, "TORCH_SDAA_LACKS": lacks, "TORCH_SDAA_WRONG": wrong}
+
+
+def on_stand_in(command, *options, status=0, lacks="", wrong=""):
+    """Start a command so; return (standard output, standard error)."""
+    return process(command, *options, status=status, env=environment(lacks, wrong))
