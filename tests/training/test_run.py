@@ -1,6 +1,8 @@
 """A run: what is saved when, what it goes on from, and that nothing worth keeping is lost."""
 
 import copy
+import os
+import signal
 import warnings
 from contextlib import nullcontext
 
@@ -13,7 +15,7 @@ import alm
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.constants import LAST
 from alm.training.trainer import NonFiniteLossError
-from utils.data.loader import Loader
+from utils.data.loader import Loader, WorkerError
 
 IDENTITY = {"identity": "a name"}
 
@@ -102,6 +104,35 @@ def test_an_epoch_goes_on_with_another_batch_size(tmp_path):
     assert steps == [[0, 8, 4], [1, 8, 4], [2, 8, 4], *([n, 6, 7] for n in (3, 4)), *(
         [n, 8, 2 if n < 7 else 1] for n in range(5, 8)
     )]  # fmt: skip
+
+
+class Deadly(Numbered):
+    """A data set whose picture 20 kills the process that reads it, if that is a worker."""
+
+    here = os.getpid()
+
+    def images(self, indices):
+        if 20 in indices and os.getpid() != self.here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().images(indices)
+
+
+def test_a_worker_that_is_killed_costs_no_training(tmp_path):
+    """The run saves and ends, and goes on with fewer workers: each picture once."""
+    seen = []
+    for workers in (1, 0):
+        trainer = trainer_of()
+        run = run_of(tmp_path, 1, trainer)
+        if seen:
+            run.load_state_dict(load(tmp_path / LAST))
+        trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
+        trainer.criterion = lambda logits, labels: logits.sum() * 0
+        with pytest.raises(WorkerError) if workers else nullcontext():
+            run.fit(Loader(Deadly(31), 2, shuffle=True, workers=workers))
+    assert sorted(seen) == list(range(31))
+    assert (
+        len(trainer.log.of("iteration")) < 16
+    )  # picture 20 is in the ninth batch, read ahead by four at most
 
 
 @pytest.mark.parametrize("save_freq", [1, 10])
