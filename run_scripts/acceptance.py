@@ -1,11 +1,11 @@
 """The steps of test.sh that need Python.
 
-python acceptance.py install           install what is missing, never over a torch that imports
-python acceptance.py device NAME       print the device that NAME means here
-python acceptance.py has-data NAME     exit 0 where the data set is in its default place
-python acceptance.py same-pictures     warn where the drawn pictures are not the baseline's
+python acceptance.py install         install what is missing, never over a torch
+python acceptance.py device NAME     print the device that NAME means here
+python acceptance.py has-data NAME   exit 0 if the data set is in its default place
+python acceptance.py same-pictures   compare the drawn pictures with the baseline's
 
-What `install` may have to bring is imported within the other steps alone.
+`install` imports nothing that it may have to install.
 """
 
 if __name__ == "__main__":
@@ -32,7 +32,7 @@ from utils.io.process import tell
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).parent / "baseline"
-MODULES = {"pillow": "PIL"}  # where a package is imported under another name
+MODULES = {"pillow": "PIL"}  # packages that are imported under another name
 
 
 def main() -> int:
@@ -45,23 +45,19 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all steps."""
     parser = Parser(__doc__)
     steps = parser.add_subparsers(metavar="STEP", required=True)
-    for step, take in (
-        ("install", lambda _: install()),
-        ("device", lambda options: device(options.name)),
-        ("has-data", lambda options: has_data(options.name)),
-        ("same-pictures", lambda _: same_pictures()),
-    ):
-        of_step = steps.add_parser(step)
-        of_step.set_defaults(take=take)
-        if step in ("device", "has-data"):
-            of_step.add_argument("name", metavar="NAME")
+    steps.add_parser("install").set_defaults(take=lambda _: install())
+    steps.add_parser("same-pictures").set_defaults(take=lambda _: same_pictures())
+    for name, take in (("device", device), ("has-data", has_data)):
+        step = steps.add_parser(name)
+        step.add_argument("name", metavar="NAME")
+        step.set_defaults(take=lambda options, take=take: take(options.name))
     return parser
 
 
 def install() -> int:
     """Install the packages of requirement.txt that do not import, keeping a torch that does as it is.
 
-    Raises AlmError where pip fails.
+    Raises AlmError if pip fails.
     """
     lines = (REPOSITORY / "requirement.txt").read_text(encoding="utf-8").split()
     missing = [line for line in lines if not imports(re.match(r"[\w-]+", line)[0])]
@@ -101,17 +97,15 @@ def device(name: str) -> int:
 
 
 def has_data(name: str) -> int:
-    """Return 0 where the data set's root exists, else 1."""
+    """Return 0 if the data set's root exists, else 1."""
     from utils.data.catalog import find_root, get_experiment
 
     return 0 if find_root(get_experiment(name)).is_dir() else 1
 
 
 def same_pictures() -> int:
-    """Warn where the synthetic pictures, decoded, are not those that the baseline was trained on."""
-    digest = synthetic_digest()
-    expected = (BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip()
-    if digest != expected:
+    """Warn if the drawn pictures, decoded, are not the ones that the baseline was trained on."""
+    if synthetic_digest() != (BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip():
         tell(
             "warning: the drawn pictures differ from the baseline's (another encoder or decoder version), so "
             "the losses may differ for that reason alone",

@@ -4,7 +4,7 @@
 #
 #   bash test.sh [--data_path=DIR] [--device=auto|sdaa|cuda|cpu]
 #
-# Without --data_path: PETA in its default place, or, where that is missing, the synthetic data set.
+# Without --data_path: PETA in its default place, or, if that is missing, the synthetic data set.
 set -euo pipefail
 cd "$(dirname "$0")"
 
