@@ -340,3 +340,10 @@ def test_if_nobody_reads_the_output_the_status_is_141(folder):
     )  # fmt: skip
     os.close(write)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_commands_that_need_no_torch_do_not_import_it():
+    names = "acceptance", "compare", "locate", "loss", "predict", "prepare_data"
+    program = f"import sys; from run_scripts import {', '.join(names)}; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert answer.stdout == "False\n", answer.stderr

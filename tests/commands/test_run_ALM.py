@@ -1,14 +1,23 @@
-"""run_ALM.py as a user starts it: what a run prints and leaves."""
+"""run_ALM.py as a user starts it: what a run prints and leaves, bad input, and a machine that fails it."""
 
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from support import REPOSITORY
-from support.commands import TABLE, custom_lists, losses, run
+import torch
+from support.cli import SCRIPTS, process
+from support.commands import TABLE, custom_lists, damaged, losses
 
 from alm.checkpoint.restore import load_checkpoint
 from utils.synthetic import draw_list
+
+# A run.
 
 
 @pytest.mark.slow
@@ -93,29 +102,28 @@ def test_predictions_and_intervals_of_an_evaluation(trained, run_here, pictures,
 
 @pytest.mark.slow
 def test_one_epoch_on_published_labels(shared, tmp_path, run_here):
-    """Pictures drawn for 40 rows of the published list, read as PETA's."""
+    """Pictures drawn for 20 rows of the published list, read as PETA's."""
     root, directory = tmp_path / "peta", tmp_path / "run"
-    draw_list(shared / "labels" / "PETA_train_list.txt", root, limit=40)
+    draw_list(shared / "labels" / "PETA_train_list.txt", root, limit=20)
     output, _ = run_here(
-        "--experiment", "peta", "--data_root", root, "--val_list", "PETA_train_list.txt", "--epochs", 1,
-        "--batch_size", 10, "--workers", 0, "--output_dir", directory,
+        "--approach", "bn_inception", "--experiment", "peta", "--data_root", root, "--val_list",
+        "PETA_train_list.txt", "--epochs", 1, "--batch_size", 5, "--workers", 0, "--output_dir", directory,
     )  # fmt: skip
     assert len(losses(output)) == 4
     assert losses(output)[-1][2] < losses(output)[0][2]
-    assert "Evaluation: 40 of 40 pictures" in output
+    assert "Evaluation: 20 of 20 pictures" in output
     assert (directory / "1.pth.tar").is_file()
 
 
 @pytest.mark.slow
 def test_custom_attributes_train_evaluate_and_move_on(pictures, tmp_path, run_here):
     options = custom_lists(pictures, tmp_path, ["Hat", "始终"])
-    output, errors = run(
-        *options, "--attributes", tmp_path / "names.txt", "--epochs", 1, "--output_dir", tmp_path / "run",
-        PYTHONIOENCODING="ascii",
-    )  # fmt: skip
-    assert "\t# 1: \\u59cb\\u7ec8" in output
+    with pytest.warns(UserWarning, match="始终 is always 1 in "):
+        output, _ = run_here(
+            *options, "--attributes", tmp_path / "names.txt", "--epochs", 1, "--max_iters", 1,
+            "--output_dir", tmp_path / "run",
+        )  # fmt: skip
     assert "n/a" in output
-    assert "\\u59cb\\u7ec8 is always 1 in " in errors
     assert "\t# 1: 始终" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     checkpoint = tmp_path / "run" / "1.pth.tar"
     assert load_checkpoint(checkpoint)["positive_ratio"][1] == 1.0
@@ -147,11 +155,209 @@ def test_training_goes_on_without_evaluation_list(data, tmp_path, run_here):
     assert "Test:" not in output
 
 
-@pytest.mark.slow
-def test_max_iters_and_the_zoos_environment_variable(pictures, tmp_path):
-    output, _ = run(
-        "--experiment", "peta", "--epochs", 1, "--batch_size", 2, "--max_iters", 2, "--output_dir",
-        tmp_path / "run", ALM_DATA_ROOT=str(pictures.parent), cwd=REPOSITORY / "run_scripts",
+def test_max_iters_and_the_zoos_environment_variable(four_pictures, tmp_path, monkeypatch, run_here):
+    monkeypatch.setenv("ALM_DATA_ROOT", str(four_pictures.parent))
+    monkeypatch.chdir(SCRIPTS)
+    output, _ = run_here(
+        "--experiment", "peta", "--approach", "bn_inception", "--epochs", 1, "--batch_size", 1, "--workers",
+        0, "--max_iters", 2, "--output_dir", tmp_path / "run",
     )  # fmt: skip
     assert len(losses(output)) == 2
     assert "\n\nEarly stopping at iteration 2\n" in output
+
+
+# Bad input: one line, and nothing is lost.
+
+BAD_DATA = {
+    "too few labels": (
+        lambda data: shorten_third_line(data / "PETA_train_list.txt"),
+        r"PETA_train_list.txt:3\b.*35",
+    ),
+    "no list": (lambda data: (data / "PETA_train_list.txt").unlink(), r"--train_list"),
+    "all pictures missing": (lambda data: shutil.rmtree(data / "synthetic"), r"pictures .* not found"),
+}
+
+
+def shorten_third_line(path):
+    rows = path.read_text(encoding="utf-8").splitlines()
+    rows[2] = rows[2].rpartition(" ")[0]
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_one_clear_line(data, tmp_path, case, run_here):
+    change, message = BAD_DATA[case]
+    change(data)
+    _, errors = run_here(
+        "--experiment", "peta", "--data_root", data, "--epochs", 1, "--output_dir", tmp_path / "run", status=1
+    )
+    assert re.search(message, errors), errors
+    assert errors.startswith("error: ")
+    assert len(errors.strip().split("\n")) == 1
+    assert not (tmp_path / "run").exists()
+
+
+BAD_OPTIONS = {
+    "unknown experiment": (("--experiment", "market"), 2, r"peta.*rap.*pa100k.*synthetic"),
+    "missing root": (
+        ("--experiment", "peta", "--data_root", "absent"),
+        1,
+        r"absent.*--data_root.*--experiment synthetic",
+    ),
+    "no such accelerator": (("--experiment", "peta", "--device", "sdaa"), 1, r"--device sdaa.*here: "),
+    "json at a directory": (("--experiment", "peta", "--json", "."), 2, r"--json .*: that is a directory"),
+    "no epoch to train": (("--experiment", "peta", "--start-epoch", "60"), 1, r"--start-epoch 60.*--epochs"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_option_is_a_clear_error(tmp_path, monkeypatch, case, run_here):
+    monkeypatch.chdir(tmp_path)
+    options, status, message = BAD_OPTIONS[case]
+    output, errors = run_here(*options, status=status)
+    assert re.search(message, errors), errors
+    assert output == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_missing_pictures(data, tmp_path, run_here):
+    lists = {
+        name: (data / f"PETA_{name}_list.txt").read_text(encoding="utf-8").split("\n")
+        for name in ("train", "test")
+    }
+    for rows in lists.values():
+        for row in rows[:2]:
+            (data / row.split()[0]).unlink()
+    common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", data, "--epochs", 1,
+              "--max_iters", 1, "--workers", 0)  # fmt: skip
+    _, errors = run_here(*common, "--output_dir", tmp_path / "a", status=1)
+    assert re.search(r"2 of 6 pictures .*--allow_missing", errors)
+    assert not (tmp_path / "a").exists()
+    with pytest.warns(UserWarning, match=r"2 of 10 pictures .*training goes on without them") as warned:
+        output, _ = run_here(*common, "--output_dir", tmp_path / "b", "--allow_missing")
+    assert lists["train"][0].split()[0] in str(warned[0].message)
+    assert "\tPictures:  4 of 6" in output
+
+
+@pytest.mark.slow
+def test_a_damaged_evaluation_picture_does_not_cost_the_epoch(data, tmp_path, run_here):
+    row = (data / "PETA_test_list.txt").read_text(encoding="utf-8").split()[0]
+    before = (data / row).read_bytes()
+    (data / row).write_bytes(before[: len(before) // 2])  # its head, with its size, is whole
+    common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", data, "--max_iters", 1,
+              "--workers", 0, "--output_dir", tmp_path / "run")  # fmt: skip
+    output, errors = run_here(*common, "--epochs", 20, status=1)
+    assert errors.startswith(f"error: cannot read picture {data / row} (")
+    assert len(losses(output)) == 1
+    assert [path.name for path in (tmp_path / "run").glob("*.pth.tar")] == ["last.pth.tar"]
+    (data / row).write_bytes(before)
+    output, _ = run_here("--resume", tmp_path / "run" / "last.pth.tar", "--epochs", 2)
+    assert output.index("mA:") < output.index("train.loss")  # the evaluation that was missing comes first
+    assert losses(output)[0][:2] == (1, 0)
+
+
+@pytest.mark.slow
+def test_a_start_that_fails_leaves_nothing_and_a_later_picture_costs_no_step(data, tmp_path, run_here):
+    rows = (data / "PETA_train_list.txt").read_text(encoding="utf-8").splitlines()
+    before = {row.split()[0]: (data / row.split()[0]).read_bytes() for row in rows}
+    for name in before:
+        (data / name).write_bytes(b"no picture")
+    command = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", data, "--epochs", 1,
+               "--batch_size", 4, "--workers", 0, "--output_dir", tmp_path / "run", "--log_json",
+               tmp_path / "log.json")  # fmt: skip
+    _, errors = run_here(*command, status=1)
+    assert re.fullmatch(r"error: cannot read picture .*synthetic.*\n", errors)
+    assert {path.name for path in tmp_path.iterdir()} == {"peta"}
+    for name, content in before.items():
+        (data / name).write_bytes(content)
+    (data / rows[0].split()[0]).write_bytes(b"no picture")  # now one of the last epoch's pictures
+    output, _ = run_here(*command, status=1)
+    assert 0 < len(losses(output)) < 3
+    assert "train.log" in {path.name for path in (tmp_path / "run").iterdir()}
+    (data / rows[0].split()[0]).write_bytes(before[rows[0].split()[0]])
+    run_here(*command, "--resume", "auto")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"train.log", "options.json", "options.jsonl", "1.pth.tar"} < names
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_saves_nothing(train, tmp_path):
+    output, errors = train("--optimizer", "sgd", "--lr", 1e30, "--epochs", 3, "--save_freq", 1, status=1)
+    assert re.fullmatch(r"error: the loss is (nan|-?inf) at epoch \d iteration \d; .*--lr.*--amp.*\n", errors)
+    assert not losses(output)[-1][2] < float("inf")
+    assert not list((tmp_path / "run").glob("*.pth.tar"))
+
+
+@pytest.mark.slow
+def test_a_model_that_predicts_nan_has_no_figures(train, tmp_path, run_here):
+    train("--epochs", 1)
+    state = dict(torch.load(tmp_path / "run" / "1.pth.tar", weights_only=True)["state_dict"])
+    name = "backbone.conv1.bn.running_var"
+    state[name] = -torch.ones_like(state[name])  # its root is NaN
+    path = damaged(tmp_path / "run" / "1.pth.tar", tmp_path / "1.pth.tar", state_dict=state)
+    output, errors = run_here("-e", "--resume", path, "--json", tmp_path / "figures.json", status=1)
+    assert "the predictions of 2 of 2 pictures are NaN, so there are no figures" in errors
+    assert "mA" not in output
+    assert not (tmp_path / "figures.json").exists()
+
+
+# A machine that fails it.
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("place", ["checkpoints", "shared memory"])
+def test_a_small_disk_and_small_shared_memory(pictures, tmp_path, place):
+    """A disk that a checkpoint does not fit on; the 64 MB that Docker gives to what processes share."""
+    (tmp_path / "run").mkdir()
+    mounted, size = (tmp_path / "run", "20m") if place == "checkpoints" else (Path("/dev/shm"), "16m")
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    mount = f'mount -t tmpfs -o size={size} tmpfs {mounted} && exec "$@"'
+    if subprocess.run([*unshare, "sh", "-c", mount, "sh", "true"], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    options = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures, "--epochs", 1,
+               "--max_iters", 1, "--output_dir", tmp_path / "run")  # fmt: skip
+    before = [*unshare, "sh", "-c", mount, "sh"]
+    if place == "checkpoints":
+        output, errors = process("run_ALM", *options, "--workers", 0, status=1, before=before)
+        reason = f"{tmp_path / 'run' / '1.pth.tar'}: No space left on device"
+        assert errors.splitlines()[-1] == f"error: the last checkpoint could not be saved: {reason}"
+        assert output.count(f"Not saved: {reason}; training goes on, and the next save tries again\n") == 2
+    else:
+        _, errors = process("run_ALM", *options, "--workers", 4, before=before)
+        assert re.search(r"warning: shared memory has 17 MB free, room for [0-3] of 4 processes", errors)
+        assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found under /proc")
+def test_a_worker_that_is_killed_ends_the_run_which_resumes_from_there(pictures, tmp_path, run_here):
+    command = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures, "--epochs", 2,
+               "--batch_size", 1, "--device", "cpu", "--output_dir", tmp_path / "run")  # fmt: skip
+    training = subprocess.Popen(
+        [sys.executable, SCRIPTS / "run_ALM.py", *map(str, command), "--workers", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        while "train.loss" not in training.stdout.readline():
+            assert training.poll() is None
+        children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        output, errors = training.communicate(timeout=60)
+    finally:
+        training.kill()
+    assert training.returncode == 1, output + errors
+    assert errors.splitlines()[-1].startswith("error: a process that reads pictures died")
+    trained = load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"]
+    assert trained > 0
+    output, _ = run_here(*command, "--workers", 0, "--resume", "auto")
+    assert len(losses(output)) == 20 - trained
+
+
+@pytest.mark.parametrize(("rank", "line"), [("0", "error: 2 processes were started"), ("1", "")])
+def test_more_than_one_process_is_refused_once(monkeypatch, run_here, rank, line):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    _, errors = run_here("--experiment", "peta", status=1)
+    assert errors.startswith(line)
+    assert len(errors.splitlines()) == len(line.splitlines())

@@ -1,4 +1,4 @@
-"""Starting run_ALM.py as a user does, and what its tests share."""
+"""What the tests of run_ALM.py share."""
 
 import re
 
@@ -8,7 +8,6 @@ from alm.checkpoint.restore import save_checkpoint
 from support import REPOSITORY
 from support.cli import process
 
-COMMAND = REPOSITORY / "run_scripts" / "run_ALM.py"
 LOSS = re.compile(
     r"TCAPPDLL \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} - Epoch: (\d+) Iteration: (\d+)"
     r"  rank : 0  train\.loss : (\S+)  train\.ips : \S+ imgs/s"
@@ -17,7 +16,7 @@ TABLE = re.compile(r"\t     Attr .*?\tF1_Score:.*?\n", re.DOTALL)
 
 
 def run(*options, status=0, cwd=REPOSITORY, before=(), **environment):
-    """Start the command; return (standard output, standard error)."""
+    """Start run_ALM.py as a process; return (standard output, standard error)."""
     return process("run_ALM", *options, status=status, cwd=cwd, before=before, env=environment)
 
 
