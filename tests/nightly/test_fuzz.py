@@ -34,7 +34,7 @@ from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.sources import sources
 from utils.prepare.official import read_pa100k, read_rap
 from utils.prepare.peta import read_labels, read_peta
-from utils.prepare.split import read_names
+from utils.prepare.split import read_pictures
 from utils.prepare.table import read_table
 from utils.runs.directory import is_record_until
 from utils.runs.history import read_evaluations, read_training
@@ -71,7 +71,7 @@ def test_lists_to_split_names_of_attributes_labels_and_paths_alone():
 
     def read(path):
         for reader in (
-            read_names,
+            read_pictures,
             read_attribute_names,
             read_labels,
             lambda path: list(sources([str(path)])),

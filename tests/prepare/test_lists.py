@@ -52,8 +52,8 @@ def test_the_published_attributes_need_no_file_of_names(tmp_path):
     }
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_what_is_there_is_not_written_over(tmp_path, name):
+def test_what_is_there_is_not_written_over(tmp_path):
+    name = "X_test.txt"
     (tmp_path / name).write_text("mine", "utf-8")
     with pytest.raises(DataError, match=rf"^{name} already in .*; name another --output, .* --force"):
         write_data_set(data_set(), tmp_path)
@@ -136,7 +136,7 @@ def test_a_directory_is_never_replaced_by_a_link(tmp_path):
     assert (tmp_path / "out" / "pictures").is_dir()
 
 
-@pytest.mark.parametrize("place", [".", "data", "release_data/release_data", "images", "RAP_dataset"])
+@pytest.mark.parametrize("place", [".", "release_data/release_data"])
 def test_pictures_are_found_where_downloads_have_them(tmp_path, place):
     (tmp_path / place).mkdir(parents=True, exist_ok=True)
     names = [f"{k}.png" for k in range(7)]

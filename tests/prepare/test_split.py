@@ -1,16 +1,11 @@
 """Splits by lists, by a draw, and by who is on the pictures."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from PIL import Image
-from support.official import write_picture
 
 from utils.errors import DataError
-from utils.prepare.lists import pixel_digest, pixel_digests
 from utils.prepare.split import (
     describe_people,
     group_people,
@@ -58,7 +53,7 @@ def test_one_list_or_three(tmp_path):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([NAMES[0], f"{NAMES[1]}\n\nnothing here 0 1\n"], r"1.txt:3: no picture is named here"),
+        ([NAMES[0], f"{NAMES[1]}\n\nnothing here 0 1\n"], r"1.txt:3: this line names no picture"),
         ([NAMES[0], "\n"], r"1.txt is empty"),
         ([NAMES[0], f"{NAMES[1]} 1\n{NAMES[0]} 1"], "1 picture in two lists: .*00000_male.jpg"),
         ([f"{NAMES[1]}\n{NAMES[1]}\n", NAMES[0]], "1 picture more than once in a list"),
@@ -77,6 +72,7 @@ def test_bad_lists_are_refused(tmp_path, texts, message):
 # By a draw.
 
 
+@settings(max_examples=50)
 @given(st.integers(2, 200), st.floats(0.05, 0.95), st.integers(0, 2**31))
 def test_a_draw_has_its_share_and_every_picture_once(count, share, seed):
     names = [f"{k}.png" for k in range(count)]
@@ -120,6 +116,7 @@ def test_groups_share_no_identity_and_no_pixels(pictures):
                 assert owners.setdefault(values[index], number) == number
 
 
+@settings(max_examples=10)  # each draws a hundred splits
 @given(st.lists(st.integers(0, 9), min_size=6, max_size=60), st.integers(0, 99))
 def test_nobody_is_in_both_halves(people, seed):
     names = [f"{k}.png" for k in range(len(people))]
@@ -141,7 +138,7 @@ def test_of_many_draws_the_most_even_is_taken():
     people = [k // 10 for k in range(300)]  # as where few people are on many pictures
     labels = np.array([[person % 3 == 0] for person in people])
     names = [f"{k}.png" for k in range(300)]
-    for seed in range(5):
+    for seed in range(2):
         assert split_groups(group_people(people, names), names, labels, 0.4, seed)[1] < 0.03
 
 
@@ -150,21 +147,5 @@ def test_the_halves_are_described():
     assert describe_people(identities, {"train": [0, 2, 3], "test": [1, 4]}) == [
         "train: 2 identities on 3 pictures",
         "test: 2 identities on 2 pictures",
-        "one picture an identity, which no split can share: MIT, CUHK",
+        "one picture per identity, which any split keeps apart: MIT, CUHK",
     ]
-
-
-def test_pictures_are_equal_by_pixels(tmp_path):
-    write_picture(tmp_path / "a.png", "one")
-    write_picture(tmp_path / "b.bmp", "one")
-    write_picture(tmp_path / "c.png", "two")
-    Image.open(tmp_path / "a.png").resize((6, 3)).save(tmp_path / "d.png")
-    a, b, c, d = pixel_digests([tmp_path / name for name in ("a.png", "b.bmp", "c.png", "d.png")])
-    assert a == b
-    assert len({a, c, d}) == 3
-
-
-def test_shape_counts_beside_pixels(tmp_path):
-    for name, size in (("wide.png", (4, 2)), ("high.png", (2, 4))):
-        Image.new("RGB", size).save(tmp_path / name)
-    assert pixel_digest(tmp_path / "wide.png") != pixel_digest(Path(tmp_path / "high.png"))

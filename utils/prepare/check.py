@@ -1,4 +1,4 @@
-"""What is there: a data set's lists and its pictures, each of them opened."""
+"""A data set's lists and its pictures, each of them opened: what is there, twice, missing or damaged."""
 
 import hashlib
 import os
@@ -20,63 +20,8 @@ from utils.data.catalog import EXPERIMENTS, Experiment, find_list, identities
 from utils.data.list_file import find_picture, positive_ratio, read_list, refuse_links_out
 from utils.errors import DataError
 
-NAMELESS = Experiment("nameless", Path(), ())  # its lists have upstream's names
-
-
-def find_lists(
-    paths: Sequence[Path], experiment: Experiment | None
-) -> tuple[Experiment | None, dict[str, Path]]:
-    """Return the data set, where it is given or the lists' names tell it, and the lists by part.
-
-    `paths` is a directory, a list, or the training list and the evaluation list. Raises DataError where there
-    is no list.
-    """
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} does not exist; give a data set's directory, or its lists")
-    if len(paths) == 1 and paths[0].is_dir():
-        return in_directory(paths[0], experiment)
-    if len(paths) > 2 or any(path.is_dir() for path in paths):
-        raise DataError("give a directory, or a list, or the training list and the evaluation list")
-    experiment = experiment or next(filter(None, map(named_after, paths)), None)
-    parts = (TRAIN, TEST) if len(paths) == 2 else (part_of(paths[0]),)
-    return experiment, dict(zip(parts, paths, strict=True))
-
-
-def in_directory(directory: Path, experiment: Experiment | None) -> tuple[Experiment | None, dict[str, Path]]:
-    """Return the same from the lists that training finds in a directory."""
-    for candidate in (experiment,) if experiment else (*with_own_lists(), NAMELESS):
-        names = {TRAIN: candidate.train_lists, TEST: candidate.val_lists}
-        if candidate is not NAMELESS and not experiment:  # other names are every data set's
-            names = {part: own[:1] for part, own in names.items()}
-        found = {part: find_list(directory, None, own, "") for part, own in names.items()}
-        if any(found.values()):
-            lists = {part: path for part, path in found.items() if path}
-            return None if candidate is NAMELESS else candidate, lists
-    looked_for = experiment.train_lists if experiment else ("PETA_train_list.txt", *NAMELESS.train_lists)
-    raise DataError(
-        f"no list in {directory} (looked for {', '.join(looked_for)}, ...); name the lists themselves, or "
-        "write them with another subcommand of prepare_data.py"
-    )
-
-
-def named_after(path: Path) -> Experiment | None:
-    """Return the data set whose list has this name."""
-    return next((each for each in with_own_lists() if path.name in each.own_lists), None)
-
-
-def with_own_lists() -> list[Experiment]:
-    """Return the data sets whose lists have names of their own."""
-    return [experiment for experiment in EXPERIMENTS.values() if experiment.own_lists]
-
-
-def part_of(path: Path) -> str:
-    """Return what a list is for, by its name: training, unless it says that it is not."""
-    name = path.name.lower()
-    return TEST if "train" not in name and ("test" in name or "val" in name) else TRAIN
-
-
 TRAIN, TEST = "train", "test"
+NAMELESS = Experiment("nameless", Path(), ())  # its lists could be any data set's
 
 Row = tuple[str, int]  # part and index
 
@@ -94,7 +39,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class CheckedList:
-    """A list, its labels, uint8 (N, K), and the file of each picture, None where it is missing."""
+    """A list, its labels, uint8 (N, K), and the file of each picture, None if it is missing."""
 
     path: Path
     names: list[str]
@@ -108,7 +53,7 @@ class CheckedList:
 
     @cached_property
     def people(self) -> list[str] | None:
-        """The identity of each picture, where the paths tell it."""
+        """The identity of each picture, if the paths tell it."""
         return identities(self.names)
 
     @cached_property
@@ -129,13 +74,13 @@ class CheckedList:
 
 @dataclass(frozen=True)
 class Check:
-    """All that was found.
+    """A data set as it was found.
 
     Attributes:
         root: the directory that the lists' paths are relative to.
-        experiment: the data set, None where nothing says which.
+        experiment: the data set, None if nothing says which.
         lists: by part, TRAIN and TEST, at least one of them.
-        pictures: of each file that is there, what it is, or why it cannot be read.
+        pictures: by file, what each is, or why it cannot be read.
     """
 
     root: Path
@@ -145,14 +90,14 @@ class Check:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """The attributes' names, or their numbers where nothing names them."""
+        """The attributes' names, or their numbers if nothing names them."""
         count = next(iter(self.lists.values())).labels.shape[1]
         return self.experiment.attributes if self.experiment else tuple(f"#{k}" for k in range(count))
 
     def unreadable(self, part: str) -> list[PictureError]:
         """Return why pictures of a list cannot be read."""
-        found = dict.fromkeys(file for file in self.lists[part].files if file is not None)
-        return [error for file in found if isinstance(error := self.pictures[file], PictureError)]
+        files = dict.fromkeys(file for file in self.lists[part].files if file is not None)
+        return [error for file in files if isinstance(error := self.pictures[file], PictureError)]
 
     @cached_property
     def readable(self) -> list[Picture]:
@@ -181,7 +126,7 @@ class Check:
 
     @cached_property
     def shared_people(self) -> set[str]:
-        """The identities that are in both lists, where the paths tell them."""
+        """The identities that are in both lists, if the paths tell them."""
         people = [set(each.people or ()) for each in self.lists.values()]
         return people[0] & people[1] if len(people) == 2 else set()
 
@@ -208,24 +153,24 @@ def check(
 ) -> Check:
     """Read the lists and open every picture of theirs that exists under `root`.
 
-    Raises DataError where a list is wrong (see read_list), or where a link leads to a picture outside of
-    `root`, unless `follow_links`.
+    Raises DataError if a list is wrong (see read_list), or if a link leads to a picture outside of `root`,
+    unless `follow_links`.
     """
     count = len(experiment.attributes) if experiment else None
-    checked = {}
+    by_part = {}
     for part, path in lists.items():
         names, labels = read_list(path, count)
         count = labels.shape[1]
         files = [find_picture(root, name) for name in names]
         if not follow_links:
             refuse_links_out(root, path, names, files)
-        checked[part] = CheckedList(path, names, labels, files)
-    files = dict.fromkeys(file for each in checked.values() for file in each.files if file is not None)
-    return Check(root, experiment, checked, open_pictures(list(files)))
+        by_part[part] = CheckedList(path, names, labels, files)
+    files = dict.fromkeys(file for each in by_part.values() for file in each.files if file is not None)
+    return Check(root, experiment, by_part, open_pictures(list(files)))
 
 
 def open_pictures(files: Sequence[str]) -> dict[str, Picture | PictureError]:
-    """Return what each picture is, or why it cannot be read; read by threads, as decoders free the GIL."""
+    """Return what each picture is, or why it cannot be read. Threads read them, as decoders free the GIL."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         bar = tqdm(pool.map(open_picture, files), "Pictures", len(files), leave=False, disable=None)
@@ -244,3 +189,54 @@ def open_picture(file: str) -> Picture | PictureError:
         mode, kind = picture.mode, picture.format
     digest = hashlib.blake2b(f"{pixels.size}".encode() + pixels.tobytes(), digest_size=16).digest()
     return Picture(*pixels.size, mode, kind, digest)
+
+
+def find_lists(
+    paths: Sequence[Path], experiment: Experiment | None
+) -> tuple[Experiment | None, dict[str, Path]]:
+    """Return the data set, if it is known or the lists' names tell it, and the lists by part.
+
+    `paths` is a directory, a list, or the training list and the evaluation list. Raises DataError if there is
+    no list.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist; give a data set's directory, or its lists")
+    if len(paths) == 1 and paths[0].is_dir():
+        return lists_in(paths[0], experiment)
+    if len(paths) > 2 or any(path.is_dir() for path in paths):
+        raise DataError("give a directory, or a list, or the training list and the evaluation list")
+    if experiment is None:
+        names = {path.name for path in paths}
+        experiment = next((each for each in with_own_lists() if names & set(each.own_lists)), None)
+    parts = (TRAIN, TEST) if len(paths) == 2 else (part_of(paths[0]),)
+    return experiment, dict(zip(parts, paths, strict=True))
+
+
+def lists_in(directory: Path, experiment: Experiment | None) -> tuple[Experiment | None, dict[str, Path]]:
+    """Return the same from the lists that training finds in a directory."""
+    if experiment:
+        candidates = [(experiment, experiment.train_lists, experiment.val_lists)]
+    else:  # names that could be any data set's tell none
+        candidates = [(each, each.own_lists[:1], each.own_lists[1:]) for each in with_own_lists()]
+        candidates.append((None, NAMELESS.train_lists, NAMELESS.val_lists))
+    for candidate, *names in candidates:
+        paths = [find_list(directory, None, own, "") for own in names]
+        if any(paths):
+            return candidate, {part: path for part, path in zip((TRAIN, TEST), paths, strict=True) if path}
+    names = experiment.train_lists if experiment else ("PETA_train_list.txt", *NAMELESS.train_lists)
+    raise DataError(
+        f"no list in {directory} (looked for {', '.join(names)}, ...); name the lists themselves, or write "
+        "them with another subcommand of prepare_data.py"
+    )
+
+
+def with_own_lists() -> list[Experiment]:
+    """Return the data sets whose lists have names of their own."""
+    return [experiment for experiment in EXPERIMENTS.values() if experiment.own_lists]
+
+
+def part_of(path: Path) -> str:
+    """Return what a list is for, by its name: training, unless it says that it is not."""
+    name = path.name.lower()
+    return TEST if "train" not in name and ("test" in name or "val" in name) else TRAIN

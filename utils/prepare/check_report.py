@@ -1,4 +1,4 @@
-"""What a check has found: tables for an 80-column terminal, and the same for machines."""
+"""A check in words and pictures: problems, notes, tables of 80 columns, a record for JSON, a plot."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,19 +8,28 @@ from textwrap import wrap
 import numpy as np
 
 from utils.io.figure import BLUE, VERMILION, drawable, drawn_figure
+from utils.io.phrases import first_few
 from utils.io.untrusted import printable
 from utils.prepare.check import TEST, TRAIN, Check, Picture
 
 NAMED = 5  # of many pictures
 FAR, FACTOR = 0.2, 10  # a ratio so far from the published one, or so many times it, is noted
+TITLE, CELL = 24, 14  # columns of a table
+WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+MOST_ATTRIBUTES = 120  # that a plot can show legibly
+STYLES = {
+    "train": {"marker": "o", "color": BLUE, "markersize": 5},
+    "test": {"marker": "o", "color": VERMILION, "markersize": 5, "fillstyle": "none"},
+    "published": {"marker": "|", "color": "black", "markersize": 11, "markeredgewidth": 1.5},
+}
 
 
 def problems(check: Check) -> Iterator[str]:
-    """Yield what would end a training, and how to mend it."""
+    """Yield what would end a training, and how to fix it."""
     for part, each in check.lists.items():
         if len(each.missing) == len(each.names):
             yield (
-                f"no picture of the {part} list is in {check.root} ({some(each.missing)}); name the "
+                f"no picture of the {part} list is in {check.root} ({first_few(each.missing)}); name the "
                 "directory that its paths are relative to with --data_root"
             )
         elif each.missing and part == TEST:
@@ -28,11 +37,14 @@ def problems(check: Check) -> Iterator[str]:
         unreadable = check.unreadable(part)
         yield from map(str, unreadable[:NAMED])
         if len(unreadable) > NAMED:
-            yield f"so many pictures of the {part} list cannot be read: {len(unreadable):,}"
+            yield (
+                f"pictures of the {part} list that cannot be read: {len(unreadable):,}; the first {NAMED} "
+                "are named above"
+            )
 
 
 def notes(check: Check) -> Iterator[str]:
-    """Yield facts that one should know and that end no training."""
+    """Yield facts that one should know, though training can start."""
     train = check.lists.get(TRAIN)
     if train and 0 < len(train.missing) < len(train.names):
         yield f"{missing(check, TRAIN)}; training goes on without them"
@@ -46,25 +58,25 @@ def notes(check: Check) -> Iterator[str]:
 
 def constant_notes(check: Check) -> Iterator[str]:
     """Yield the attributes that have no positives, or nothing else."""
-    consequence = {TRAIN: "nothing can be learned of it", TEST: "its mA is undefined there"}
+    consequence = {TRAIN: "so nothing can be learned of it", TEST: "so its mA is undefined"}
     for part, each in check.lists.items():
         for value in (0, 1):
             names = [check.attributes[k] for k in np.flatnonzero(each.ratio == value)]
             if names:
-                yield f"always {value} in the {part} list, so {consequence[part]}: {', '.join(names)}"
+                yield f"always {value} in the {part} list, {consequence[part]}: {', '.join(names)}"
 
 
 def repetition_notes(check: Check) -> Iterator[str]:
     """Yield the pictures that are there twice: in a list, in both, or as files with the same pixels."""
-    for groups, what in (
+    for groups, kind in (
         (check.repeated, "pictures listed more than once"),
         (check.equal, "groups of pictures that are equal by pixels"),
     ):
         if groups:
             across = sum(len({part for part, _ in group}) > 1 for group in groups)
-            yield f"{what}: {len(groups):,}, across the lists: {across:,} ({shown(check, groups)})"
+            yield f"{kind}: {len(groups):,}, across the lists: {across:,} ({first_groups(check, groups)})"
         if differing := [group for group in groups if check.contradicts(group)]:
-            yield f"of these, with two labels for one picture: {len(differing):,} ({shown(check, differing)})"
+            yield f"of these, with different labels: {len(differing):,} ({first_groups(check, differing)})"
 
 
 def identity_note(check: Check) -> str:
@@ -73,7 +85,7 @@ def identity_note(check: Check) -> str:
     count = sum(person in check.shared_people for person in test.people)
     return (
         f"identities in both lists: {len(check.shared_people):,}; they are on {count:,} of "
-        f"{len(test.names):,} test pictures, so the figures flatter"
+        f"{len(test.names):,} test pictures, so expect lower figures on new people"
     )
 
 
@@ -87,34 +99,25 @@ def ratio_notes(check: Check) -> Iterator[str]:
     ]
     if far:
         yield (
-            f"far from the published positive ratio, in the {part} list: {len(far):,} ({some(far)}); where "
-            "many are, the labels may be in another order than the published one"
+            f"far from the published positive ratio, in the {part} list: {len(far):,} ({first_few(far)}); if "
+            "there are many, the labels may be in another order than the published one"
         )
 
 
 def published_ratio(check: Check) -> tuple[float, ...] | None:
-    """Return the published ratios of the data set, where there are any."""
+    """Return the published ratios of the data set, if there are any."""
     return check.experiment.positive_ratio if check.experiment else None
 
 
 def missing(check: Check, part: str) -> str:
     """Return how many pictures of a list are missing, and the first of them."""
     names = check.lists[part].missing
-    return f"missing pictures of the {part} list: {len(names):,} ({some(names)})"
+    return f"missing pictures of the {part} list: {len(names):,} ({first_few(names)})"
 
 
-def shown(check: Check, groups: Sequence) -> str:
+def first_groups(check: Check, groups: Sequence) -> str:
     """Return the first of many groups of pictures."""
-    return some([" = ".join(check.names_of(group)) for group in groups])
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first five of many names."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-
-
-TITLE, CELL = 24, 14  # columns of a table
-WRAPPED = {"subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+    return first_few([" = ".join(check.names_of(group)) for group in groups])
 
 
 def report(check: Check) -> Iterator[str]:
@@ -128,8 +131,8 @@ def report(check: Check) -> Iterator[str]:
     yield ""
     yield from attribute_table(check)
     yield ""
-    for kind, told in (("note", notes(check)), ("problem", problems(check))):
-        for text in told:
+    for kind, sentences in (("note", notes(check)), ("problem", problems(check))):
+        for text in sentences:
             yield from wrap(printable(f"{kind}: {text}"), 80, **WRAPPED)
 
 
@@ -171,18 +174,18 @@ def attribute_table(check: Check) -> Iterator[str]:
 def row(title: str, cells: Iterable[str]) -> str:
     """Return a line of a table."""
     title = printable(title)
-    shown = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
-    return f"{shown:{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)
+    title = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
+    return f"{title:{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)
 
 
 def record(check: Check) -> dict:
     """Return everything for JSON."""
-    found = list(problems(check))
+    faults = list(problems(check))
     return {
         "experiment": check.experiment.name if check.experiment else None,
         "root": str(check.root),
-        "training_can_start": not found,
-        "problems": found,
+        "training_can_start": not faults,
+        "problems": faults,
         "notes": list(notes(check)),
         "lists": {part: list_record(check, part) for part in check.lists},
         "pictures": {
@@ -201,7 +204,7 @@ def record(check: Check) -> dict:
 
 
 def list_record(check: Check, part: str) -> dict:
-    """Return what is to be said of one list."""
+    """Return what JSON says of one list."""
     each = check.lists[part]
     return {
         "path": str(each.path),
@@ -215,15 +218,15 @@ def list_record(check: Check, part: str) -> dict:
 
 
 def attribute_records(check: Check) -> list[dict]:
-    """Return what is to be said of each attribute."""
+    """Return what JSON says of each attribute."""
     published = published_ratio(check) or [None] * len(check.attributes)
     records = [
         {"name": name, "published": ratio} for name, ratio in zip(check.attributes, published, strict=True)
     ]
     for part, each in check.lists.items():
         columns = each.positive.tolist(), each.ratio.tolist(), each.unknown.tolist()
-        for known, (positive, ratio, unknown) in zip(records, zip(*columns, strict=True), strict=True):
-            known[part] = {"positive": positive, "ratio": ratio, "unknown": unknown}
+        for entry, (positive, ratio, unknown) in zip(records, zip(*columns, strict=True), strict=True):
+            entry[part] = {"positive": positive, "ratio": ratio, "unknown": unknown}
     return records
 
 
@@ -241,18 +244,10 @@ def counts_of(pictures: Sequence[Picture], name: str) -> dict[str, int]:
     return dict(Counter(getattr(picture, name) for picture in pictures).most_common())
 
 
-MOST_ATTRIBUTES = 120  # that are legible
-STYLES = {
-    "train": {"marker": "o", "color": BLUE, "markersize": 5},
-    "test": {"marker": "o", "color": VERMILION, "markersize": 5, "fillstyle": "none"},
-    "published": {"marker": "|", "color": "black", "markersize": 11, "markeredgewidth": 1.5},
-}
-
-
 def plot_check(check: Check, path: str | Path) -> None:
     """Draw sizes above ratios.
 
-    Raises AlmError where matplotlib is missing or the format is unknown, OSError where the picture cannot be
+    Raises AlmError if matplotlib is missing or the format is unknown, OSError if the picture cannot be
     written.
     """
     names = check.attributes[:MOST_ATTRIBUTES]
@@ -264,7 +259,7 @@ def plot_check(check: Check, path: str | Path) -> None:
 
 
 def draw_sizes(axes, check: Check) -> None:
-    """Draw a mark for each size, the larger the more pictures have it."""
+    """Draw a mark for each size; the more pictures have it, the larger it is."""
     counts = Counter((picture.width, picture.height) for picture in check.readable)
     if counts:
         widths, heights = zip(*counts, strict=True)

@@ -1,4 +1,4 @@
-"""What the official .mat files have in common: names, labels, and parts given by row numbers."""
+"""Annotations in official .mat files: RAP's and PA-100K's, and what PETA's has in common with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,38 +7,47 @@ from pathlib import Path
 import numpy as np
 
 from alm.constants import UNKNOWN
-from utils.data.attributes import Attribute
+from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.io.phrases import counted, nearest
 from utils.prepare.lists import (
     ALL,
     DataSet,
     Rows,
+    attribute_names,
     check_attributes,
     check_choice,
     name_experiment,
-    named,
 )
 from utils.prepare.matlab import read_matlab
 
-# Data set -> its subcommand of prepare_data.py, and the variable and fields that only it has.
-COMMANDS = {"PETA": "peta", "RAPv1": "rap", "RAPv2": "rap", "PA-100K": "pa100k"}
+# Annotation -> its experiment, which is also its subcommand of prepare_data.py.
+EXPERIMENT_OF = {"PETA": "peta", "RAPv1": "rap", "RAPv2": "rap", "PA-100K": "pa100k"}
+# Annotation -> the struct that it is, and fields that no other annotation's struct has.
 SIGNS = {
     "PETA": ("peta", ("data", "attribute")),
     "RAPv1": ("RAP_annotation", ("imagesname", "label")),
     "RAPv2": ("RAP_annotation", ("name", "data")),
 }
 PARTS = ("train", "val", "test")
-PA100K_VARIABLES = tuple(f"{part}_{what}" for part in PARTS for what in ("images_name", "label"))
+PA100K_VARIABLES = tuple(f"{part}_{content}" for part in PARTS for content in ("images_name", "label"))
+RAP_VERSIONS = ("RAPv1", "RAPv2")
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """A data set's annotation: N pictures, the values of all C columns, and its splits.
+    """N pictures, the values of all C columns, and the official splits.
 
-    `names` are the pictures' paths; `values` is (N, C), `attributes` names its columns and `default` has the
-    indices of those that are used. `partitions` are splits: part ("train", "val", "test") -> row indices
-    from 0, in the file's order. `aliases` are other names of attributes.
+    Attributes:
+        kind: a key of EXPERIMENT_OF.
+        path: the .mat file.
+        names: the pictures' paths.
+        values: (N, C).
+        attributes: names of the C columns.
+        default: indices of the columns that are usually trained.
+        partitions: splits: part ("train", "val", "test") -> row indices from 0, in the file's order.
+        aliases: other name -> name of an attribute.
+        line_end: the end of a line of the published lists.
     """
 
     kind: str
@@ -49,19 +58,44 @@ class Annotation:
     default: list[int]
     partitions: list[dict[str, np.ndarray]]
     aliases: dict[str, str] = field(default_factory=dict)
+    line_end: str = "\n"
 
-    def columns(self, given: Sequence[str] | None) -> list[int]:
-        """Return the columns of the attributes given with --attributes, by default those that are used."""
-        if given is None:
+    def data_set(
+        self, words: Sequence[str] | None = None, partition: int = 0, separate_val: bool = False
+    ) -> DataSet:
+        """Return the data set of a partition with the attributes that --attributes names (see `columns`).
+
+        Raises DataError if an attribute, a label or the partition is wrong.
+        """
+        columns, parts = self.columns(words), self.parts(partition, separate_val)
+        attributes = [self.attributes[column] for column in columns]
+        check_attributes(attributes, str(self.path))
+        experiment, attributes = name_experiment(attributes, EXPERIMENTS[EXPERIMENT_OF[self.kind]])
+        rows = Rows(self.names, self.labels(columns))
+        unused = len(rows.names) - len(np.unique(np.concatenate(list(parts.values()))))
+        prefix = "RAP" if self.kind == "RAPv1" else self.kind.replace("-", "")
+        return DataSet(
+            experiment,
+            attributes,
+            {part: rows.take(indices.tolist()) for part, indices in parts.items()},
+            list_name=f"{prefix}_{{part}}_list.txt",
+            names_file=f"{prefix}_attributes.txt",
+            line_end=self.line_end,
+            notes=[f"{unused} of {len(rows.names)} pictures are in neither list"] if unused else [],
+        )
+
+    def columns(self, words: Sequence[str] | None) -> list[int]:
+        """Return the columns of the attributes that --attributes names, or the default ones."""
+        if words is None:
             return self.default
-        if list(given) == [ALL]:
+        if list(words) == [ALL]:
             return list(range(len(self.attributes)))
-        chosen = named(given)
-        check_choice(chosen, [*self.attributes, *self.aliases], str(self.path))
-        return [self.attributes.index(self.aliases.get(name, name)) for name in chosen]
+        names = attribute_names(words)
+        check_choice(names, [*self.attributes, *self.aliases], str(self.path))
+        return [self.attributes.index(self.aliases.get(name, name)) for name in names]
 
     def labels(self, columns: Sequence[int]) -> np.ndarray:
-        """Return the labels of these columns, uint8 (N, K). DataError where one is none of 0, 1 and 2."""
+        """Return the labels of these columns, uint8 (N, K). Raises DataError if one is not 0, 1 or 2."""
         values = self.values[:, columns]
         wrong = ~np.isin(values, (0, 1, UNKNOWN))
         if wrong.any():
@@ -73,8 +107,9 @@ class Annotation:
         return values.astype(np.uint8)
 
     def parts(self, partition: int, separate_val: bool) -> dict[str, np.ndarray]:
-        """Return the row indices of "train" and "test" of a partition; pictures for validation belong to
-        "train", behind the others, as in the published lists, or to "val" if `separate_val`.
+        """Return the row indices of a partition's "train" and "test".
+
+        The pictures for validation end "train", as in the published lists, or are "val" if `separate_val`.
         """
         if partition >= len(self.partitions):
             raise DataError(
@@ -84,7 +119,7 @@ class Annotation:
         parts = dict(self.partitions[partition])
         for part in ("train", "test"):
             if part not in parts:
-                raise DataError(f"{self.path}: partition {partition} has no {part} part; get the file anew")
+                raise DataError(f"{self.path}: partition {partition} has no {part} part; get the file again")
         if "val" in parts and not separate_val:
             parts["train"] = np.concatenate([parts["train"], parts.pop("val")])
         elif separate_val and "val" not in parts:
@@ -92,11 +127,61 @@ class Annotation:
         return {part: parts[part] for part in PARTS if part in parts}
 
 
-def recognize(path: str | Path, *expected: str) -> tuple[str, dict]:
-    """Return which data set a .mat file annotates, one of those expected, and its variables.
+def read_rap(path: str | Path, version: int | None = None) -> Annotation:
+    """Return what RAP_annotation.mat annotates. Raises DataError if the file is another, of the other version
+    than `version`, or damaged.
+    """
+    kinds = RAP_VERSIONS if version is None else RAP_VERSIONS[version - 1 : version]
+    kind, variables = read_annotation(path, *kinds)
+    read = read_rap1 if kind == "RAPv1" else read_rap2
+    return read(variables["RAP_annotation"], f"{path}: RAP_annotation", Path(path))
 
-    It is told by the names of variables and fields. Raises DataError naming what it is where it is another
-    data set's, or none.
+
+def read_rap1(rap: dict, place: str, path: Path) -> Annotation:
+    """Return RAPv1; `attribute_exp` names the first columns of `label`, which are the ones to train."""
+    names = texts(get(rap, place, "imagesname"), f"{place}.imagesname")
+    used = texts(get(rap, place, "attribute_exp"), f"{place}.attribute_exp")
+    official = texts(get(rap, place, "attribute_eng"), f"{place}.attribute_eng")
+    values = matrix(get(rap, place, "label"), len(names), len(official), f"{place}.label")
+    splits = partitions(rap, place, len(names), "partion", "partition")
+    attributes = used + official[len(used) :]
+    aliases = dict(zip(official, used, strict=False))
+    return Annotation("RAPv1", path, names, values, attributes, list(range(len(used))), splits, aliases)
+
+
+def read_rap2(rap: dict, place: str, path: Path) -> Annotation:
+    """Return RAPv2; `selected_attribute` has the columns of `data` to train, counted from 1."""
+    names = texts(get(rap, place, "name"), f"{place}.name")
+    attributes = texts(get(rap, place, "attribute"), f"{place}.attribute")
+    values = matrix(get(rap, place, "data"), len(names), len(attributes), f"{place}.data")
+    selected = get(rap, place, "selected_attribute")
+    default = row_indices(selected, len(attributes), f"{place}.selected_attribute").tolist()
+    splits = partitions(rap, place, len(names), "partition_attribute", "partion_attribute")
+    return Annotation("RAPv2", path, names, values, attributes, default, splits)
+
+
+def read_pa100k(path: str | Path) -> Annotation:
+    """Return what PA-100K's annotation.mat annotates: its three parts, one behind the other.
+
+    Raises DataError if the file is another or damaged.
+    """
+    _, variables = read_annotation(path, "PA-100K")
+    attributes = texts(get(variables, str(path), "attributes"), f"{path}: attributes")
+    names, values, parts = [], [], {}
+    for part in PARTS:
+        files = texts(get(variables, str(path), f"{part}_images_name"), f"{path}: {part}_images_name")
+        labels = get(variables, str(path), f"{part}_label")
+        parts[part] = np.arange(len(names), len(names) + len(files))
+        names += files
+        values.append(matrix(labels, len(files), len(attributes), f"{path}: {part}_label"))
+    default = list(range(len(attributes)))
+    return Annotation("PA-100K", Path(path), names, np.concatenate(values), attributes, default, [parts])
+
+
+def read_annotation(path: str | Path, *kinds: str) -> tuple[str, dict]:
+    """Return which of these annotations a .mat file is, and its variables.
+
+    Raises DataError if it is another data set's, which it names, or none.
     """
     variables = read_matlab(path)
     kind = kind_of(variables)
@@ -105,176 +190,94 @@ def recognize(path: str | Path, *expected: str) -> tuple[str, dict]:
         raise DataError(
             f"{path} annotates none of PETA, RAP and PA-100K: it holds {names}; name another file"
         )
-    if kind not in expected:
-        way = (
-            f"use prepare_data.py {COMMANDS[kind]}"
-            if COMMANDS[kind] != COMMANDS[expected[0]]
-            else f"get {expected[0]}'s file, which has the same name, or ask for this one with --version"
-        )
-        raise DataError(f"{path} is the annotation of {kind}, not of {' or '.join(expected)}; {way}")
+    if kind not in kinds:
+        remedy = f"use prepare_data.py {EXPERIMENT_OF[kind]}"
+        if EXPERIMENT_OF[kind] == EXPERIMENT_OF[kinds[0]]:
+            remedy = f"get {kinds[0]}'s file, which has the same name, or ask for this one with --version"
+        raise DataError(f"{path} is the annotation of {kind}, not of {' or '.join(kinds)}; {remedy}")
     return kind, variables
 
 
 def kind_of(variables: dict) -> str | None:
-    """Return the data set whose variables these are, or None."""
+    """Return the annotation that these variables are, or None."""
     for kind, (variable, fields) in SIGNS.items():
-        struct = variables.get(variable)
-        if isinstance(struct, dict) and any(name in struct for name in fields):
+        content = variables.get(variable)
+        if isinstance(content, dict) and any(name in content for name in fields):
             return kind
     return "PA-100K" if sum(name in variables for name in PA100K_VARIABLES) >= 2 else None
 
 
-def get(values: dict, where: str, *names: str):
-    """Return the value that has one of these names; DataError naming the nearest one that is there."""
+def get(values: dict, place: str, *names: str):
+    """Return the value of one of these names. Raises DataError, naming the nearest that is there."""
     for name in names:
         if name in values:
             return values[name]
     raise DataError(
-        f"{where} has no {names[0]}; the nearest that is there is {nearest(names[0], values)!r}: get the "
-        "file anew"
+        f"{place} has no {names[0]}; the nearest that is there is {nearest(names[0], values)!r}: get the "
+        "file again"
     )
 
 
-def texts(value, where: str) -> list[str]:
-    """Return the texts of cells, in a row or a column. DataError naming the row of one that is none."""
+def texts(value, place: str) -> list[str]:
+    """Return the texts of cells in a row or a column. Raises DataError, naming the row, if one is no text."""
     cells = [value] if isinstance(value, str) else value
     if not isinstance(cells, list):
-        raise DataError(f"{where} is not a cell array of text; get the file anew")
-    found = []
-    for row, cell in enumerate(cells, start=1):
-        while isinstance(cell, list) and len(cell) == 1:
-            (cell,) = cell
+        raise DataError(f"{place} is not a cell array of text; get the file again")
+    names = []
+    for row, cell in enumerate(map(innermost, cells), start=1):
         text = cell.strip() if isinstance(cell, str) else ""
         if not text:
             fault = "empty" if isinstance(cell, str) or getattr(cell, "size", 1) == 0 else "no text"
-            raise DataError(f"{where}: row {row} is {fault}; give the name, or get the file anew")
-        found.append(text)
-    return found
+            raise DataError(f"{place}: row {row} is {fault}; give the name, or get the file again")
+        names.append(text)
+    return names
 
 
-def matrix(value, rows: int, columns: int, where: str) -> np.ndarray:
-    """Return numbers as (rows, columns), also where they lie the other way round. DataError where they have
+def innermost(cell):
+    """Return what a cell holds that may lie in further cells."""
+    while isinstance(cell, list) and len(cell) == 1:
+        (cell,) = cell
+    return cell
+
+
+def matrix(value, rows: int, columns: int, place: str) -> np.ndarray:
+    """Return numbers as (rows, columns), also if they lie the other way round. Raises DataError if they have
     another shape.
     """
+    shape = "no numbers"
     if isinstance(value, np.ndarray):
         for numbers in (value, value.T):
             if numbers.shape == (rows, columns):
                 return numbers
-    found = " x ".join(map(str, value.shape)) if isinstance(value, np.ndarray) else "no numbers"
-    raise DataError(f"{where} is {found}, expected {rows} pictures x {columns} columns; get the file anew")
+        shape = " x ".join(map(str, value.shape))
+    raise DataError(f"{place} is {shape}, expected {rows} pictures x {columns} columns; get the file again")
 
 
-def indices(value, count: int, where: str) -> np.ndarray:
-    """Return row numbers counted from 1, in a row or a column, as indices from 0. DataError where one is not
+def row_indices(value, count: int, place: str) -> np.ndarray:
+    """Return numbers counted from 1, in a row or a column, as indices from 0. Raises DataError if one is not
     a whole number from 1 to `count`.
     """
     numbers = value.ravel(order="F") if isinstance(value, np.ndarray) else np.array([np.nan])
     wrong = ~np.isin(numbers, np.arange(1, count + 1))
     if wrong.any():
         raise DataError(
-            f"{where}: {numbers[wrong][0]:g} is not the number of a row, 1 to {count}; get the file anew"
+            f"{place}: {numbers[wrong][0]:g} is not the number of a row, 1 to {count}; get the file again"
         )
     return numbers.astype(np.int64) - 1
 
 
-def partitions(value, count: int, where: str) -> list[dict[str, np.ndarray]]:
-    """Return the splits of cells of structs {train, val, test}, or {train_index, ...}, of row numbers."""
-    splits = []
-    for number, cell in enumerate(value if isinstance(value, list) else [value]):
-        while isinstance(cell, list) and len(cell) == 1:
-            (cell,) = cell
+def partitions(values: dict, place: str, count: int, *names: str) -> list[dict[str, np.ndarray]]:
+    """Return the splits in a field of one of these names: cells of structs {train, val, test}, or
+    {train_index, ...}, of numbers of the `count` rows.
+    """
+    cells, place, splits = get(values, place, *names), f"{place}.{names[0]}", []
+    for number, cell in enumerate(map(innermost, cells if isinstance(cells, list) else [cells])):
         if not isinstance(cell, dict):
-            raise DataError(f"{where} holds no partitions into train and test; get the file anew")
+            raise DataError(f"{place} holds no partitions into train and test; get the file again")
         fields = {name.removesuffix("_index"): (name, numbers) for name, numbers in cell.items()}
         splits.append({
-            part: indices(fields[part][1], count, f"{where}, partition {number}, {fields[part][0]}")
+            part: row_indices(fields[part][1], count, f"{place}, partition {number}, {fields[part][0]}")
             for part in PARTS
             if part in fields
         })  # fmt: skip
     return splits
-
-
-def data_set_of(
-    annotation: Annotation,
-    experiment: str,
-    table: Sequence[Attribute],
-    columns: Sequence[int],
-    parts: dict[str, np.ndarray],
-    prefix: str,
-    line_end: str = "\n",
-) -> DataSet:
-    """Return the data set of an annotation's columns and parts: `experiment` where the columns are those of
-    its table, else `custom`. `prefix` begins the files' names.
-    """
-    chosen = [annotation.attributes[column] for column in columns]
-    check_attributes(chosen, str(annotation.path))
-    experiment, names = name_experiment(chosen, experiment, table)
-    rows = Rows(annotation.names, annotation.labels(columns))
-    left = len(rows.names) - len(np.unique(np.concatenate(list(parts.values()))))
-    return DataSet(
-        experiment,
-        names,
-        {part: rows.take(taken.tolist()) for part, taken in parts.items()},
-        list_name=f"{prefix}_{{part}}_list.txt",
-        names_file=f"{prefix}_attributes.txt",
-        line_end=line_end,
-        notes=[f"{left} of {len(rows.names)} pictures are in neither list"] if left else [],
-    )
-
-
-RAP = "RAP_annotation"
-VERSIONS = ("RAPv1", "RAPv2")
-
-
-def read_rap(path: str | Path, version: int | None = None) -> Annotation:
-    """Return what RAP_annotation.mat annotates, of this version or of either.
-
-    Raises DataError where the file is another, of the other version, or damaged.
-    """
-    kind, variables = recognize(path, *(VERSIONS if version is None else VERSIONS[version - 1 : version]))
-    read = read_first if kind == "RAPv1" else read_second
-    return read(variables[RAP], f"{path}: {RAP}", Path(path))
-
-
-def read_first(rap: dict, where: str, path: Path) -> Annotation:
-    """Return RAPv1: of the columns of `label`, those that `attribute_exp` names are used."""
-    names = texts(get(rap, where, "imagesname"), f"{where}.imagesname")
-    used = texts(get(rap, where, "attribute_exp"), f"{where}.attribute_exp")
-    official = texts(get(rap, where, "attribute_eng"), f"{where}.attribute_eng")
-    values = matrix(get(rap, where, "label"), len(names), len(official), f"{where}.label")
-    spellings = ("partion", "partition")
-    splits = partitions(get(rap, where, *spellings), len(names), f"{where}.{spellings[0]}")
-    attributes = used + official[len(used) :]
-    aliases = dict(zip(official, used, strict=False))
-    return Annotation("RAPv1", path, names, values, attributes, list(range(len(used))), splits, aliases)
-
-
-def read_second(rap: dict, where: str, path: Path) -> Annotation:
-    """Return RAPv2: `selected_attribute` has the columns that are used, counted from 1."""
-    names = texts(get(rap, where, "name"), f"{where}.name")
-    attributes = texts(get(rap, where, "attribute"), f"{where}.attribute")
-    values = matrix(get(rap, where, "data"), len(names), len(attributes), f"{where}.data")
-    used = indices(
-        get(rap, where, "selected_attribute"), len(attributes), f"{where}.selected_attribute"
-    ).tolist()
-    spellings = ("partition_attribute", "partion_attribute")
-    splits = partitions(get(rap, where, *spellings), len(names), f"{where}.{spellings[0]}")
-    return Annotation("RAPv2", path, names, values, attributes, used, splits)
-
-
-def read_pa100k(path: str | Path) -> Annotation:
-    """Return what PA-100K's annotation.mat annotates: its three parts, one behind the other.
-
-    Raises DataError where the file is another or damaged.
-    """
-    _, variables = recognize(path, "PA-100K")
-    attributes = texts(get(variables, str(path), "attributes"), f"{path}: attributes")
-    names, values, parts = [], [], {}
-    for part in PARTS:
-        listed = texts(get(variables, str(path), f"{part}_images_name"), f"{path}: {part}_images_name")
-        labels = get(variables, str(path), f"{part}_label")
-        parts[part] = np.arange(len(names), len(names) + len(listed))
-        names += listed
-        values.append(matrix(labels, len(listed), len(attributes), f"{path}: {part}_label"))
-    default = list(range(len(attributes)))
-    return Annotation("PA-100K", Path(path), names, np.concatenate(values), attributes, default, [parts])

@@ -9,18 +9,19 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from alm.inference.image_io import SUFFIXES
-from utils.data.attributes import PETA
 from utils.data.catalog import EXPERIMENTS, PETA_SUBSETS, identity_of
 from utils.errors import DataError
 from utils.io.phrases import counted, first_few, nearest
 from utils.io.untrusted import read_text
-from utils.prepare.lists import ALL, DataSet, Rows, check_choice, name_experiment, named
-from utils.prepare.official import Annotation, get, indices, matrix, partitions, recognize, texts
+from utils.prepare.lists import ALL, DataSet, Rows, attribute_names, check_choice, name_experiment
+from utils.prepare.official import Annotation, get, matrix, partitions, read_annotation, row_indices, texts
 
+PETA = EXPERIMENTS["peta"]
+FOLDER, *_ = SPELLINGS = PETA.folders  # first, what the lists call the archive's folder
 COLOURS = ("Black", "Blue", "Brown", "Green", "Grey", "Orange", "Pink", "Purple", "Red", "White", "Yellow")
 # The 105 attributes in the order of PETA.mat: the published 35, the colours, the rest.
 OFFICIAL = (
-    *(attribute.official_name for attribute in PETA),
+    *PETA.official_names,
     *(part + colour for part in ("upperBody", "lowerBody", "hair", "footwear") for colour in COLOURS),
     "accessoryHeadphone", "personalLess15", "carryingBabyBuggy", "hairBald", "footwearBoots",
     "lowerBodyCapri", "carryingShoppingTro", "carryingUmbrella", "personalFemale", "carryingFolder",
@@ -32,16 +33,16 @@ OFFICIAL = (
 ONLY_IN_LABELS = ("accessoryFaceMask", "accessoryShawl", "lowerBodyLogo")
 NEVER = frozenset(("hairBlue", "hairPink"))  # of the 105, these occur in no line of the true archive
 ALIASES = {"footwearSneakers": "footwearSneaker"}  # Label.txt's word -> the official name
-
-
-FOLDER, *_ = SPELLINGS = EXPERIMENTS["peta"].folders  # first, what the lists call the archive's folder
 LABELS = "Label.txt"
 LINE_END = " \n"  # the published lists have a blank behind the last label
+
+LEADING = 4  # columns of PETA.mat's `data` before the labels: row, person, subset, identity in its subset
+SUBSET, IDENTITY = 2, 3
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the archive; `identity` is whose it is within its subset, a string."""
+    """A picture of the archive; `identity` tells who is on it, within its subset."""
 
     subset: str
     file: str
@@ -49,7 +50,7 @@ class Picture:
 
     @property
     def place(self) -> str:
-        """The picture's path in the archive's folder."""
+        """Its path in the archive's folder."""
         return f"{self.subset}/archive/{self.file}"
 
     @property
@@ -75,35 +76,71 @@ class Archive:
         """The pictures' paths in a list."""
         return [f"{FOLDER}/{picture.place}" for picture in self.pictures]
 
-    @cached_property
-    def people(self) -> set[tuple[str, str]]:
-        """Who is on the pictures."""
-        return {picture.person for picture in self.pictures}
-
     def labels(self, attributes: Sequence[str]) -> np.ndarray:
-        """Return the labels of these attributes, given by official name: uint8 (pictures, K)."""
+        """Return the labels of these attributes, by official name: uint8 (pictures, K)."""
         row_of = {person: row for row, person in enumerate(self.attributes)}
         people = np.array(
-            [[name in worn for name in attributes] for worn in self.attributes.values()], np.uint8
+            [[name in own for name in attributes] for own in self.attributes.values()], np.uint8
         )
         return people[[row_of[picture.person] for picture in self.pictures]]
 
     def require(self, attributes: Sequence[str]) -> None:
-        """Raise DataError where a chosen attribute occurs in no line, naming the nearest one that does."""
-        found = frozenset().union(*self.attributes.values())
+        """Raise DataError, naming the nearest attribute that occurs, if one of these occurs in no line."""
+        occurring = frozenset().union(*self.attributes.values())
         for name in attributes:
-            if name not in found and name not in NEVER:
+            if name not in occurring and name not in NEVER:
                 raise DataError(
                     f"attribute {name!r} occurs in no line of any {LABELS} in {self.folder}; the nearest "
-                    f"that does is {nearest(name, sorted(found))!r}: choose it, or get the archive anew"
+                    f"that does is {nearest(name, sorted(occurring))!r}: choose it, or get the archive again"
                 )
+
+    def data_set(
+        self,
+        parts: dict[str, Sequence[int]],
+        words: Sequence[str] | None = None,
+        *,
+        suffix: str = "",
+        notes: Sequence[str] = (),
+    ) -> DataSet:
+        """Return the data set of these parts, which are indices of pictures, with the attributes that
+        --attributes names, by default the published 35. `suffix` ends the lists' names.
+
+        Raises DataError if an attribute is unknown or occurs in no line.
+        """
+        attributes = official_names(words)
+        self.require(attributes)
+        rows = Rows(self.names, self.labels(attributes))
+        experiment, names = name_experiment(attributes, PETA)
+        return DataSet(
+            experiment,
+            names,
+            {part: rows.take(indices) for part, indices in parts.items()},
+            list_name=f"PETA_{{part}}_list{suffix}.txt",
+            names_file="PETA_attributes.txt",
+            line_end=LINE_END,
+            notes=[*self.notes, *notes],
+        )
+
+
+def official_names(words: Sequence[str] | None) -> list[str]:
+    """Return the official names of the attributes that --attributes names, by default the published 35."""
+    if words is None:
+        return list(PETA.official_names)
+    if list(words) == [ALL]:
+        return list(OFFICIAL)
+    names = attribute_names(words)
+    check_choice(names, [*OFFICIAL, *ONLY_IN_LABELS], "PETA")
+    return names
+
+
+# The archive.
 
 
 def read_archive(source: str | Path) -> Archive:
     """Return what PETA's archive holds.
 
-    `source` is the folder of its ten subsets, or one that holds that folder. Raises DataError where it is
-    none, where a line of Label.txt is wrong, and where a picture has no line.
+    `source` is the folder of its ten subsets, or one that holds that folder. Raises DataError if there is no
+    such folder, if a line of Label.txt is wrong, or if a picture has no line.
     """
     folder = find_archive(Path(source))
     pictures, attributes, idle, notes = [], {}, [], []
@@ -112,23 +149,22 @@ def read_archive(source: str | Path) -> Archive:
         if not place.is_dir():
             notes.append(f"no subset {subset} in {folder}")
             continue
-        worn = read_labels(place / LABELS)
-        shown = read_pictures(place, subset)
-        people = {picture.identity for picture in shown}
-        without = [picture.place for picture in shown if picture.identity not in worn]
-        if without:
+        own = read_labels(place / LABELS)
+        files = read_pictures(place, subset)
+        unlabelled = [picture.place for picture in files if picture.identity not in own]
+        if unlabelled:
             raise DataError(
-                f"{counted(without, 'picture')} without a line in {place / LABELS}: {first_few(without)}; "
-                "get the archive anew, or move them away"
+                f"{counted(unlabelled, 'picture')} without a line in {place / LABELS}: "
+                f"{first_few(unlabelled)}; get the archive again, or move them away"
             )
-        idle += [f"{subset} {identity}" for identity in sorted(worn.keys() - people)]
-        pictures += shown
-        attributes |= {(subset, identity): names for identity, names in worn.items()}
+        people = {picture.identity for picture in files}
+        idle += [f"{subset} {identity}" for identity in sorted(own.keys() - people)]
+        pictures += files
+        attributes |= {(subset, identity): names for identity, names in own.items()}
     if not pictures:
-        raise DataError(f"no pictures in {folder}; unpack the archive whole")
+        raise DataError(f"no pictures in {folder}; unpack all of the archive")
     if idle:
-        notes.append(f"{counted(idle, 'line')} of {LABELS} without a picture: {', '.join(idle[:8])}"
-                     + (", ..." if len(idle) > 8 else ""))  # fmt: skip
+        notes.append(f"{counted(idle, 'line')} of {LABELS} without a picture: {first_few(idle, 8)}")
     return Archive(folder, pictures, attributes, notes)
 
 
@@ -146,19 +182,22 @@ def find_archive(source: Path) -> Path:
 
 
 def read_pictures(place: Path, subset: str) -> list[Picture]:
-    """Return the pictures of a subset, in byte order of their names; other and hidden files are left out."""
-    files = [entry.name for entry in os.scandir(place) if entry.is_file()]
-    shown = [file for file in files if file[0] != "." and PurePath(file).suffix.lower() in SUFFIXES]
-    return [Picture(subset, file, identity_of(file)) for file in sorted(shown, key=os.fsencode)]
+    """Return the pictures of a subset in byte order of their names, without other and hidden files."""
+    files = [
+        entry.name
+        for entry in os.scandir(place)
+        if entry.is_file() and entry.name[0] != "." and PurePath(entry.name).suffix.lower() in SUFFIXES
+    ]
+    return [Picture(subset, file, identity_of(file)) for file in sorted(files, key=os.fsencode)]
 
 
 def read_labels(path: Path) -> dict[str, frozenset[str]]:
     """Return identity -> official names of a Label.txt; a line is an identity and its attributes.
 
-    Raises DataError naming file and line where a line has no attributes, an attribute is unknown, or two
-    lines of an identity differ.
+    Raises DataError, naming file and line, if a line has no attributes, if an attribute is unknown, or if an
+    identity has two different lines.
     """
-    worn: dict[str, frozenset[str]] = {}
+    attributes: dict[str, frozenset[str]] = {}
     known = {*OFFICIAL, *ONLY_IN_LABELS}
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         words = line.split()
@@ -166,129 +205,91 @@ def read_labels(path: Path) -> dict[str, frozenset[str]]:
             continue
         identity, names = identity_of(words[0]), frozenset(ALIASES.get(word, word) for word in words[1:])
         if not names:
-            raise DataError(f"{path}:{number}: {words[0]} has no attributes; get the archive anew")
+            raise DataError(f"{path}:{number}: {words[0]} has no attributes; get the archive again")
         for name in sorted(names - known):
             raise DataError(
                 f"{path}:{number}: {name!r} is none of PETA's attributes, the nearest is "
                 f"{nearest(name, sorted(known))!r}; correct the line"
             )
-        if worn.setdefault(identity, names) != names:
-            raise DataError(f"{path}:{number}: identity {identity} has a line with other attributes already; "
-                            "keep one of them")  # fmt: skip
-    return worn
+        if attributes.setdefault(identity, names) != names:
+            raise DataError(
+                f"{path}:{number}: identity {identity} has a line with other attributes already; keep one of "
+                "them"
+            )
+    return attributes
 
 
-LEADING = 4  # columns of `data` before the labels: row, person, subset, identity in its subset
-SUBSET, IDENTITY = 2, 3
-
-
-def archive_data_set(
-    archive: Archive,
-    parts: dict[str, Sequence[int]],
-    given: Sequence[str] | None = None,
-    *,
-    suffix: str = "",
-    notes: Sequence[str] = (),
-) -> DataSet:
-    """Return the data set of an archive's pictures, `parts` being their indices, with the attributes given
-    with --attributes, by default the published 35. `suffix` ends the lists' names.
-
-    Raises DataError where an attribute is unknown or occurs in no line.
-    """
-    chosen = choose_attributes(given)
-    archive.require(chosen)
-    rows = Rows(archive.names, archive.labels(chosen))
-    experiment, names = name_experiment(chosen, "peta", PETA)
-    return DataSet(
-        experiment,
-        names,
-        {part: rows.take(taken) for part, taken in parts.items()},
-        list_name=f"PETA_{{part}}_list{suffix}.txt",
-        names_file="PETA_attributes.txt",
-        line_end=LINE_END,
-        notes=[*archive.notes, *notes],
-    )
-
-
-def choose_attributes(given: Sequence[str] | None) -> list[str]:
-    """Return the official names of the attributes given with --attributes, by default the published 35."""
-    if given is None:
-        return [attribute.official_name for attribute in PETA]
-    if list(given) == [ALL]:
-        return list(OFFICIAL)
-    chosen = named(given)
-    check_choice(chosen, [*OFFICIAL, *ONLY_IN_LABELS], "PETA")
-    return chosen
+# PETA.mat.
 
 
 def read_peta(path: str | Path) -> tuple[Annotation, np.ndarray]:
-    """Return what PETA.mat annotates, and for each row its subset, counted from 1, and its identity: (N, 2).
+    """Return what PETA.mat annotates, and each row's subset, counted from 1, and identity in it: (N, 2).
 
-    Row k is picture `images/0000k.png`. Raises DataError where the file is another or damaged.
+    Row k is picture `images/0000k.png`. Raises DataError if the file is another or damaged.
     """
-    _, variables = recognize(path, "PETA")
-    peta, where = variables["peta"], f"{path}: peta"
-    attributes = texts(get(peta, where, "attribute"), f"{where}.attribute")
-    data = get(peta, where, "data")
+    _, variables = read_annotation(path, "PETA")
+    peta, place = variables["peta"], f"{path}: peta"
+    attributes = texts(get(peta, place, "attribute"), f"{place}.attribute")
+    data = get(peta, place, "data")
     columns = LEADING + len(attributes)
     rows = data.size // columns if isinstance(data, np.ndarray) else 0
-    data = matrix(data, rows, columns, f"{where}.data")
-    official = [attribute.official_name for attribute in PETA]
-    if set(official) <= set(attributes):
-        default = [attributes.index(name) for name in official]
+    data = matrix(data, rows, columns, f"{place}.data")
+    if set(PETA.official_names) <= set(attributes):
+        default = [attributes.index(name) for name in PETA.official_names]
     else:
-        selected = get(peta, where, "selected_attribute")
-        default = (indices(selected, columns, f"{where}.selected_attribute") - LEADING).tolist()
-    spellings = ("partion_attribute", "partition_attribute")
-    splits = partitions(get(peta, where, *spellings), rows, f"{where}.{spellings[0]}")
+        selected = get(peta, place, "selected_attribute")
+        default = (row_indices(selected, columns, f"{place}.selected_attribute") - LEADING).tolist()
+    splits = partitions(peta, place, rows, "partion_attribute", "partition_attribute")
     names = [f"images/{row:05d}.png" for row in range(1, rows + 1)]
-    annotation = Annotation("PETA", Path(path), names, data[:, LEADING:], attributes, default, splits)
+    annotation = Annotation(
+        "PETA", Path(path), names, data[:, LEADING:], attributes, default, splits, line_end=LINE_END
+    )
     return annotation, data[:, [SUBSET, IDENTITY]]
 
 
 def name_rows(annotation: Annotation, people: np.ndarray, archive: Archive) -> Annotation:
     """Return the annotation with the archive's pictures for its rows: row k is the k-th picture.
 
-    Raises DataError where a row's subset, identity (`people`, (N, 2), see read_peta) or labels are not those
-    of its picture, or where there are more of one than of the other.
+    Raises DataError if a row's subset, identity (`people`, (N, 2), see read_peta) or labels are not its
+    picture's, or if there are more rows than pictures, or fewer.
     """
-    found = np.array(
+    expected = np.array(
         [
             [PETA_SUBSETS.index(picture.subset) + 1, number_of(picture.identity)]
             for picture in archive.pictures
         ]
     )
-    rows = min(len(people), len(found))
-    other = np.flatnonzero((people[:rows] != found[:rows]).any(axis=1))
-    if len(other):
-        row = int(other[0])
+    rows = min(len(people), len(expected))
+    wrong = np.flatnonzero((people[:rows] != expected[:rows]).any(axis=1))
+    if len(wrong):
+        row = int(wrong[0])
         subset, identity = people[row]
         raise DataError(
             f"{annotation.path}: row {row + 1} is subset {subset:g}, identity {identity:g}, but picture "
             f"{row + 1} of {archive.folder} is {archive.names[row]}; is one missing there, or one too many?"
         )
-    if len(people) != len(found):
+    if len(people) != len(expected):
         raise DataError(
-            f"{annotation.path} has {len(people)} rows, but {archive.folder} {len(found)} pictures; "
-            "unpack the archive whole"
+            f"{annotation.path} has {len(people)} rows, but {archive.folder} {len(expected)} pictures; "
+            "unpack all of the archive"
         )
     check_labels(annotation, archive)
     return replace(annotation, names=archive.names)
 
 
+def number_of(identity: str) -> int:
+    """Return an identity as PETA.mat has it, -1 if it is no number."""
+    return int(identity) if identity.isdecimal() else -1
+
+
 def check_labels(annotation: Annotation, archive: Archive) -> None:
-    """Raise DataError where a label of the annotation is not that of Label.txt."""
+    """Raise DataError if a label of the annotation differs from Label.txt's."""
     columns = [i for i, name in enumerate(annotation.attributes) if name in OFFICIAL]
     names = [annotation.attributes[i] for i in columns]
-    other = np.argwhere(annotation.values[:, columns] != archive.labels(names))
-    if len(other):
-        row, column = other[0]
+    wrong = np.argwhere(annotation.values[:, columns] != archive.labels(names))
+    if len(wrong):
+        row, column = wrong[0]
         raise DataError(
             f"{annotation.path}: {names[column]} is {annotation.values[row, columns[column]]:g} in row "
-            f"{row + 1}, but {LABELS} says otherwise of {archive.names[row]}; get both anew"
+            f"{row + 1}, but {LABELS} says otherwise of {archive.names[row]}; get both again"
         )
-
-
-def number_of(identity: str) -> int:
-    """Return an identity as PETA.mat has it, -1 where it is no number."""
-    return int(identity) if identity.isdecimal() else -1

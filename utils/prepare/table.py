@@ -1,4 +1,4 @@
-"""Your own labels: a table with a row for each picture, its columns separated by commas or tabs."""
+"""Your own labels: a table with one row per picture, its columns separated by commas or tabs."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "v
 
 @dataclass(frozen=True)
 class Table:
-    """A table's N pictures and K attributes; `parts` says what each picture is for, where a column does."""
+    """A table's N pictures and K attributes; `parts` says what each picture is for, if a column does."""
 
     rows: Rows
     attributes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Table:
 class Layout:
     """Where a table has what: the columns of its labels and of the split, and the attributes' names.
 
-    Where `joined`, one column holds the labels of all attributes, separated by commas.
+    If `joined`, one column holds the labels of all attributes, separated by commas.
     """
 
     width: int
@@ -53,11 +53,11 @@ def read_table(
 ) -> Table:
     """Return the pictures, labels and attributes of a table.
 
-    The first column has the pictures, the others a label each (0, 1, 2, true, false, yes, no), under a header
-    with the attributes' names; or the second one has all labels, joined by commas, and `attributes_file` the
-    names. Where columns are named twice over, the file chooses among them. `negative` is what stands for no
-    instead of the usual words, `split_column` the column with train, val or test. Raises DataError naming the
-    file and, where it is about one, the line.
+    The first column has the pictures, and each other column an attribute's labels (0, 1, 2, true, false, yes,
+    no), under a header with the attributes' names. Or the second column has all labels, joined by commas, and
+    `attributes_file` the names. If there is a header beside that file, the file chooses among the columns.
+    `negative` is the word for no, in place of the usual ones; `split_column` is the column with train, val or
+    test. Raises DataError, naming the file and the line.
     """
     lines = read_cells(path)
     header = None if is_picture(lines[0][1][0]) else lines.pop(0)[1]
@@ -84,11 +84,14 @@ def read_table(
 def table_data_set(table: Table, parts: Mapping[str, Sequence[int]] | None = None) -> DataSet:
     """Return the data set of a table; `parts` are indices of its rows, by default what its column says."""
     if parts is None:
-        found = [part for part in ("train", "val", "test") if part in table.parts]
-        parts = {part: [i for i, other in enumerate(table.parts) if other == part] for part in found}
+        parts = {
+            part: [i for i, other in enumerate(table.parts) if other == part]
+            for part in ("train", "val", "test")
+            if part in table.parts
+        }
     if "train" not in parts:
         raise DataError("the split column has no picture for training; write train for those")
-    lists = {part: table.rows.take(taken) for part, taken in parts.items()}
+    lists = {part: table.rows.take(indices) for part, indices in parts.items()}
     return DataSet("custom", table.attributes, lists, list_name="{part}.txt", names_file="attributes.txt")
 
 
@@ -106,7 +109,7 @@ def read_cells(path: str | Path) -> list[tuple[int, list[str]]]:
             if cells:
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}; save the table anew") from None
+        raise DataError(f"{path}:{reader.line_num}: {error}; save the table again") from None
     if not rows:
         raise DataError(f"{path} is empty; give a table with a row for each picture")
     return rows
@@ -133,14 +136,14 @@ def find_layout(
     names = None if attributes_file is None else read_names(attributes_file)
     joined = len(columns) == 1 and "," in "".join(first[columns[0] : columns[0] + 1])
     if not joined and header:
-        found = [header[column] for column in columns]
+        titles = [header[column] for column in columns]
         if names is not None:
-            check_choice(names, found, f"the header of {path}")
-            columns = [columns[found.index(name)] for name in names]
-        names = names or found
+            check_choice(names, titles, f"the header of {path}")
+            columns = [columns[titles.index(name)] for name in names]
+        names = names or titles
     elif names is None:
-        what = "one cell of labels" if joined else "no header"
-        raise DataError(f"{path} has {what}; give the attributes' names with --attributes FILE")
+        fault = "one cell of labels" if joined else "no header"
+        raise DataError(f"{path} has {fault}; give the attributes' names with --attributes FILE")
     elif not joined and len(names) != len(columns):
         raise DataError(
             f"{path} has {len(columns)} columns of labels, but {attributes_file} {len(names)} names; "
@@ -162,7 +165,7 @@ def find_column(path: str | Path, header: list[str] | None, name: str) -> int:
 
 
 def meanings_with(negative: str) -> dict[str, int]:
-    """Return what words mean where `negative`, and nothing else, is no."""
+    """Return what words mean if `negative`, and nothing else, means no."""
     return {word: label for word, label in LABELS.items() if label} | {plain(negative): 0}
 
 
@@ -197,13 +200,13 @@ def read_label(value: str, attribute: str, meanings: Mapping[str, int]) -> int:
     label = meanings.get(plain(value))
     if label is None:
         known = ", ".join(meanings)
-        hint = "; where -1 means no, add --negative -1" if plain(value) == "-1" else ""
+        hint = "; if -1 means no, add --negative -1" if plain(value) == "-1" else ""
         raise DataError(f"{attribute} is {value!r}, and a label is one of {known} (2 is unknown){hint}")
     return label
 
 
 def plain(value: str) -> str:
-    """Return a cell as words are compared: in lower case, and whole numbers without a fraction."""
+    """Return a cell as words are compared: in lower case, whole numbers without a fraction."""
     return value.strip().lower().removesuffix(".0")
 
 
