@@ -17,7 +17,6 @@ from alm.errors import AlmError
 from run_scripts import predict, prepare_data
 from run_scripts.cli.main import clear_ending
 from utils.io.atomic import write_json
-from utils.io.figure import drawable
 from utils.io.process import tell
 from utils.runs import log_text
 from utils.runs.training_log import TrainingLog
@@ -146,7 +145,3 @@ def test_json_is_escaped_and_exact(tmp_path):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert not is_obeyed(text.replace("\n", ""))
         assert json.loads(text)["name"] == HOSTILE
-
-
-def test_plots_do_not_turn_a_name_round():
-    assert drawable("a\u202egnp.exe") == r"a\u202egnp.exe"

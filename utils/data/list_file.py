@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -139,12 +139,20 @@ def find_picture(root, name: str) -> str | None:
     Backslashes are tried as slashes too, as lists from Windows have them, and so are all spellings of a data
     set's folder.
     """
-    spellings = [name]
-    if "\\" in name:
-        spellings.append(name.replace("\\", "/"))
-    spellings += [other for spelling in spellings for other in other_spellings(spelling)]
-    candidates = (os.path.abspath(os.path.join(root, spelling)) for spelling in spellings)
-    return next((path for path in candidates if os.path.isfile(path)), None)
+    for spelling in spellings(name):
+        path = os.path.abspath(os.path.join(root, spelling))
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def spellings(name: str) -> Iterator[str]:
+    """Yield the ways to spell a list's path, the list's own way first."""
+    yield name
+    slashed = name.replace("\\", "/")
+    if slashed != name:
+        yield slashed
+    yield from other_spellings(slashed)
 
 
 def refuse_links_out(root, label, names: Sequence[str], paths: Sequence[str | None]) -> None:
