@@ -130,9 +130,8 @@ def test_a_worker_that_is_killed_costs_no_training(tmp_path):
         with pytest.raises(WorkerError) if workers else nullcontext():
             run.fit(Loader(Deadly(31), 2, shuffle=True, workers=workers))
     assert sorted(seen) == list(range(31))
-    assert (
-        len(trainer.log.of("iteration")) < 16
-    )  # picture 20 is in the ninth batch, read ahead by four at most
+    # Picture 20 is in the ninth batch, and four batches at most are read ahead.
+    assert len(trainer.log.of("iteration")) < 16
 
 
 @pytest.mark.parametrize("save_freq", [1, 10])
