@@ -99,22 +99,19 @@ PLACES = [
     ("aten::sigmoid_backward", "backward", "loss"),
     ("aten::max_pool2d_with_indices_backward", "backward", "network"),
     ("aten::_fused_adam_", "optimizer", "conv.weight"),
+    ("aten::mm", "backward", "head"),
+    ("aten::mul", "forward", "network.attended"),
 ]
 
 
 @pytest.mark.parametrize(("operator", "stage", "place"), PLACES)
-def test_wrong_operator_is_the_first_over_its_limit(operator, stage, place):
-    found = wrong_results(step(Device(operator, 1e-2)).results)
+@pytest.mark.parametrize("sign", [1, -1] if THOROUGH else [-1])
+def test_wrong_operator_is_the_first_over_its_limit(operator, stage, place, sign):
+    """By ten roundings; a normalization sums too many terms for these to be seen."""
+    factor = 1e-2 if "batch_norm" in operator else 10 * 2.0**-24
+    found = wrong_results(step(Device(operator, sign * factor)).results)
     assert operators(found) == {operator}
     assert (found[0].stage, found[0].place) == (stage, place)
-
-
-@pytest.mark.parametrize(
-    "operator", [name for name, _, _ in PLACES if "batch_norm" not in name] + ["aten::mm", "aten::mul"]
-)
-@pytest.mark.parametrize("sign", [1, -1] if THOROUGH else [-1])
-def test_ten_roundings_are_seen(operator, sign):
-    assert operators(wrong_results(step(Device(operator, sign * 10 * 2.0**-24)).results)) == {operator}
 
 
 def test_one_tensor_of_a_list_is_named():

@@ -76,25 +76,23 @@ def test_losses_of_an_evaluation_are_none_of_training(read):
         read("TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: 7  rank : 0  val.loss : 9.5 \n")
 
 
-def test_where_nothing_is_found_the_nearest_line_is_quoted(read):
+@pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
+def test_if_nothing_is_found_the_nearest_line_is_quoted(read, other):
+    """A line with the word and a number is nearer than one with the word alone."""
     with pytest.raises(LogError) as raised:
-        read("hello\nstep 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
+        read(other + "step 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
     message = str(raised.value)
     assert "the nearest to one is the line 'step 5 train_loss=" in message
     assert message.isprintable()
     assert len(message) < 400
-
-
-@pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
-def test_a_line_with_loss_and_a_number_is_nearer_than_one_with_the_word_alone(read, other):
-    with pytest.raises(LogError, match=r"the nearest to one is the line 'step 5 train_loss=3\.25'"):
-        read(other + "step 5 train_loss=3.25\n")
     with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
         read("\tloss: reference\n")
 
 
-@pytest.mark.parametrize("as_object", [False, True])
-@pytest.mark.parametrize("options", [{}, {"sort_keys": True}, {"separators": (",", ":")}])
+@pytest.mark.parametrize(
+    ("as_object", "options"),
+    [(False, {}), (True, {}), (False, {"sort_keys": True}), (True, {"separators": (",", ":")})],
+)
 def test_json_stream(read, as_object, options):
     content = METADATA + "".join(
         event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items()
@@ -127,8 +125,15 @@ def test_ranks_are_told_apart(read, kind):
         read(content, rank=2)
 
 
-@pytest.mark.parametrize("head", ["rank: {} ", "[rank{}]: ", "Rank {} | ", "TCAPPDLL 2025-07-06 rank={} - "])
-@pytest.mark.parametrize("end", ["\n", "\r"])
+@pytest.mark.parametrize(
+    ("head", "end"),
+    [
+        ("rank: {} ", "\n"),
+        ("[rank{}]: ", "\r"),
+        ("Rank {} | ", "\r"),
+        ("TCAPPDLL rank={} - ", "\n"),
+    ],
+)
 def test_a_rank_may_stand_before_the_epoch(read, head, end):
     form = head + "Epoch: 0 Iteration: {} train.loss : {} " + end
     content = "".join(form.format(rank, i, 10 * rank + i) for i in range(3) for rank in (1, 0, 12))
@@ -188,12 +193,9 @@ def test_numbers(read, number):
 @pytest.mark.parametrize(
     "content",
     [
-        LINES.encode("utf-16"),
         b"\xfe\xff" + LINES.encode("utf-16-be"),
         LINES.encode("utf-8-sig"),
-        LINES.replace("\n", "\r\n").encode("utf-8"),
         LINES.replace("\n", "\r\n").encode("utf-16"),
-        gzip.compress(LINES.encode("utf-8")),
         gzip.compress(LINES.encode("utf-16")),
         gzip.compress(LINES[:200].encode("utf-8")) + gzip.compress(LINES[200:].encode("utf-8")),
         LINES.rstrip("\n").encode("utf-8"),
@@ -201,7 +203,7 @@ def test_numbers(read, number):
         LINES.encode("utf-8") + b"\0" * 5000,
     ],
     ids=[
-        "UTF-16 LE", "UTF-16 BE", "UTF-8 BOM", "CRLF", "UTF-16 CRLF", "gzip", "gzip UTF-16",
+        "UTF-16 BE", "UTF-8 BOM", "UTF-16 CRLF", "gzip UTF-16",
         "gzip of two members", "no last line end", "Latin-1", "zeros after a crash",
     ],
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """The figures of the comparison, against NumPy, and the verdicts of the two rules."""
 
-import io
 import math
 from dataclasses import replace
 
@@ -13,7 +12,6 @@ from scipy.signal import savgol_filter
 from utils.errors import LogError
 from utils.runs.log_reader import LossLog, read_losses
 from utils.runs.loss_comparison import compare_losses, relative_difference, smooth
-from utils.runs.training_log import TrainingLog
 
 LOSSES = st.floats(1e-6, 1e6)
 PAIRS = st.lists(st.tuples(LOSSES, LOSSES), min_size=2, max_size=40)
@@ -45,25 +43,17 @@ def test_published_logs(shared):
 
 
 @settings(deadline=None, max_examples=50)
-@given(PAIRS, st.sampled_from(["train.log", "log.json"]))
-def test_logs_written_and_read_back_give_the_figures_of_numpy(tmp_path_factory, pairs, name):
-    logs = []
-    for losses in zip(*pairs, strict=True):
-        folder = tmp_path_factory.mktemp("run")
-        with TrainingLog(folder / "train.log", stream=io.StringIO(), json_path=folder / "log.json") as log:
-            for i, loss in enumerate(losses):
-                log.iteration(i // 7, i % 7, 7, 4, 0.5, loss, 0.9)
-        logs.append(read_losses(folder / name))
-    figures = compare_losses(*logs).figures
+@given(PAIRS)
+def test_the_figures_are_those_of_numpy(pairs):
     s, c = np.array(pairs).T.copy()
+    figures = compared(s, c).figures
     assert figures.mean_relative_error == np.mean((s - c) / c)
     assert figures.mean_absolute_error == np.mean(s - c)
     difference = np.abs(s - c) / np.abs(c)
     assert figures.mean_difference == pytest.approx(np.mean(difference), rel=1e-12)
     assert figures.p95_difference == pytest.approx(np.percentile(difference, 95), rel=1e-12)
     assert figures.largest_difference == difference.max()
-    largest = difference.argmax()
-    assert figures.largest_step == (largest // 7, largest % 7)
+    assert figures.largest_step == (0, difference.argmax())
 
 
 @settings(deadline=None)
@@ -114,16 +104,11 @@ def test_too_few_common_iterations(count):
         compare_losses(first, second)
 
 
-def test_a_collapsed_run_passes_the_official_rule_and_fails_the_strict_one():
-    result = compared(0.01 * falling(), falling())
-    assert result.passes_official_rule()
-    assert not result.passes_strict_rule()
-    assert result.figures.diverged_step == (0, 0)
-
-
-def test_a_noisy_run_passes_the_official_rule_and_fails_the_strict_one():
-    sign = np.where(np.arange(100) % 2, 1, -1)
-    result = compared(falling() * (1 + 0.4 * sign), falling())
+@pytest.mark.parametrize(
+    "change", [0.01, 1 + 0.4 * np.where(np.arange(100) % 2, 1, -1)], ids=["collapsed", "noisy"]
+)
+def test_a_wrong_run_passes_the_official_rule_and_fails_the_strict_one(change):
+    result = compared(change * falling(), falling())
     assert result.passes_official_rule()
     assert not result.passes_strict_rule()
 
@@ -148,9 +133,8 @@ def test_the_absolute_limit_alone_is_enough():
     assert not compared([0.0004, 0.0004], [0.0001, 0.0001]).passes_official_rule()
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("side", [0, 1])
-def test_a_loss_that_is_not_finite_fails_even_where_it_is_not_compared(loss, side):
+@pytest.mark.parametrize(("side", "loss"), [(0, math.nan), (1, -math.inf)])
+def test_a_loss_that_is_not_finite_fails_even_if_it_is_not_compared(side, loss):
     logs = [log_of(falling()), log_of(falling())]
     logs[side] = replace(logs[side], first_nonfinite=((7, 0), loss))
     result = compare_losses(*logs)
@@ -188,7 +172,7 @@ def epochs_of(first, count, path="a.log"):
     return LossLog(path, "text", steps, 0, None)
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4])
 def test_epochs_counted_from_1_are_refused(count):
     """Never compared by guess: a later epoch of the same training looks the same."""
     ours, theirs = epochs_of(0, count), epochs_of(1, count, "theirs.log")

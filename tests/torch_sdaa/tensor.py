@@ -76,7 +76,7 @@ def is_composite(name: str) -> bool:
 
 
 def refuse(name: str, tensors: list[Tensor], kwargs: dict) -> None:
-    """Raise what torch raises where an operator, a type or a layout is lacking, or devices mix."""
+    """Raise what torch raises if an operator, a type or a layout is lacking, or if devices mix."""
     if name in LACKS or (name.startswith("aten::_fused_adam") and "fused_adam" in LACKS):
         raise NotImplementedError(f"Could not run '{name}' with arguments from the 'sdaa' backend.")
     if "float64" in LACKS and torch.float64 in [*(x.dtype for x in tensors), kwargs.get("dtype")]:
