@@ -50,11 +50,8 @@ def draw_regions(
 ) -> Image.Image:
     """Return a picture, scaled to fit into `size`, with each level's box; the winner's is thick and solid.
 
-    Args:
-        boxes: by level, from fine to coarse, in pixels of `picture`.
-        winner: the branch whose probability it is. "main" has no box: a frame around the picture stands
-            for it.
-        size: the largest width and height in pixels.
+    `boxes` are in pixels of `picture`, by level from fine to coarse. `winner` is the branch whose probability
+    it is; "main" has no box, so a frame around the picture stands for it.
     """
     panel = fitted(picture, size)
     scale = np.divide(panel.size, picture.size)

@@ -106,7 +106,7 @@ def draw_sheet(
     scale = np.tile(np.divide(person.size, picture.size), 2)
     column = max(person.width, NARROWEST)
     font = font_for(title + "".join(prediction.attributes))
-    styles = level_styles(prediction.regions)
+    styles = level_styles(prediction.levels)
     names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in drawn]
     rows = max(map(len, names), default=0) + 1
 

@@ -64,13 +64,9 @@ def lowest_ma(attribute_ma: Sequence[float | None], wrong: np.ndarray, most: int
 def surest_mistakes(
     logits: np.ndarray, wrong: np.ndarray, people: Sequence[str], most: int
 ) -> tuple[list[int], list[int]]:
-    """Return the pictures where an attribute was overlooked, and those where it was seen and is not.
-
-    The surest mistake comes first; each list has at most `most` pictures, and one per person.
-
-    Args:
-        logits, wrong: (N,), of one attribute.
-        people: the identity of each picture.
+    """Return the pictures where an attribute was overlooked, and those where it was seen and is not, the
+    surest mistake first, at most `most` of each, and one for each of the N `people`. `logits` and `wrong` are
+    (N,).
     """
     order = np.argsort(-np.abs(logits), kind="stable")
     rows = order[wrong[order]]

@@ -140,14 +140,8 @@ def level_rows(report: Report, colours: list[str]) -> list[dict]:
 
 
 def winning_shares(branches: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return how often each branch has the highest logit among the pictures where the attribute is predicted.
-
-    Args:
-        branches: logits (L, N, K).
-        predicted: bool (N, K).
-
-    Returns:
-        float64 (L, K), NaN for an attribute that is never predicted.
+    """Return how often each branch's logit (L, N, K) is the highest in the pictures where an attribute is
+    `predicted`, bool (N, K): float64 (L, K), NaN for an attribute that is never predicted.
     """
     winner = branches.argmax(axis=0)
     counts = np.stack([((winner == branch) & predicted).sum(axis=0) for branch in range(len(branches))])
