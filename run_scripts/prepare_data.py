@@ -51,7 +51,6 @@ def main() -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all subcommands."""
     parser = Parser("Prepare data sets for run_ALM.py.")
     subcommands = parser.add_subparsers(metavar="DATA", required=True)
     add_peta(subcommands)
@@ -71,7 +70,8 @@ def add_peta(subcommands) -> None:
     add = parser.add_argument
     add("--source", metavar="DIR", type=Path, help="the unpacked archive, `PETA dataset`")
     add("--annotation", metavar="FILE", type=Path,
-        help="PETA.mat: split by one of its partitions; alone, list images/00001.png, ...")  # fmt: skip
+        help="PETA.mat: split by one of its partitions; without --source, the lists name "
+        "images/00001.png, ...")  # fmt: skip
     add("--split", metavar="FILE", type=Path, nargs="+",
         help="split by existing lists: training and test, or training, val and test")  # fmt: skip
     add("--identity-split", action="store_true", help="split at random so that nobody is in both lists")
@@ -144,7 +144,6 @@ def csv(options: Namespace) -> Iterator[str]:
 
 
 def share(text: str) -> float:
-    """Parse a number between 0 and 1."""
     return number(text, "between 0 and 1", lambda value: 0 < value < 1)
 
 

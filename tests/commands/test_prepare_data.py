@@ -155,10 +155,9 @@ def test_nobody_is_in_both_lists(prepare, tmp_path):
         assert "one picture per identity, which any split keeps apart: CUHK, MIT\n" in out
 
 
-@pytest.mark.parametrize("name", ["PETA dataset", "odd name"])
-def test_linked_pictures_are_found_under_the_output(prepare, tmp_path, name):
-    write_archive(tmp_path / name)
-    status, out, _ = prepare("peta", "--source", name, "--output", "out", "--link")
+def test_linked_pictures_are_found_under_the_output(prepare, tmp_path):
+    write_archive(tmp_path / "odd name")
+    status, out, _ = prepare("peta", "--source", "odd name", "--output", "out", "--link")
     assert status == 0
     assert option(next_words(out), "--data_root") == "out"
     assert next_words(out)[-1] == "--follow_links"
@@ -181,7 +180,6 @@ def test_what_to_type_finds_the_pictures_of_a_folder_of_another_name(prepare, tm
     [
         ([], "name the unpacked archive with --source"),
         (["--source", "x", "--annotation", "y", "--split", "z"], "--split and --annotation are two ways"),
-        (["--source", "x", "--identity-split", "--split", "z"], "--split and --identity-split are two ways"),
         (["--annotation", "x", "--identity-split"], "name the unpacked archive with --source"),
         (["--source", "x", "--partition", "1"], "name it with --annotation"),
         (["--source", "x", "--split", "y", "--seed", "1"], "is for a random split"),
@@ -250,7 +248,6 @@ def test_csv_splits_and_names(prepare, tmp_path):
     ("arguments", "message"),
     [
         (["--test_share", "1"], "'1' is not a number between 0 and 1"),
-        (["--test_share", "x"], "'x' is not a number between 0 and 1"),
         (["--split_column", "Set", "--seed", "3"], "leave them out, or --split_column"),
     ],
 )

@@ -137,6 +137,8 @@ def test_an_archive_without_pictures_is_refused(tmp_path):
 
 
 def test_chosen_attributes_come_with_their_names(archive, tmp_path):
+    (tmp_path / "names.txt").write_text("hairLong\npersonalFemale\naccessoryShawl\n", "utf-8")
+    assert official_names([str(tmp_path / "names.txt")]) == ["hairLong", "personalFemale", "accessoryShawl"]
     lines = lines_of(archive, tmp_path, words=["hairLong,personalFemale", "accessoryShawl"])
     expected = list_lines(archive_rows(), ["hairLong", "personalFemale"])
     assert lines == [f"{line[:-2]} 1 \n" for line in expected]
@@ -153,11 +155,6 @@ def test_the_published_attributes_need_no_names(archive, tmp_path):
     lines = lines_of(archive, tmp_path, words=PETA_NAMES)
     assert lines == list_lines(archive_rows())
     assert not (tmp_path / "out" / "PETA_attributes.txt").exists()
-
-
-def test_names_may_be_in_a_file(tmp_path):
-    (tmp_path / "names.txt").write_text("hairLong\nupperBodyRed\n", "utf-8")
-    assert official_names([str(tmp_path / "names.txt")]) == ["hairLong", "upperBodyRed"]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_nobody_is_in_both_halves(people, seed):
 
 
 def test_of_many_draws_the_most_even_is_taken():
-    people = [k // 10 for k in range(300)]  # as where few people are on many pictures
+    people = [k // 10 for k in range(300)]  # few people on many pictures
     labels = np.array([[person % 3 == 0] for person in people])
     names = [f"{k}.png" for k in range(300)]
     for seed in range(2):

@@ -39,7 +39,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class CheckedList:
-    """A list, its labels, uint8 (N, K), and the file of each picture, None if it is missing."""
+    """A list, its labels, uint8 (N, K), and the file of each picture, None if it is missing; and by attribute
+    the share of positives among known labels, the positives, and the unknown labels: (K,) each.
+    """
 
     path: Path
     names: list[str]
@@ -48,7 +50,6 @@ class CheckedList:
 
     @cached_property
     def missing(self) -> list[str]:
-        """The paths without a file."""
         return [name for name, file in zip(self.names, self.files, strict=True) if file is None]
 
     @cached_property
@@ -58,17 +59,14 @@ class CheckedList:
 
     @cached_property
     def ratio(self) -> np.ndarray:
-        """The share of positives among the known labels of each attribute, (K,)."""
         return positive_ratio(self.labels)
 
     @cached_property
     def positive(self) -> np.ndarray:
-        """The number of positives of each attribute, (K,)."""
         return (self.labels == 1).sum(axis=0)
 
     @cached_property
     def unknown(self) -> np.ndarray:
-        """The number of unknown labels of each attribute, (K,)."""
         return (self.labels == UNKNOWN).sum(axis=0)
 
 
@@ -95,7 +93,6 @@ class Check:
         return self.experiment.attributes if self.experiment else tuple(f"#{k}" for k in range(count))
 
     def unreadable(self, part: str) -> list[PictureError]:
-        """Return why pictures of a list cannot be read."""
         files = dict.fromkeys(file for file in self.lists[part].files if file is not None)
         return [error for file in files if isinstance(error := self.pictures[file], PictureError)]
 
@@ -180,7 +177,6 @@ def open_pictures(files: Sequence[str]) -> dict[str, Picture | PictureError]:
 
 
 def open_picture(file: str) -> Picture | PictureError:
-    """Return what a picture is, or why it cannot be read."""
     try:
         pixels = read_picture(file)
     except PictureError as error:
@@ -232,7 +228,6 @@ def lists_in(directory: Path, experiment: Experiment | None) -> tuple[Experiment
 
 
 def with_own_lists() -> list[Experiment]:
-    """Return the data sets whose lists have names of their own."""
     return [experiment for experiment in EXPERIMENTS.values() if experiment.own_lists]
 
 

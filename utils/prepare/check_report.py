@@ -80,7 +80,6 @@ def repetition_notes(check: Check) -> Iterator[str]:
 
 
 def identity_note(check: Check) -> str:
-    """Return how many people are in both lists."""
     test = check.lists[TEST]
     count = sum(person in check.shared_people for person in test.people)
     return (
@@ -90,7 +89,6 @@ def identity_note(check: Check) -> str:
 
 
 def ratio_notes(check: Check) -> Iterator[str]:
-    """Yield the attributes whose ratio is far from the published one."""
     part, each = next(iter(check.lists.items()))
     far = [
         f"{name} {here:.4f}, published {there:.4f}"
@@ -105,18 +103,15 @@ def ratio_notes(check: Check) -> Iterator[str]:
 
 
 def published_ratio(check: Check) -> tuple[float, ...] | None:
-    """Return the published ratios of the data set, if there are any."""
     return check.experiment.positive_ratio if check.experiment else None
 
 
 def missing(check: Check, part: str) -> str:
-    """Return how many pictures of a list are missing, and the first of them."""
     names = check.lists[part].missing
     return f"missing pictures of the {part} list: {len(names):,} ({first_few(names)})"
 
 
 def first_groups(check: Check, groups: Sequence) -> str:
-    """Return the first of many groups of pictures."""
     return first_few([" = ".join(check.names_of(group)) for group in groups])
 
 
@@ -172,7 +167,6 @@ def attribute_table(check: Check) -> Iterator[str]:
 
 
 def row(title: str, cells: Iterable[str]) -> str:
-    """Return a line of a table."""
     title = printable(title)
     title = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
     return f"{title:{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)
@@ -204,7 +198,6 @@ def record(check: Check) -> dict:
 
 
 def list_record(check: Check, part: str) -> dict:
-    """Return what JSON says of one list."""
     each = check.lists[part]
     return {
         "path": str(each.path),
@@ -218,7 +211,6 @@ def list_record(check: Check, part: str) -> dict:
 
 
 def attribute_records(check: Check) -> list[dict]:
-    """Return what JSON says of each attribute."""
     published = published_ratio(check) or [None] * len(check.attributes)
     records = [
         {"name": name, "published": ratio} for name, ratio in zip(check.attributes, published, strict=True)
@@ -273,7 +265,6 @@ def draw_sizes(axes, check: Check) -> None:
 
 
 def draw_ratios(axes, check: Check, names: tuple[str, ...]) -> None:
-    """Draw a row for each attribute."""
     published = published_ratio(check)
     columns = {part: each.ratio for part, each in check.lists.items()}
     columns |= {"published": published} if published else {}

@@ -75,17 +75,14 @@ def split_peta(archive: Archive, options: Namespace) -> tuple[dict, str, list[st
 
 
 def prepare_rap(options: Namespace) -> Iterator[str]:
-    """Write the lists of RAPv1 or RAPv2."""
     return prepare_annotation(read_rap(options.annotation, options.version), options)
 
 
 def prepare_pa100k(options: Namespace) -> Iterator[str]:
-    """Write PA-100K's lists."""
     return prepare_annotation(read_pa100k(options.annotation), options)
 
 
 def prepare_annotation(annotation: Annotation, options: Namespace) -> Iterator[str]:
-    """Write the lists of one annotation's partition and attributes."""
     yield f"{annotation.path}: {annotation.kind}, {counted(annotation.names, 'picture')}"
     partition = getattr(options, "partition", None) or PARTITION
     data_set = annotation.data_set(options.attributes, partition, options.separate_val)
@@ -93,7 +90,6 @@ def prepare_annotation(annotation: Annotation, options: Namespace) -> Iterator[s
 
 
 def prepare_csv(options: Namespace) -> Iterator[str]:
-    """Write lists and names of a table."""
     table = read_table(
         options.table, options.attributes, negative=options.negative, split_column=options.split_column
     )
@@ -143,7 +139,6 @@ def finish(
 
 
 def training_command(data_set: DataSet, output: Path, paths: dict[str, Path], root: Path | None) -> list[str]:
-    """Return the words of the command that trains on what was written."""
     words = ["python", str(Path(sys.argv[0]).with_name("run_ALM.py")), "--experiment", data_set.experiment]
     if data_set.experiment == "custom":
         words += ["--attributes", str(output / data_set.names_file)]

@@ -27,7 +27,6 @@ class Rows:
     labels: np.ndarray
 
     def take(self, indices: Iterable[int]) -> "Rows":
-        """Return the rows with these indices, in their order."""
         indices = list(indices)
         return Rows([self.names[i] for i in indices], self.labels[indices])
 
@@ -56,7 +55,6 @@ class DataSet:
     notes: list[str] = field(default_factory=list)
 
     def files(self) -> dict[str, str]:
-        """Return file name -> text of everything to write."""
         texts = {
             self.list_name.format(part=part): list_text(rows, self.line_end)
             for part, rows in self.lists.items()

@@ -50,7 +50,6 @@ class Picture:
 
     @property
     def place(self) -> str:
-        """Its path in the archive's folder."""
         return f"{self.subset}/archive/{self.file}"
 
     @property
@@ -73,7 +72,6 @@ class Archive:
 
     @cached_property
     def names(self) -> list[str]:
-        """The pictures' paths in a list."""
         return [f"{FOLDER}/{picture.place}" for picture in self.pictures]
 
     def labels(self, attributes: Sequence[str]) -> np.ndarray:

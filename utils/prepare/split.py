@@ -120,7 +120,6 @@ def draw(
 
 
 def lot(seed: str, name: str) -> bytes:
-    """Return what is drawn for a name."""
     return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
 
 

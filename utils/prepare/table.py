@@ -116,7 +116,6 @@ def read_cells(path: str | Path) -> list[tuple[int, list[str]]]:
 
 
 def is_picture(cell: str) -> bool:
-    """Whether a cell names a picture, by its suffix."""
     return PurePath(cell.replace("\\", "/")).suffix.lower() in SUFFIXES
 
 
@@ -154,7 +153,6 @@ def find_layout(
 
 
 def find_column(path: str | Path, header: list[str] | None, name: str) -> int:
-    """Return the column of this name."""
     if header is None:
         raise DataError(f"{path} has no header, so no column {name!r}; give it a header")
     if name not in header[1:]:
@@ -196,7 +194,6 @@ def read_row(
 
 
 def read_label(value: str, attribute: str, meanings: Mapping[str, int]) -> int:
-    """Return the label that a cell means."""
     label = meanings.get(plain(value))
     if label is None:
         known = ", ".join(meanings)
@@ -211,7 +208,6 @@ def plain(value: str) -> str:
 
 
 def read_part(value: str) -> str:
-    """Return the part that a cell of the split column means."""
     if value.lower() not in PARTS:
         raise DataError(f"the split is {value!r}; write train, val or test")
     return PARTS[value.lower()]
