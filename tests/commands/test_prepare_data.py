@@ -5,7 +5,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from support import REPOSITORY
 from support.cli import status_here
 from support.official import (
     archive_rows,
@@ -271,15 +270,3 @@ def test_the_command_trains_on_what_was_prepared(prepare, tmp_path, capsys):
             "--workers", 0]  # fmt: skip
     assert status_here(run_ALM, *next_words(out)[2:], *more) == 0
     assert "mA:" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["peta", "rap", "pa100k", "csv"])
-def test_every_option_is_in_the_table(name):
-    text = (REPOSITORY / "run_scripts" / "README.md").read_text("utf-8")
-    table = text.partition("\n## prepare_data.py")[2].partition("\n## ")[0]
-    (subcommands,) = [action for action in prepare_data.build_parser()._actions if action.choices]
-    options = {word for action in subcommands.choices[name]._actions for word in action.option_strings}
-    for option_string in options - {"-h", "--help", "--debug"}:
-        rows = [row for row in table.splitlines() if row.startswith(f"| `{option_string} ") or
-                row.startswith(f"| `{option_string}`")]  # fmt: skip
-        assert any(f"`{name}`" in row or "| all |" in row for row in rows), option_string
