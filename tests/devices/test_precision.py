@@ -5,6 +5,7 @@ import types
 import pytest
 import torch
 
+import alm
 from alm.devices import capabilities as abilities
 from alm.devices import precision as precisions
 
@@ -35,6 +36,13 @@ def test_cuda_computes_in_what_its_card_has(monkeypatch, has_bf16, expected):
 )
 def test_precision(kind, amp, expected):
     assert precisions.choose_precision(types.SimpleNamespace(type=kind), amp) is expected
+
+
+def test_fp16_needs_float64_for_its_scaler(monkeypatch):
+    lacking = types.SimpleNamespace(float64=False)
+    monkeypatch.setattr(precisions, "abilities", lambda device: lacking)
+    with pytest.raises(alm.AlmError, match=r"--amp fp16: .*float64, which sdaa lacks"):
+        precisions.choose_precision(types.SimpleNamespace(type="sdaa"), "fp16")
 
 
 def test_scaler_is_for_fp16_alone():
