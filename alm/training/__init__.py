@@ -1,1 +1,1 @@
-"""Batches come in; trained weights go out, told to the log and saved."""
+"""Batches come in; trained weights go out, logged and saved."""

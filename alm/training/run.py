@@ -30,11 +30,11 @@ class RunSettings:
     """How long a run trains, at which rate, and what it keeps.
 
     Attributes:
-        epochs: train until so many are done.
+        epochs: how many are trained in all.
         lr, decay_epochs: the learning rate, times 0.1 from each of these epochs on, counted from 0.
-        max_iters: end each epoch after so many iterations.
-        save_freq: keep a checkpoint of every so many epochs, and of the last one.
-        save_every_iters: keep one of every so many iterations too.
+        max_iters: the most iterations of an epoch.
+        save_freq: keep a checkpoint of every `save_freq`-th epoch, and of the last one.
+        save_every_iters: keep one after every `save_every_iters`-th iteration too.
         keep: how many of the epochs' checkpoints stay, and how many of the iterations'; None: all.
         prefix: of the checkpoints' names.
     """
@@ -122,7 +122,7 @@ class TrainingRun:
         epoch and every `save_freq`-th also as `[<prefix>_]<epoch>.pth.tar`; the best mA also as
         `best.pth.tar`. If a save fails, the log says so, and the next one tries again.
 
-        Returns True when all is done. Returns False if `stop()`, called after each batch, asked for an end;
+        Returns True when all is done. Returns False if `stop()`, called after each batch, returned True;
         what was trained is saved then. Raises AlmError if a loss (NonFiniteLossError), a weight or a
         prediction is not finite. Raises what the loaders and `evaluated` raise; if `train_loader` raises
         AlmError or OSError, what was trained is saved before.

@@ -1,4 +1,4 @@
-"""Steps that a device was given: their time and values, reported when they are done and never waited for."""
+"""The steps of an epoch: their time and values are reported when they are done; the device never waits."""
 
 import time
 from collections import deque
@@ -75,7 +75,7 @@ class StepQueue:
         self._since = time.perf_counter()
 
     def add(self, pictures: int, values: StepValues) -> None:
-        """Add the step that the device was given last."""
+        """Add the step that the device has just begun."""
         # The one tensor that leaves the device. Several ranks would add up theirs here.
         copy = HostCopy(torch.stack([value for value in values if value is not None]))
         self._waiting.append((Step(self.count, self.pictures, pictures), copy))

@@ -19,6 +19,9 @@ from alm.models.network import vote
 from alm.models.preprocessing import preprocess
 from alm.training.step_queue import Step, StepQueue, StepValues
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
+NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
+
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
 
@@ -41,7 +44,7 @@ class Loader(Protocol):
 
 
 class Log(Protocol):
-    """What hears of a run. `of` is the number of iterations in a whole epoch, `seconds` the iteration's own
+    """The listener of a run. `of` is the number of iterations in a whole epoch, `seconds` the iteration's own
     time, `accu` the share of right answers.
     """
 
@@ -88,8 +91,8 @@ class Evaluation:
         attribute_ma and the counts: its values for each attribute, (K,).
         loss, accu: the means over the pictures of the loss and of the share of right answers.
         logits: the votes, float (N, K) on the CPU, in the loader's order.
-        branches: each branch's logits, float (L, N, K), if regions were asked for.
-        regions: `model.localize` of the pictures, {level: (N, K, 4)}, if they were asked for.
+        branches: each branch's logits, float (L, N, K), with `localize`, else None.
+        regions: `model.localize` of the pictures, {level: (N, K, 4)}, with `localize`, else None.
     """
 
     ma: float
@@ -171,13 +174,9 @@ class NonFiniteSteps:
         raise NonFiniteLossError(f"{reason}; {self.ADVICE}", step.before, step.pictures)
 
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
-NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
-
-
 @contextmanager
 def explain_step_errors(pictures: int) -> Iterator[None]:
-    """Turn a lack of memory or of an operator in a step over so many pictures into an AlmError."""
+    """Turn a lack of memory or of an operator, in a step over that many pictures, into an AlmError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
@@ -189,7 +188,7 @@ def explain_step_errors(pictures: int) -> Iterator[None]:
         if missing := NO_OPERATOR.search(str(error)):
             operator, device = missing.groups()
             raise AlmError(
-                f"{device} has no {operator}; `python locate.py --device {device}` says where it is needed"
+                f"{device} has no {operator}; `python locate.py --device {device}` shows what needs it"
             ) from error
         raise
 
@@ -270,7 +269,7 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, loader: Loader, stop: Callable[[], bool] = never) -> Evaluation | None:
-        """Evaluate the loader's pictures; None if `stop()`, called after each batch, asked for an end.
+        """Evaluate the loader's pictures; None if `stop()`, called after each batch, returned True.
 
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
