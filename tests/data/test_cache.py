@@ -127,7 +127,7 @@ def test_lists_keep_their_caches_apart(root):
 
 
 def test_the_same_list_under_another_root_has_its_own_pictures(root, tmp_path_factory):
-    """Also where files have the same names, sizes and times, as copies and negatives do."""
+    """Also if files have the same names, sizes and times, as copies and negatives do."""
     other = tmp_path_factory.mktemp("other")
     shutil.copytree(root, other, dirs_exist_ok=True)
     for i in range(COUNT):
