@@ -36,13 +36,11 @@ MODULES = {"pillow": "PIL"}  # packages that are imported under another name
 
 
 def main() -> int:
-    """Take one step; return the exit status."""
     options = build_parser().parse_args()
     return options.take(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all steps."""
     parser = Parser(__doc__)
     steps = parser.add_subparsers(metavar="STEP", required=True)
     steps.add_parser("install").set_defaults(take=lambda _: install())
@@ -80,7 +78,6 @@ def install() -> int:
 
 
 def imports(package: str) -> bool:
-    """Whether a package can be imported here."""
     try:
         importlib.import_module(MODULES.get(package, package))
     except ImportError:

@@ -55,7 +55,6 @@ from utils.synthetic import LISTS, ensure_dataset
 
 
 def main() -> None:
-    """Measure, print, write."""
     options = parse_options()
     if options.deploy:
         measure_forms(options)
@@ -74,7 +73,6 @@ def main() -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the options."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step; default 32")
@@ -159,7 +157,6 @@ def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> di
 
 
 def row(figure: dict) -> str:
-    """Return a figure's row of the table."""
     if not figure["rounds"]:
         return columns(figure["what"], "not on this device", figure["goal"])
     median = "{median:.3g}" if figure["rounds"] == 1 else "{median:.3g} ({lower:.3g}-{upper:.3g})"
@@ -168,7 +165,6 @@ def row(figure: dict) -> str:
 
 
 def columns(what: str, figures: str, goal: str) -> str:
-    """Return a line of the table."""
     return f"{what:44}{figures:22}{goal}"
 
 

@@ -41,13 +41,11 @@ BATCH = 4
 
 
 def main() -> int:
-    """Check or compare, report; return the exit status."""
     options, step = parse_options()
     return compare(options) if options.compare else check(options, step)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of this command's own options."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("--iterations", type=whole_number(1), default=1, metavar="N", help="steps to check; default 1")
@@ -111,7 +109,6 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Compare two fingerprints, report; return the exit status."""
     comparison = compare_fingerprints(*map(read_fingerprint, options.compare))
     tell(*fingerprint_lines(comparison))
     if options.json:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from run_scripts.cli.parser import Parser, not_negative, refuse_inputs_as_outputs, whole_number
 from utils.io.atomic import write_json
+from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.runs.log_reader import Step, read_losses
 from utils.runs.loss_comparison import (
@@ -42,7 +43,6 @@ PASS, FAIL, UNUSABLE = 0, 1, 2
 
 
 def main() -> int:
-    """Read, compare, report; return the exit status."""
     options = parse_options()
     comparisons = compare_logs(options)
     report(comparisons, options)
@@ -65,7 +65,6 @@ def parse_options() -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("--sdaa-log", metavar="FILE", help="log of the run to judge (default: sdaa.log)")
@@ -97,7 +96,6 @@ def compare_logs(options: argparse.Namespace) -> list[LossComparison]:
 
 
 def decide(comparison: LossComparison, options: argparse.Namespace) -> bool:
-    """Return the verdict that counts."""
     if options.strict:
         return comparison.passes_strict_rule(options.limit, options.limit_p95)
     return comparison.passes_official_rule()
@@ -159,11 +157,11 @@ def notes(comparison: LossComparison) -> Iterator[str]:
                 f"{at(min(missing))}; compared: {common}"
             )
         if log.repeated:
-            yield f"{log.path} repeats iterations ({log.repeated} lines); the last value of each is used"
+            lines = counted(log.repeated, "line")
+            yield f"{log.path} repeats iterations ({lines}); the last value of each is used"
 
 
 def at(step: Step) -> str:
-    """Return a step in words."""
     return f"epoch {step[0]} iteration {step[1]}"
 
 

@@ -92,7 +92,7 @@ def test_what_is_missing_or_repeated_is_noted_beside_the_output(run, no_plot):
     assert lines[2] == "Rule,mean_relative_error 0.0"  # which is named if both are equal
     assert errors.splitlines() == [
         "note: sdaa.log lacks 2 of cuda.log's iterations, the first at epoch 0 iteration 3; compared: 18",
-        "note: sdaa.log repeats iterations (1 lines); the last value of each is used",
+        "note: sdaa.log repeats iterations (1 line); the last value of each is used",
         "note: cuda.log lacks 1 of sdaa.log's iterations, the first at epoch 1 iteration 0; compared: 18",
     ]
 
