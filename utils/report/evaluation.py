@@ -61,8 +61,3 @@ class Report:
     def logits(self) -> np.ndarray:
         """The votes (N, K)."""
         return self.branches.max(axis=0)
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """Which attributes are predicted, bool (N, K)."""
-        return self.logits > 0

@@ -127,7 +127,8 @@ def level_rows(report: Report, colours: list[str]) -> list[dict]:
     """Return how often each branch decides an attribute, with its bar; no rows for a single branch."""
     if len(report.branches) == 1:
         return []
-    shares = winning_shares(report.branches, report.predicted).T
+    predicted = report.logits > 0
+    shares = winning_shares(report.branches, predicted).T
     return [
         {
             "name": name,
@@ -135,7 +136,7 @@ def level_rows(report: Report, colours: list[str]) -> list[dict]:
             "predicted": int(count),
             "bar": bar_parts(row, colours),
         }
-        for name, row, count in zip(report.attributes, shares, report.predicted.sum(axis=0), strict=True)
+        for name, row, count in zip(report.attributes, shares, predicted.sum(axis=0), strict=True)
     ]
 
 
