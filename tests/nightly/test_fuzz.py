@@ -1,6 +1,6 @@
 """Damaged files of every kind: readers raise what they document, and nothing else, nor a warning.
 
-`ALM_FUZZ_CASES=30000 pytest tests/nightly/test_fuzz.py` draws so many for each reader, others each time.
+`ALM_THOROUGH=1 pytest tests/nightly/test_fuzz.py` draws 30,000 for each reader, others each time.
 """
 
 import gzip

@@ -1,7 +1,6 @@
 """Damaged files without end, made of whole ones: cut, flipped, spliced; the seed decides all."""
 
 import io
-import os
 import random
 import tempfile
 import time
@@ -16,7 +15,9 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-CASES = int(os.environ.get("ALM_FUZZ_CASES", 4000))  # for each reader
+from support import THOROUGH
+
+CASES = 30_000 if THOROUGH else 400  # for each reader
 TOGETHER = 50  # cases of one draw: drawing takes longer than reading
 MEMORY = Path("/dev/shm")  # a disk would take longer than both
 SECONDS = 10  # that no file of a few thousand bytes may take
@@ -26,7 +27,7 @@ PIECES = (b"\0", b"\xff" * 4, b"\n", b" ", b",", b"-1", b"nan", b"1e999", b"9" *
 
 fuzzed = settings(
     max_examples=-(-CASES // TOGETHER),
-    derandomize="ALM_FUZZ_CASES" not in os.environ,
+    derandomize=not THOROUGH,
     database=None,
     deadline=None,
     phases=[Phase.generate],
