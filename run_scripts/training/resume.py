@@ -19,46 +19,46 @@ class Resumption(NamedTuple):
     """What --resume leads to.
 
     Attributes:
-        named: the options that are named on the command line, with a file in the place of `auto`.
+        typed: the options of the command line, with a file in the place of `auto`.
         checkpoint: None if a new run starts.
         may_be_done: with `--resume auto` a finished run is not an error.
         notes: lines that say what was decided.
     """
 
-    named: Namespace
+    typed: Namespace
     checkpoint: dict | None
     may_be_done: bool
     notes: list[str]
 
 
-def find_checkpoint(named: Namespace) -> Resumption:
+def find_checkpoint(typed: Namespace) -> Resumption:
     """Return the checkpoint of --resume. Raises AlmError if no run can go on from it; exits with status 2 if
     `auto` makes no sense beside the other options.
     """
-    if "resume" not in named:
-        return Resumption(named, None, False, [])
-    if named.resume != RESUME_AUTO:
-        return Resumption(named, load_checkpoint(named.resume), False, [])
+    if "resume" not in typed:
+        return Resumption(typed, None, False, [])
+    if typed.resume != RESUME_AUTO:
+        return Resumption(typed, load_checkpoint(typed.resume), False, [])
     for name, problem in (
         ("evaluate", "name the checkpoint that -e is to evaluate"),
         ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
     ):
-        if name in named:
+        if name in typed:
             build_parser().error(f"--resume auto: {problem}")
-    if "output_dir" not in named:
+    if "output_dir" not in typed:
         build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
-    newest = newest_checkpoint(Path(named.output_dir))
-    rest = {name: value for name, value in vars(named).items() if name != "resume"}
+    newest = newest_checkpoint(Path(typed.output_dir))
+    rest = {name: value for name, value in vars(typed).items() if name != "resume"}
     if newest is None:
         return Resumption(
-            Namespace(**rest), None, True, [f"Resume: nothing in {named.output_dir} yet; a new run"]
+            Namespace(**rest), None, True, [f"Resume: nothing in {typed.output_dir} yet; a new run"]
         )
     rest = {name: value for name, value in rest.items() if name not in BEGINNINGS}
     notes = [f"Resume: passed over {fault}" for fault in newest.passed_over]
     return Resumption(Namespace(**rest, resume=str(newest.path)), newest.checkpoint, True, notes)
 
 
-def reached_by(resumed: Mapping | None, start_epoch: int) -> Position:
+def start_position(resumed: Mapping | None, start_epoch: int) -> Position:
     """Return how far a run is that starts at an epoch: as far as its checkpoint, unless --start-epoch names
     another epoch.
     """

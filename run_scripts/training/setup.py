@@ -22,7 +22,7 @@ from alm.devices.precision import choose_precision, gradient_scaler, precision_n
 from alm.errors import AlmError
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
-from run_scripts.training.resume import check_data, find_checkpoint, reached_by
+from run_scripts.training.resume import check_data, find_checkpoint, start_position
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
 from utils.data.dataset import MultiLabelDataset
@@ -77,13 +77,13 @@ def set_up(typed: Namespace) -> TrainingSetup:
     """Return what the options of the command line ask for. Raises AlmError if it cannot be had."""
     resume = find_checkpoint(typed)
     resumed = resume.checkpoint
-    options, differences = resolve(resume.named, resumed)
-    position = reached_by(resumed, options.start_epoch)
+    options, differences = resolve(resume.typed, resumed)
+    position = start_position(resumed, options.start_epoch)
     if not resume.may_be_done:
         check_epochs(options, resumed, position)
     elif position.epoch >= options.epochs and position.evaluated:
         resume.notes.append(f"Resume: all {options.epochs} epochs are done")
-    with checkpoint_named(resume.named, options):
+    with checkpoint_named(resume.typed, options):
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
         experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
@@ -98,7 +98,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
     if resumed and not options.evaluate and not options.force:
         check_data(options.resume, resumed, train=data.train, val=data.val)
-    if resumed and "positive_ratio" in resumed and "ratios" not in resume.named:
+    if resumed and "positive_ratio" in resumed and "ratios" not in resume.typed:
         ratio = list(resumed["positive_ratio"])
     else:
         ratio = choose_ratio(experiment, options.ratios, data.train_list)

@@ -25,7 +25,7 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 from alm.checkpoint.restore import save_checkpoint
 from alm.errors import AlmError, PictureError
-from run_scripts.cli.main import bad_input_status, clear_ending, run
+from run_scripts.cli.main import Interruption, bad_input_status, clear_ending, run
 from run_scripts.cli.parser import Parser
 from run_scripts.cli.reference import EXIT_STATUS
 from utils.diagnostics.fingerprint_comparison import FORMAT
@@ -347,3 +347,20 @@ def test_commands_that_need_no_torch_do_not_import_it():
     program = f"import sys; from run_scripts import {', '.join(names)}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
     assert answer.stdout == "False\n", answer.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("number", "status"), [("SIGUSR1", 0), ("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)]
+)
+def test_a_first_signal_is_taken_note_of_and_a_second_one_ends_the_process(number, status, capfd):
+    number = getattr(signal, number)
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption()
+        os.kill(os.getpid(), number)
+        assert interruption()
+        assert interruption.status == status
+        assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is before
+    assert f"{signal.Signals(number).name}: ending after this iteration" in capfd.readouterr().err
