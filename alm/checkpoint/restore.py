@@ -77,7 +77,11 @@ def load_model(path: str | Path) -> nn.Module:
     """
     checkpoint = load_checkpoint(path)
     count = count_attributes(path, checkpoint)
-    model = build_model(checkpoint["approach"], count, checkpoint["align_corners"], checkpoint["backbone"])
+    approach, align_corners = checkpoint["approach"], checkpoint["align_corners"]
+    try:
+        model = build_model(approach, count, align_corners, checkpoint["backbone"])
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
     restore_model(model, checkpoint, path)
     if "attributes" in checkpoint:
         model.attributes = tuple(checkpoint["attributes"])
@@ -87,7 +91,8 @@ def load_model(path: str | Path) -> nn.Module:
 def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "checkpoint") -> None:
     """Load the weights of a checkpoint that `load_checkpoint` returned; `path` is what errors call it.
 
-    Raises AlmError, and changes nothing, if they are of another approach or number of attributes.
+    Raises AlmError, and changes nothing, if they are of another approach, backbone or number of
+    attributes.
     """
     count, approach = count_attributes(path, checkpoint), checkpoint["approach"]
     if approach != model.approach:
@@ -101,6 +106,7 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
             "--init_from takes what fits of it"
         )
     try:
+        check_backbone(model, checkpoint)
         copy_whole(model.state_dict(), checkpoint["state_dict"])
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
@@ -242,9 +248,9 @@ def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path
 
 def check_backbone(model: nn.Module, checkpoint: Mapping) -> None:
     """Raise AlmError if a checkpoint is of another backbone than a model."""
-    theirs, ours = checkpoint["backbone"], getattr(model, "backbone_name", DEFAULTS["backbone"])
+    theirs, ours = checkpoint["backbone"], model.backbone_name
     if theirs != ours:
-        raise AlmError(f"its backbone is {theirs}, and this model's is {ours}, so nothing of it fits")
+        raise AlmError(f"its backbone is {theirs}, and this model's is {ours}, so its weights do not fit")
 
 
 def common_rows(names: Sequence[str], checkpoint: Mapping, count: int) -> dict[int, int]:

@@ -234,3 +234,11 @@ def test_another_backbone_is_given_to_its_own_kind_alone():
     assert torch.equal(target.classifier.weight[0], source.classifier.weight[1])
     with pytest.raises(alm.AlmError, match=r"a\.tar: its backbone is other, and this model's is bn"):
         initialize(model_of(), checkpoint, ATTRIBUTES, "a.tar")
+
+
+def test_a_checkpoint_of_another_backbone_names_it(tmp_path):
+    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model_of(), backbone="other"))
+    with pytest.raises(alm.AlmError, match=r"7\.pth\.tar: unknown backbone 'other'"):
+        load_model(tmp_path / "7.pth.tar")
+    with pytest.raises(alm.AlmError, match=r"7\.pth\.tar: its backbone is other"):
+        restore_model(model_of(), load_checkpoint(tmp_path / "7.pth.tar"), "7.pth.tar")
