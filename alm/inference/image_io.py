@@ -1,13 +1,15 @@
 """Any picture file -> RGB of the network's size: which formats are read, and what is too much.
 
-Imports torch only where tensors are asked for.
+Imports torch only for tensors.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,10 @@ SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".p
             ".webp")  # fmt: skip
 READING_VERSION = 1  # to be raised with every change that gives other pixels: caches of the old ones end then
 MOST_PIXELS = 64_000_000
+# Errors of the system that a file causes itself. Pillow's own have no number; a damaged file can make it seek
+# to a place before the beginning (EINVAL).
+FAULTS_OF_A_FILE = {None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+                    errno.ENAMETOOLONG, errno.EINVAL}  # fmt: skip
 TOO_MANY = f"more than {MOST_PIXELS // 10**6} million pixels"
 MOST_BYTES = 8 * MOST_PIXELS  # of a file: four channels of 16 bits, not compressed
 WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up to 8 bits only
@@ -35,8 +41,8 @@ def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
     """Return a picture, decoded, in RGB; of an animation the first frame. Transparency is left out.
 
     16-bit grey is scaled to 8 bits. `turned` turns it as its EXIF orientation says, which training does not.
-    Raises PictureError where the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or
-    floating point, whose white no format defines.
+    Raises PictureError if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating
+    point, whose white no format defines.
     """
     with opened_picture(path) as picture:
         rgb = to_rgb(picture)
@@ -46,7 +52,7 @@ def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
 def picture_size(path: str | Path) -> tuple[int, int]:
     """Return a picture's width and height in pixels, as it is stored, without decoding it.
 
-    Raises PictureError where it is too large, or none of `FORMATS`.
+    Raises PictureError if it is too large, or none of `FORMATS`.
     """
     with opened_picture(path) as picture:
         return picture.size
@@ -55,18 +61,31 @@ def picture_size(path: str | Path) -> tuple[int, int]:
 @contextmanager
 def opened_picture(path: str | Path) -> Iterator[Image.Image]:
     """Give a picture that is not decoded yet. Raises PictureError, also for what goes wrong with it."""
-    try:
-        if not os.path.isfile(path):
-            raise ValueError("there is no such file")  # a pipe would be waited for
-        if os.path.getsize(path) > MOST_BYTES:
+    with picture_errors("cannot read picture {} ({}); replace it or leave it out", path):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError  # a pipe would be waited for
+        if status.st_size > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # of which some decoders read all
         with Image.open(path, formats=FORMATS) as picture:
             check_size(picture)
             yield picture
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
-        raise PictureError(
-            f"cannot read picture {path} ({reason(error)}); replace it or leave it out"
-        ) from error
+
+
+@contextmanager
+def picture_errors(message: str, *subject: object) -> Iterator[None]:
+    """Make a PictureError of whatever Pillow's decoders stumble over in a damaged file; `message` has a place
+    for each `subject`, and one for the reason.
+
+    A lack of memory and an error of the system (too many open files, a disk that does not answer) say nothing
+    about the picture, so they pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) not in FAULTS_OF_A_FILE:
+            raise
+        raise PictureError(message.format(*subject, reason(error))) from error
 
 
 def reason(error: Exception) -> str:
@@ -75,17 +94,19 @@ def reason(error: Exception) -> str:
         return f"it is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):  # Pillow's limit, which is above ours
         return TOO_MANY
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
     return str(error)
 
 
 def check_size(picture: Image.Image) -> None:
-    """Raise ValueError where a picture, not decoded yet, has too many pixels."""
+    """Raise ValueError if a picture, not decoded yet, has too many pixels."""
     if picture.width * picture.height > MOST_PIXELS:
         raise ValueError(f"{picture.width} x {picture.height}, {TOO_MANY}")
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture as 8-bit RGB. Raises ValueError where its numbers have no defined white."""
+    """Return a picture as 8-bit RGB. Raises ValueError if its numbers have no defined white."""
     if is_16_bit_grey(picture):
         grey = np.asarray(picture) >> 8  # the high byte, as Pillow takes it of 16-bit colour
         if picture.format == "TIFF" and picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
@@ -93,7 +114,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         info, picture = picture.info, Image.fromarray(grey.astype(np.uint8))
         picture.info = info
     elif picture.mode in ("I", "F"):
-        raise ValueError("32-bit grey, where no format says what is white: save it with 8 bits")
+        raise ValueError("32-bit grey, and no format says what is white in it: save it with 8 bits")
     return picture.convert("RGB")
 
 
@@ -103,13 +124,15 @@ def is_16_bit_grey(picture: Image.Image) -> bool:
 
 
 def turn(picture: Image.Image) -> Image.Image:
-    """Return a picture as its EXIF orientation says a viewer shows it; as it is, where that is damaged.
+    """Return a picture as its EXIF orientation says a viewer shows it; as it is if that is damaged.
 
-    Of a TIFF there is nothing left to do: Pillow turns it whenever it is decoded, in training too.
+    Pillow turns a TIFF whenever it decodes it, in training too, so nothing is left to do.
     """
-    with suppress(Exception):  # Pillow raises whatever it stumbles over in damaged EXIF
-        return ImageOps.exif_transpose(picture)
-    return picture
+    try:
+        with picture_errors("{}"):
+            return ImageOps.exif_transpose(picture)
+    except PictureError:  # damaged EXIF
+        return picture
 
 
 def read_resized(path: str | Path) -> np.ndarray:

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from alm.constants import GLOBAL, HEIGHT, STRIDES, THRESHOLD, WIDTH
-from alm.errors import AlmError, PictureError
-from alm.inference.image_io import check_size, read_picture, resized, to_rgb, turn
+from alm.errors import AlmError
+from alm.inference.image_io import check_size, picture_errors, read_picture, resized, to_rgb, turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def read_input(image: Picture, as_trained: bool = False) -> tuple[np.ndarray, tu
     if isinstance(image, (str, os.PathLike)):
         picture = read_picture(image, turned=not as_trained)
         return resized(picture), picture.size
-    try:
+    with picture_errors("this is no picture that can be read ({})"):
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise ValueError(f"{image.dtype} {image.shape} instead of uint8 (H, W, 3)")
@@ -166,7 +166,5 @@ def read_input(image: Picture, as_trained: bool = False) -> tuple[np.ndarray, tu
             raise ValueError(f"{type(image).__name__} instead of a path, a PIL picture or an array")
         check_size(image)
         picture = to_rgb(image)
-    except Exception as error:
-        raise PictureError(f"this is no picture that can be read ({error})") from error
     picture = picture if as_trained else turn(picture)
     return resized(picture), picture.size
