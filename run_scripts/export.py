@@ -17,18 +17,27 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alm.checkpoint.restore import is_own, load_checkpoint, load_model, published_checkpoint, save_checkpoint
+from torch import nn
+
+from alm.checkpoint.restore import (
+    is_own,
+    load_checkpoint,
+    published_checkpoint,
+    restored_model,
+    save_checkpoint,
+)
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
 from run_scripts.cli.parser import Parser, not_negative, share_or_file
-from utils.data.catalog import EXPERIMENTS
+from utils.data.catalog import EXPERIMENTS, find_list
+from utils.data.dataset import MultiLabelDataset
 from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
-from utils.deployment.quantization import Chosen, choose_pictures, write_int8
+from utils.deployment.quantization import Sample, choose_pictures, write_int8
 from utils.evaluation.thresholds import read_thresholds
 from utils.io.atomic import temporary_name, unwritable
 from utils.io.process import tell
@@ -124,19 +133,21 @@ def export_published(options: argparse.Namespace) -> None:
 
 def export_deployed(options: argparse.Namespace) -> None:
     """Write the network to deploy; it gets its name when it computes what PyTorch does."""
-    about = describe(options)
-    chosen = choose_pictures(options, len(about.attributes)) if options.int8 else None
-    deployed = Deployed(load_model(options.checkpoint)).eval()
+    checkpoint = load_checkpoint(options.checkpoint)
+    model = restored_model(checkpoint, options.checkpoint)
+    about = describe(options, checkpoint, model)
+    pictures = choose_int8_pictures(options, len(about.attributes)) if options.int8 else None
+    deployed = Deployed(model).eval()
     temporary = temporary_name(options.output)
     try:
         if options.to == "onnx":
             write_onnx(deployed, temporary, about.texts())
-            check = difference_told(compare_onnx(deployed, temporary))
-            if chosen:
-                check = str(replace_by_int8(temporary, about, chosen, options.max_loss))
+            check = difference_words(compare_onnx(deployed, temporary))
+            if pictures:
+                check = str(replace_by_int8(temporary, about, *pictures, options.max_loss))
         else:
             write_torch_export(deployed, temporary, about.texts())
-            check = difference_told(compare_torch_export(deployed, temporary))
+            check = difference_words(compare_torch_export(deployed, temporary))
         temporary.rename(options.output)
     finally:
         temporary.unlink(missing_ok=True)
@@ -144,16 +155,36 @@ def export_deployed(options: argparse.Namespace) -> None:
     tell(f"{options.output}: {len(about.attributes)} attributes, {size:.1f} MB; {check}")
 
 
-def difference_told(difference: float) -> str:
+def choose_int8_pictures(options: argparse.Namespace, num_attributes: int) -> tuple[Sample, Sample]:
+    """Return the pictures to calibrate on, and those to measure mA on."""
+
+    def pictures(option: str, name: str) -> MultiLabelDataset:
+        root = Path(options.data_root or Path(name).parent)
+        return MultiLabelDataset(
+            root,
+            find_list(root, name, (), option),
+            num_attributes=num_attributes,
+            skip_missing=options.allow_missing,
+            follow_links=options.follow_links,
+        )
+
+    calibration = pictures("--calibrate", options.calibrate)
+    evaluation = pictures("--val_list", options.val_list) if options.val_list else None
+    return choose_pictures(calibration, evaluation)
+
+
+def difference_words(difference: float) -> str:
     """Return how far a file is from PyTorch, in words."""
     return f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
 
 
-def replace_by_int8(path: Path, about: Metadata, chosen: tuple[Chosen, Chosen], max_loss: float) -> Int8:
-    """Put integers in the place of an exported network. Raises DataError where that loses too much mA."""
+def replace_by_int8(
+    path: Path, about: Metadata, calibration: Sample, measured: Sample, max_loss: float
+) -> Int8:
+    """Put integers in the place of an exported network. Raises DataError if that loses too much mA."""
     quantized = temporary_name(path)
     try:
-        int8 = write_int8(path, quantized, *chosen, max_loss)
+        int8 = write_int8(path, quantized, calibration, measured, max_loss)
         describe_onnx(quantized, {**about.texts(), **int8.texts()})
         quantized.rename(path)
     finally:
@@ -161,29 +192,24 @@ def replace_by_int8(path: Path, about: Metadata, chosen: tuple[Chosen, Chosen], 
     return int8
 
 
-def describe(options: argparse.Namespace) -> Metadata:
-    """Return what the file will say of itself. Raises AlmError where the attributes are not known."""
-    checkpoint = load_checkpoint(options.checkpoint)
-    model = load_model(options.checkpoint)
-    count, named = model.classifier.out_features, named_attributes(options.experiment, options.names)
-    attributes = model.attributes or named
+def describe(options: argparse.Namespace, checkpoint: Mapping, model: nn.Module) -> Metadata:
+    """Return what the file will say of itself. Raises AlmError if the attributes are not known."""
+    count, names = model.classifier.out_features, named_attributes(options.experiment, options.names)
+    attributes = model.attributes or names
     if attributes is None:
         attributes, note = assumed_attributes(str(options.checkpoint), count)
         tell(f"note: {note}", to=sys.stderr)
-    if len(attributes) != count or (named and tuple(named) != tuple(attributes)):
-        raise AlmError(f"{options.checkpoint}: its {count} attributes are not those that are named")
+    if len(attributes) != count or (names and tuple(names) != tuple(attributes)):
+        raise AlmError(
+            f"{options.checkpoint}: its {count} attributes are not those of --experiment or --names"
+        )
     dataset = checkpoint["experiment"] if is_own(checkpoint) else options.experiment or ""
-    return Metadata(
-        tuple(attributes),
-        str(dataset),
-        chosen_thresholds(options, attributes),
-        model.align_corners,
-        model.levels,
-    )
+    thresholds = chosen_thresholds(options, attributes)
+    return Metadata(tuple(attributes), str(dataset), thresholds, model.align_corners, model.levels)
 
 
 def chosen_thresholds(options: argparse.Namespace, attributes: Sequence[str]) -> tuple[float, ...]:
-    """Return each attribute's threshold. Raises AlmError where a file of them is for other attributes."""
+    """Return each attribute's threshold. Raises AlmError if a file of them is for other attributes."""
     if isinstance(options.threshold, str):
         return tuple(read_thresholds(options.threshold, attributes).tolist())
     return (THRESHOLD if options.threshold is None else options.threshold,) * len(attributes)

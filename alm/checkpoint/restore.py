@@ -75,7 +75,11 @@ def load_model(path: str | Path) -> nn.Module:
     Its `attributes` are the names of its outputs, or None for a published checkpoint, which does not name
     them; its `approach` and `align_corners` say what it is. Raises AlmError as `load_checkpoint` does.
     """
-    checkpoint = load_checkpoint(path)
+    return restored_model(load_checkpoint(path), path)
+
+
+def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
+    """Return what `load_model` does, of a checkpoint that is loaded already."""
     count = count_attributes(path, checkpoint)
     approach, align_corners = checkpoint["approach"], checkpoint["align_corners"]
     try:

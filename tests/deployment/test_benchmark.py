@@ -95,8 +95,8 @@ def test_an_exported_file_is_timed_without_torch(folder, tmp_path):
     write_onnx(Deployed(model_of()).eval(), tmp_path / "m.onnx", about.texts())
     code = (
         "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
-        "from run_scripts import predict, predict_benchmark\n"
-        "predict_benchmark.ROUNDS, predict_benchmark.BATCH_SIZES = 1, (1,)\n"
+        "from run_scripts import predict\nfrom utils.deployment import benchmark\n"
+        "benchmark.ROUNDS, benchmark.BATCH_SIZES = 1, (1,)\n"
         "predict.main()"
     )
     options = ["--benchmark", "--checkpoint", str(tmp_path / "m.onnx"), str(folder / "people")]

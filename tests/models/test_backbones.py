@@ -15,6 +15,7 @@ from alm.models.folding import folded
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.parity import compare_onnx
+from utils.deployment.quantization import backbone_nodes
 
 LEVELS = ("fine", "middle", "coarse")
 
@@ -78,11 +79,13 @@ def test_it_localizes_and_folds(toy):
 
 
 def test_predictions_and_an_exported_file_have_its_levels(toy, tmp_path):
-    pytest.importorskip("onnxruntime")
+    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     names, path = ("Hat", "Bag", "Skirt", "Boots"), tmp_path / "toy.onnx"
     deployed = Deployed(toy).eval()
     write_onnx(deployed, path, Metadata(names, "", (0.5,) * 4, False, toy.levels).texts())
     assert compare_onnx(deployed, path) < 1e-5
+    nodes = backbone_nodes(onnx.load(path).graph.node)
+    assert sum("Conv" in name for name in nodes) == 3
 
     picture = np.random.default_rng(0).integers(0, 256, (300, 100, 3), dtype=np.uint8)
     ours, exported = alm.Predictor(toy, names, "cpu"), OnnxPredictor(path)

@@ -1,9 +1,8 @@
-"""An exported network in 8-bit integers, by onnxruntime's own tools."""
+"""An exported network in 8-bit integers, by onnxruntime's own tools, and what they cost in mA."""
 
 import logging
 import os
 import tempfile
-from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,79 +13,19 @@ import torch
 from tqdm import tqdm
 
 from alm.models.metrics import AttributeMetrics
-from utils.data.catalog import find_list
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment.onnx_metadata import Int8
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.errors import DataError
 
-BACKBONE = "/backbone/"  # how the exporter's names of its operators begin
-
-
-class CalibrationPictures:
-    """Pictures as onnxruntime's tools ask for them, batch by batch: uint8 (B, 3, 256, 128)."""
-
-    def __init__(self, batches: Iterable[np.ndarray]):
-        self._batches = iter(batches)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the network's next input, None behind the last one."""
-        batch = next(self._batches, None)
-        return None if batch is None else {"images": np.ascontiguousarray(batch)}
-
-
-def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarray]) -> None:
-    """Write an exported network with its backbone in integers: uint8 activations, whose ranges are those
-    on `batches` of pictures, uint8 (B, 3, 256, 128), and int8 weights with a scale for each channel.
-
-    Weights use 7 of their 8 bits: where a processor has no VNNI, its sums of 16 bits would overflow. Raises
-    DataError where onnxruntime's tools are missing, or the backbone is not found.
-    """
-    try:
-        import onnx
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise DataError(
-            f"onnxruntime's quantization does not work here ({error}); pip install onnx onnxruntime"
-        ) from error
-    with tempfile.TemporaryDirectory() as directory, silent_logging():
-        path = Path(directory, "prepared.onnx")
-        quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
-        prepared = onnx.load(str(path))
-        backbone = [node.name for node in prepared.graph.node if node.name.startswith(BACKBONE)]
-        if not backbone:  # and the tools would take none for all
-            raise DataError("this torch's exporter names no operator of the backbone; use another version")
-        quantize_static(
-            prepared,
-            str(target),
-            CalibrationPictures(batches),
-            quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=backbone,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-
-
-@contextmanager
-def silent_logging() -> Iterator[None]:
-    """Leave out what the tools log of each tensor, and their advice about themselves."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
+# Operators that take a map apart: behind them the network's own part begins.
+ENDS_OF_MAPS = {"Reshape", "Flatten", "Transpose", "Shape"}
 MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly change
-LEAST_MEASURED = 30  # as for intervals: of fewer one picture's mistakes are points of mA
+LEAST_MEASURED = 30  # as for intervals: with fewer, the mistakes in one picture are points of mA
 BATCH_SIZE = 16
 
 
-class Chosen(NamedTuple):
+class Sample(NamedTuple):
     """Some pictures of a list: the list's, and their places in it."""
 
     pictures: MultiLabelDataset
@@ -99,45 +38,32 @@ class Chosen(NamedTuple):
             yield images.numpy(), labels
 
 
-def choose_pictures(options: Namespace, num_attributes: int) -> tuple[Chosen, Chosen]:
+def choose_pictures(
+    calibration: MultiLabelDataset, evaluation: MultiLabelDataset | None
+) -> tuple[Sample, Sample]:
     """Return the pictures to calibrate on, evenly spread over a list, and those to measure mA on: all of
-    `--val_list`, or of the same list, on which it is not calibrated.
+    `evaluation`, or of the same list, but for those of the calibration.
 
-    Raises DataError where a list is wrong, pictures are missing, or too few are left to measure on.
+    Raises DataError if too few are left to measure on.
     """
-    calibration = open_pictures("--calibrate", options.calibrate, num_attributes, options)
-    measured = calibration
-    if options.val_list:
-        measured = open_pictures("--val_list", options.val_list, num_attributes, options)
     count = len(calibration)
-    wanted = min(MOST_CALIBRATED, count if options.val_list else count // 2)
-    places = [place * count // wanted for place in range(wanted)]
+    number = min(MOST_CALIBRATED, count // 2 if evaluation is None else count)
+    evaluation = calibration if evaluation is None else evaluation
+    places = [place * count // number for place in range(number)]
     seen = {os.path.realpath(calibration.paths[place]) for place in places}
-    others = [place for place, path in enumerate(measured.paths) if os.path.realpath(path) not in seen]
+    others = [place for place, path in enumerate(evaluation.paths) if os.path.realpath(path) not in seen]
     if len(others) < LEAST_MEASURED:
         raise DataError(
-            f"{measured.label} leaves {len(others)} of its pictures to measure mA on, and "
+            f"{evaluation.label} leaves {len(others)} of its pictures to measure mA on, and "
             f"{LEAST_MEASURED} are needed; name another list with --val_list"
         )
-    return Chosen(calibration, places), Chosen(measured, others)
+    return Sample(calibration, places), Sample(evaluation, others)
 
 
-def open_pictures(option: str, given: str, num_attributes: int, options: Namespace) -> MultiLabelDataset:
-    """Return the pictures of a list."""
-    root = Path(options.data_root or Path(given).parent)
-    return MultiLabelDataset(
-        root,
-        find_list(root, given, (), option),
-        num_attributes=num_attributes,
-        skip_missing=options.allow_missing,
-        follow_links=options.follow_links,
-    )
-
-
-def write_int8(source: Path, target: Path, calibration: Chosen, measured: Chosen, max_loss: float) -> Int8:
+def write_int8(source: Path, target: Path, calibration: Sample, measured: Sample, max_loss: float) -> Int8:
     """Write an exported network in 8-bit integers; return what is to be said of it.
 
-    Raises DataError where it loses more than `max_loss` percentage points of mA.
+    Raises DataError if it loses more than `max_loss` percentage points of mA.
     """
     quantize(source, target, (images for images, _ in calibration.batches("Calibrate")))
     before, after = mean_accuracies([source, target], measured)
@@ -157,7 +83,7 @@ def write_int8(source: Path, target: Path, calibration: Chosen, measured: Chosen
     return int8
 
 
-def mean_accuracies(files: Sequence[Path], measured: Chosen) -> list[float]:
+def mean_accuracies(files: Sequence[Path], measured: Sample) -> list[float]:
     """Return the mA of exported networks, at their thresholds."""
     predictors = [OnnxPredictor(file) for file in files]
     metrics = [AttributeMetrics(len(predictor.attributes)) for predictor in predictors]
@@ -167,3 +93,75 @@ def mean_accuracies(files: Sequence[Path], measured: Chosen) -> list[float]:
             above = probabilities.astype(np.float64) - predictor.thresholds
             counts.update(torch.from_numpy(above), labels)
     return [counts.compute()["ma"] for counts in metrics]
+
+
+def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarray]) -> None:
+    """Write an exported network with its backbone in integers: uint8 activations, whose ranges are those
+    on `batches` of pictures, uint8 (B, 3, 256, 128), and int8 weights with a scale per channel.
+
+    Weights use 7 of their 8 bits: on a processor without VNNI, its sums of 16 bits would overflow. Raises
+    DataError if onnxruntime's tools are missing, or the network has no convolution.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise DataError(
+            f"onnxruntime's quantization does not work here ({error}); pip install onnx onnxruntime"
+        ) from error
+    with tempfile.TemporaryDirectory() as directory, silent_logging():
+        path = Path(directory, "prepared.onnx")
+        quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
+        prepared = onnx.load(str(path))
+        nodes = backbone_nodes(prepared.graph.node)
+        if not nodes:  # the tools would take none for all
+            raise DataError("the exported network has no convolution, so nothing can be computed in integers")
+        quantize_static(
+            prepared,
+            str(target),
+            CalibrationPictures(batches),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=nodes,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def backbone_nodes(nodes: Iterable) -> list[str]:
+    """Return the names of an ONNX graph's nodes from its convolutions to where the maps are taken apart.
+
+    `nodes` are in the order in which they are computed. The rest of the network has no convolution.
+    """
+    maps, names = set(), []
+    for node in nodes:
+        is_on_map = node.op_type == "Conv" or not maps.isdisjoint(node.input)
+        if is_on_map and node.op_type not in ENDS_OF_MAPS:
+            maps.update(node.output)
+            names.append(node.name)
+    return names
+
+
+class CalibrationPictures:
+    """Pictures as onnxruntime's tools ask for them, batch by batch: uint8 (B, 3, 256, 128)."""
+
+    def __init__(self, batches: Iterable[np.ndarray]):
+        self._batches = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the network's next input, None behind the last one."""
+        batch = next(self._batches, None)
+        return None if batch is None else {"images": np.ascontiguousarray(batch)}
+
+
+@contextmanager
+def silent_logging() -> Iterator[None]:
+    """Leave out what the tools log of each tensor, and their advice about themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
