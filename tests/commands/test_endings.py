@@ -319,7 +319,8 @@ def test_every_command_has_the_same_parser():
         assert isinstance(import_module(f"run_scripts.{name}").build_parser(), Parser)
 
 
-@pytest.mark.parametrize("command", [pytest.param("run_ALM", marks=pytest.mark.slow), "loss"])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", PACKAGES)
 def test_debug_shows_where_an_error_came_from(folder, command):
     status = bad_input_status(command)
     ended = subprocess.run(
@@ -331,6 +332,7 @@ def test_debug_shows_where_an_error_came_from(folder, command):
     assert "no such file" in ended.stderr.splitlines()[-1].lower()
 
 
+@pytest.mark.slow
 def test_if_nobody_reads_the_output_the_status_is_141(folder):
     read, write = os.pipe()
     os.close(read)
@@ -342,6 +344,7 @@ def test_if_nobody_reads_the_output_the_status_is_141(folder):
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+@pytest.mark.slow
 def test_commands_that_need_no_torch_do_not_import_it():
     names = "acceptance", "compare", "locate", "loss", "predict", "prepare_data"
     program = f"import sys; from run_scripts import {', '.join(names)}; print('torch' in sys.modules)"
