@@ -150,6 +150,7 @@ BOMB = element(15, zlib.compress(array(9, (1, 2**20), element(2, bytes(2**20))))
         (file_of(array(6, (1, 1), array(6, (1, 2), TWO))), "no whole numbers"),
         (file_of(array(6, (1, 2)), array(6, (1, 2), TWO)), "cut short|no whole numbers"),
         (file_of(array(6, (1, 2), TWO, TWO)), "another size"),
+        (file_of(array(6, (1, 2), TWO), array(6, (1, 2), TWO)), "Duplicate variable name"),
         (file_of(array(6, (2, 1), struct.pack("<HH4x", 6, 7) + TWO)), "no whole numbers"),
         (file_of(element(14, element(6, b"") + TWO)), "without a class"),
         (file_of(element(14, b"1234")), "cut short"),

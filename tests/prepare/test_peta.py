@@ -47,14 +47,6 @@ def test_the_list_is_as_the_published_ones(archive, tmp_path):
     assert lines_of(archive, tmp_path) == list_lines(archive_rows())
 
 
-def test_pictures_are_in_byte_order_within_the_official_order_of_subsets(archive):
-    files = [picture.file for picture in read_archive(archive).pictures if picture.subset == "SARC3D"]
-    assert files == ["001_Right.bmp", "001_back.bmp", "002_left.bmp"]
-    assert [picture.place.split("/")[0] for picture in read_archive(archive).pictures] == [
-        row[0] for row in archive_rows()
-    ]
-
-
 def test_the_official_names_are_105_and_the_published_come_first():
     assert len(set(OFFICIAL)) == len(OFFICIAL) == 105
     assert list(OFFICIAL[:35]) == PETA_NAMES

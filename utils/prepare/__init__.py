@@ -1,1 +1,1 @@
-"""From the official downloads, or a table, to lists that training reads, and what is in such lists."""
+"""Official downloads or a table come in; lists that training reads go out, and what is wrong with them."""

@@ -52,7 +52,8 @@ def read_matlab(path: str | Path) -> dict:
         data = unpacked(data, order)
         check_arrays(data, order, HEADER, len(data))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # scipy only warns of a variable that it cannot read
+            warnings.simplefilter("ignore")  # what a newer numpy says of scipy is no fault of the file
+            warnings.filterwarnings("error", "Unreadable variable|Duplicate variable")
             encoding = "utf-16-le" if order == "<" else "utf-16-be"
             variables = loadmat(io.BytesIO(data), uint16_codec=encoding)
         return {name: plain(value) for name, value in variables.items() if not name.startswith("__")}
@@ -63,7 +64,8 @@ def read_matlab(path: str | Path) -> dict:
             f"{path} needs more memory than there is; close other programs, or get the file again"
         ) from None
     except Exception as error:  # scipy raises errors of many kinds
-        raise DataError(f"{path} is damaged ({error or type(error).__name__}); get the file again") from error
+        fault = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} is damaged ({fault}); get the file again") from error
 
 
 def other_kind(data: bytes) -> tuple[str, str]:
