@@ -164,7 +164,7 @@ def test_one_command_starts_goes_on_and_is_done(train, tmp_path):
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_passed_over(train, tmp_path):
-    """Damaged where only a look at all of it tells: it is no later one that forbids to go on either."""
+    """Only reading all of it shows the damage; it must not count as a later one, which forbids to go on."""
     run = tmp_path / "run"
     train("--resume", "auto", "--epochs", 2, "--save_freq", 1)
     steps = read_losses(run / "train.log").losses
@@ -241,7 +241,7 @@ def test_scalars_go_on_where_the_checkpoint_was(train, run_here, tmp_path, monke
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["--json", "--report"])
 def test_figures_that_cannot_be_written_cost_no_training(train, tmp_path, monkeypatch, option):
-    """They are written when there is room; where there is none to the end, the exit status says so."""
+    """They are written when there is room. If there is none to the end, the exit status says so."""
 
     def full(path, *_):
         raise OSError(28, "No space left on device", str(path))
