@@ -46,7 +46,7 @@ def main() -> None:
     """Find the pictures, load the predictor, then predict picture by picture."""
     options = parse_options()
     if options.benchmark:
-        from utils.deployment.benchmark import benchmark  # few need it
+        from utils.prediction.benchmark import benchmark  # few need it
 
         benchmark(options)
         return

@@ -37,7 +37,7 @@ def test_command_prints_and_writes_every_figure(start_here, monkeypatch, tmp_pat
 
 
 def test_forms_of_a_trained_network_are_timed_instead(start_here, monkeypatch):
-    """As predict.py --benchmark times them: tests/deployment/test_benchmark.py."""
+    """As predict.py --benchmark times them: tests/prediction/test_benchmark.py."""
     calls = []
     monkeypatch.setattr(benchmark, "benchmark", calls.append)
     output, errors = start_here(benchmark, "--deploy", "60.pth.tar", "--threads", 1)

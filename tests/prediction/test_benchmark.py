@@ -11,7 +11,7 @@ from support.models import model_of, own_checkpoint
 
 from alm.checkpoint.restore import save_checkpoint
 from run_scripts import predict
-from utils.deployment import benchmark as predict_benchmark
+from utils.prediction import benchmark as predict_benchmark
 
 NAMES = ("PyTorch, cpu", "PyTorch folded, cpu", "onnxruntime", "onnxruntime, int8")
 CELL = re.compile(r"(\d+\.\d) ms +(\d+)/s")
@@ -95,7 +95,7 @@ def test_an_exported_file_is_timed_without_torch(folder, tmp_path):
     write_onnx(Deployed(model_of()).eval(), tmp_path / "m.onnx", about.texts())
     code = (
         "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
-        "from run_scripts import predict\nfrom utils.deployment import benchmark\n"
+        "from run_scripts import predict\nfrom utils.prediction import benchmark\n"
         "benchmark.ROUNDS, benchmark.BATCH_SIZES = 1, (1,)\n"
         "predict.main()"
     )
