@@ -1,4 +1,4 @@
-"""What a device can do, found by trying it, and what happens instead where it cannot."""
+"""What a device can do, found by trying it, and what happens instead if it cannot."""
 
 from functools import cache
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Abilities(NamedTuple):
     channels_last: bool
 
 
-WITHOUT = {  # what happens where a device lacks it
+WITHOUT = {  # what happens if a device lacks it
     "pinned": "no pinned memory: it waits while a batch is copied",
     "events": "no events: the CPU waits for each step's loss",
     "float64": "no float64: no fp16, whose gradient scaler needs it; fingerprints add up in float32",

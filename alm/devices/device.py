@@ -26,7 +26,7 @@ CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them 
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the named device, or the first there is. Raises AlmError where the named one is not there."""
+    """Return the named device, or the first there is. Raises AlmError if the named one is not there."""
     if name == "auto":
         name = next(kind for kind in DEVICES if absence(kind) is None)
     if reason := absence(name):
@@ -48,7 +48,7 @@ def explain_choice(name: str, device: torch.device) -> str:
 
 @cache
 def absence(kind: str) -> str | None:
-    """Return why no device of this kind can be used here, or None where one can."""
+    """Return why no device of this kind can be used here, or None if one can."""
     if kind == "cpu":
         return None
     try:
@@ -82,7 +82,7 @@ def is_alike(first: torch.device, second: torch.device) -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is sold as, or, where the system does not tell, the CPU's architecture."""
+    """Return what a device is sold as, or, if the system does not tell, the CPU's architecture."""
     if is_accelerator(device):
         return getattr(torch, device.type).get_device_name()
     return processor_name()
@@ -131,7 +131,7 @@ def synchronize(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> int:
     """Return the most bytes held so far: on an accelerator by tensors, on the CPU by the process.
 
-    Raises OSError where the system does not tell: for the CPU on others than Linux.
+    Raises OSError if the system does not tell: for the CPU on others than Linux.
     """
     if is_accelerator(device):
         return getattr(torch, device.type).max_memory_allocated()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processor_name() -> str:
-    """Return what the CPU is sold as, or, where the system does not tell, its architecture."""
+    """Return what the CPU is sold as, or, if the system does not tell, its architecture."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         if name := re.search(r"model name\s*: (.*)", text):

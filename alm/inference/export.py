@@ -51,7 +51,7 @@ class Deployed(nn.Module):
 def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
     """Write a network as ONNX, one file, for a batch of any size, with texts as its metadata.
 
-    Raises AlmError where the package onnx is missing.
+    Raises AlmError if the package onnx is missing.
     """
     onnx_package()  # which the exporter needs, and says so in its own words
     # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
@@ -71,7 +71,7 @@ def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> N
 
 
 def describe_onnx(path: str | Path, about: dict[str, str]) -> None:
-    """Make texts the metadata of an .onnx file. Raises AlmError where the package onnx is missing."""
+    """Make texts the metadata of an .onnx file. Raises AlmError if the package onnx is missing."""
     onnx = onnx_package()
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, about)
@@ -79,7 +79,7 @@ def describe_onnx(path: str | Path, about: dict[str, str]) -> None:
 
 
 def onnx_package():
-    """Return the package onnx, which few need. Raises AlmError where it is missing."""
+    """Return the package onnx, which few need. Raises AlmError if it is missing."""
     try:
         import onnx
     except ImportError as error:

@@ -117,7 +117,7 @@ class PicturePredictor(ABC):
 
         A picture is a path, a PIL picture, or a uint8 array (H, W, 3) in RGB. It is turned as its EXIF
         orientation says, and the regions are in pixels of the turned picture; with `as_trained` it is left
-        as it is stored, as in training. Raises PictureError where one cannot be read.
+        as it is stored, as in training. Raises PictureError if one cannot be read.
         """
         return list(self.each(images, batch_size, as_trained))
 

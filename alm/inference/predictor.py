@@ -31,7 +31,7 @@ class Predictor(PicturePredictor):
         folded: bool = True,
     ):
         """`model` is copied. `attributes` are the names of its outputs, by default `model.attributes`, and
-        needed where it has none. Not `folded`, it computes the same in more time. Raises AlmError where the
+        needed where it has none. Not `folded`, it computes the same in more time. Raises AlmError if the
         attributes are not as many, or others than the model's.
         """
         self.attributes = named(model, attributes)

@@ -20,7 +20,7 @@ class WeightedBCELoss(nn.Module):
     """
 
     def __init__(self, positive_ratio, weighting: str = "reference"):
-        """`positive_ratio`: K numbers in [0, 1]. Raises AlmError where they are not, or `weighting` is none
+        """`positive_ratio`: K numbers in [0, 1]. Raises AlmError if they are not, or `weighting` is none
         of `WEIGHTINGS`.
         """
         super().__init__()
@@ -39,7 +39,7 @@ class WeightedBCELoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown.
 
-        Raises AlmError where they have another shape or a label is another one; on an accelerator, which
+        Raises AlmError if they have another shape or a label is another one; on an accelerator, which
         would have to wait for the labels, such a label makes the loss NaN instead.
         """
         check_answers(logits, targets, self.num_attributes)
@@ -68,7 +68,7 @@ def is_no_label(targets: Tensor) -> Tensor:
 
 
 def check_ratio(ratio: Tensor) -> None:
-    """Raise AlmError where positive ratios are not K numbers in [0, 1]."""
+    """Raise AlmError if positive ratios are not K numbers in [0, 1]."""
     if ratio.dim() != 1 or not len(ratio):
         raise AlmError(
             f"positive ratios of shape {tuple(ratio.shape)}; give a list of one for each attribute"
@@ -78,7 +78,7 @@ def check_ratio(ratio: Tensor) -> None:
 
 
 def check_answers(logits: Tensor, targets: Tensor, num_attributes: int) -> None:
-    """Raise AlmError where logits and labels are not both (B, K), K the number of attributes, or, on the CPU,
+    """Raise AlmError if logits and labels are not both (B, K), K the number of attributes, or, on the CPU,
     a label is not 0, 1 or 2.
     """
     if logits.shape != targets.shape:

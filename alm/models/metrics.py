@@ -24,7 +24,7 @@ class AttributeMetrics:
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: logits (B, K) and labels (B, K).
 
-        Raises AlmError where they have another shape, or a label is not 0, 1 or 2: on an accelerator
+        Raises AlmError if they have another shape, or a label is not 0, 1 or 2: on an accelerator
         `compute` does, because this must not wait.
         """
         check_answers(logits, targets, self.num_attributes)
@@ -54,7 +54,7 @@ class AttributeMetrics:
         negatives) has attribute_ma NaN and is left out. The other four are means over pictures, where an
         empty denominator adds 0. Everything is NaN or 0 where nothing was counted.
 
-        Raises AlmError where a logit was NaN, which is neither above nor below the threshold: it gives no
+        Raises AlmError if a logit was NaN, which is neither above nor below the threshold: it gives no
         figure; or where a label was not 0, 1 or 2.
         """
         if self._per_attribute is None:

@@ -27,7 +27,7 @@ class OnnxPredictor(PicturePredictor):
     def __init__(self, path: str | Path, threads: int | None = None):
         """`threads` of the CPU compute it, by default as many as alm.devices.host says.
 
-        Raises DataError where onnxruntime is missing, or the file is damaged, is not export.py's, or wants
+        Raises DataError if onnxruntime is missing, or the file is damaged, is not export.py's, or wants
         anything from outside.
         """
         content = read_model(path)

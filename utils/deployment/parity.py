@@ -38,7 +38,7 @@ def compare_torch_export(deployed: Deployed, path) -> float:
 
 def compare(deployed: Deployed, exported) -> float:
     """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
-    Raises AlmError where it is beyond the limit, or another level wins where it is no tie.
+    Raises AlmError if it is beyond the limit, or another level wins where it is no tie.
     """
     largest = 0.0
     for images in samples():
