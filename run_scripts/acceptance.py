@@ -2,8 +2,8 @@
 
 python acceptance.py install         install what is missing, never over a torch
 python acceptance.py device NAME     print the device that NAME means here
-python acceptance.py has-data NAME   exit 0 if the data set is in its default place
-python acceptance.py same-pictures   compare the drawn pictures with the baseline's
+python acceptance.py has-data NAME   exit 0 if that data set is in its place
+python acceptance.py same-pictures   compare what is drawn with the baseline
 
 `install` imports nothing that it may have to install.
 """

@@ -1,13 +1,13 @@
 """Measure what ALM costs, beside its goals.
 
-python benchmark.py                       the table; under 5 minutes on 2 CPU cores
+python benchmark.py                       the table, in under 5 minutes on 2 cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
 python benchmark.py --deploy 60.pth.tar   the forms of a trained network
 
 Nearly all figures are ratios of two things that are timed in turn.
 
-Exit status: 0 measured, also if a goal is missed; 1 could not measure;
-2 a wrong option.
+Exit status: 0 if everything is measured, whether the goals are met or missed,
+1 on bad input or a fault, 2 on a wrong option.
 """
 
 if __name__ == "__main__":
@@ -75,18 +75,23 @@ def main() -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step; default 32")
-    add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes; default 35")
-    add("--device", choices=("auto", *DEVICES), default=CPU.type, help="default %(default)s")
+    add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step (default: 32)")
+    add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes (default: 35)")
+    add(
+        "--device",
+        choices=("auto", *DEVICES),
+        default=CPU.type,
+        help="where to compute (default: %(default)s)",
+    )
     add("--amp", choices=("off", *PRECISIONS), default="off",
-        help="precision of all rows but the one that compares bf16 with float32; default off")  # fmt: skip
+        help="precision of all rows but the one that compares bf16 with float32 (default: off)")  # fmt: skip
     add("--rounds", type=whole_number(1), default=15, metavar="N",
-        help="ratios behind each median; default 15")  # fmt: skip
-    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads; default 2")
+        help="ratios behind each median (default: 15)")  # fmt: skip
+    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads (default: 2)")
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     add("--deploy", metavar="CHECKPOINT",
-        help="instead, time PyTorch, onnxruntime and int8 on a trained network, ours or a published one, or "
-        "an .onnx file of export.py; only --device and --threads go with it")  # fmt: skip
+        help="time a trained network instead, by PyTorch, onnxruntime and in 8-bit integers: a checkpoint, "
+        "ours or a published one, or an .onnx file. Only --device and --threads go with it")  # fmt: skip
     return parser
 
 

@@ -1,10 +1,10 @@
-"""Decide whether evaluation B is better than A, from the predictions of both on the same pictures.
+"""Decide whether evaluation B is better than A, from the predictions of both.
 
-python run_ALM.py -e --resume a.pth.tar --predictions a.csv       writes such a file
-python compare.py a.csv b.csv --labels PETA_test_list.txt
+python run_ALM.py -e --resume a.pth.tar --predictions a.csv   writes such a file
+python compare.py a.csv b.csv --labels PETA_test_list.txt     judges b.csv
 
-Exit status: 0 if B is better or not to be told apart from A, 1 if B is worse, 2 if a file cannot be used or
-written. The verdict is mA's.
+The verdict is about mA. Exit status: 0 if B is better than A, or the pictures
+cannot tell them apart, 1 if B is worse, 2 if there is no verdict.
 """
 
 if __name__ == "__main__":
@@ -79,14 +79,14 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("a", metavar="A", help="predictions to compare with: CSV, a header, one line per picture")
+    add("a", metavar="A", help="predictions to compare with: CSV with a header, one line per picture")
     add("b", metavar="B", help="predictions to judge, of the same pictures")
     add("--labels", metavar="LIST", required=True, help="the list of these pictures, with its labels")
-    add("--attributes", metavar="FILE", help="the list's attributes in its order, one per line (default: "
-        "those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
+    add("--attributes", metavar="FILE", help="a file of the list's attributes, in its order, one per line "
+        "(default: those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
     scale = {"choices": SCALES, "default": "auto"}
-    add("--scale_a", **scale, help="the numbers in A (default: auto, logits if any is negative)")
-    add("--scale_b", **scale, help="the numbers in B, likewise")
+    add("--scale_a", **scale, help="what A's numbers are. auto: logits if one is negative (default: auto)")
+    add("--scale_b", **scale, help="the same of B")
     add("--json", metavar="FILE", help="write all figures and the verdict as JSON")
     add("--plot", metavar="FILE", help="draw the differences with their intervals")
     return parser

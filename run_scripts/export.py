@@ -1,7 +1,7 @@
 """Write a checkpoint for another program.
 
 python export.py --to reference 60.pth.tar published.pth.tar
-python export.py --to onnx 60.pth.tar model.onnx              one file, uint8 pictures in
+python export.py --to onnx 60.pth.tar model.onnx   takes uint8 pictures
 python export.py --to onnx --int8 --calibrate val.txt 60.pth.tar model.onnx
 python export.py --to torch_export 60.pth.tar model.pt2
 """
@@ -62,39 +62,51 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(__doc__)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="what run_ALM.py saved, or a published one")
-    add("output", metavar="OUTPUT", type=Path, help="file to write; must not exist")
+    add("output", metavar="OUTPUT", type=Path, help="the file to write, which must not exist yet")
     add(
         "--to",
         choices=("reference", *DEPLOYED),
         required=True,
-        help="reference: the published program's layout; onnx, torch_export: the network to deploy",
+        help="reference: a checkpoint of the published program. onnx, torch_export: the network, to deploy",
     )
     add("--threshold", type=share_or_file, metavar="X|FILE",
-        help="above which probability an attribute is found, told in the file; default 0.5. Or a file with "
-        "one for each, which run_ALM.py -e --calibrate writes")  # fmt: skip
-    add("--experiment", choices=tuple(EXPERIMENTS), help="whose attributes a published checkpoint has")
-    add("--names", metavar="FILE", help="the attributes' names, one a line, of a published checkpoint")
-    add_int8(parser.add_argument_group("8-bit integers, of --to onnx"))
+        help="a picture has an attribute if its probability is above X; the file says so. A FILE has one "
+        "threshold per attribute; run_ALM.py -e --calibrate writes it (default: 0.5)")  # fmt: skip
+    add(
+        "--experiment",
+        choices=tuple(EXPERIMENTS),
+        help="the data set whose attributes a published checkpoint has",
+    )
+    add("--names", metavar="FILE", help="the attributes of a published checkpoint, one name per line")
+    add_int8(parser.add_argument_group("8-bit integers, with --to onnx"))
     return parser
 
 
 def add_int8(group) -> None:
     """Add what --int8 needs."""
     add = group.add_argument
-    add("--int8", action="store_true", help="compute the backbone in 8-bit integers; needs --calibrate")
-    add("--calibrate", metavar="LIST", help="whose pictures, 256 at most, tell the ranges of the activations")
-    add("--val_list", metavar="LIST",
-        help="on which mA is measured before and after; default: the other pictures of "
-        "--calibrate")  # fmt: skip
-    add("--max_loss", metavar="X", type=not_negative,
-        help="percentage points of mA that may be lost; where it is more, nothing is written; default "
-        f"{MAX_LOSS}")  # fmt: skip
+    add("--int8", action="store_true", help="compute the backbone in 8-bit integers. It needs --calibrate")
     add(
-        "--data_root", metavar="DIR", help="what the lists' paths are relative to; default: the list's folder"
+        "--calibrate",
+        metavar="LIST",
+        help="measure the ranges of the activations on this list, on 256 pictures at most",
     )
-    add("--allow_missing", action="store_true", help="go on without pictures of the lists that are missing")
+    add("--val_list", metavar="LIST",
+        help="measure mA before and after on this list (default: the other pictures of "
+        "--calibrate)")  # fmt: skip
+    add("--max_loss", metavar="X", type=not_negative,
+        help="write nothing if more than X percentage points of mA are lost "
+        f"(default: {MAX_LOSS})")  # fmt: skip
     add(
-        "--follow_links", action="store_true", help="open pictures to which links lead outside of --data_root"
+        "--data_root",
+        metavar="DIR",
+        help="the folder that the lists' paths are relative to (default: the list's)",
+    )
+    add("--allow_missing", action="store_true", help="go on if some listed pictures are missing")
+    add(
+        "--follow_links",
+        action="store_true",
+        help="open pictures even if a link leads outside of --data_root",
     )
 
 

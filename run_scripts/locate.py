@@ -1,12 +1,13 @@
-"""Find the first operator that a device computes wrong, or where two machines part.
+"""Find the first operator that a device computes wrong, or where machines part.
 
 python locate.py --device sdaa               operators of a training step
-python locate.py --compare a.jsonl b.jsonl   files of run_ALM.py --fingerprint FILE
+python locate.py --compare a.jsonl b.jsonl   files of run_ALM.py --fingerprint
 
-Each operator is computed again on the CPU. The options below and run_ALM.py's say
-what a step is; by default it is one of ALM on a few drawn people, batch 4.
+Each operator is computed again on the CPU. The options below, and run_ALM.py's,
+say what a step is. By default it is a step of ALM on four drawn people.
 
-Exit status: 0 all within limits, 1 something is not, 2 it could not run.
+Exit status: 0 if everything is within its limits, 1 if something is not, 2 if
+there is no verdict.
 """
 
 if __name__ == "__main__":
@@ -48,7 +49,7 @@ def main() -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--iterations", type=whole_number(1), default=1, metavar="N", help="steps to check; default 1")
+    add("--iterations", type=whole_number(1), default=1, metavar="N", help="steps to check (default: 1)")
     add("--compare", nargs=2, metavar="FILE", help="compare two fingerprints instead")
     add("--plot", metavar="FILE", help="with --compare: draw the difference along the network")
     add("--json", metavar="FILE", help="write all findings to FILE, for machines")

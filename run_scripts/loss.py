@@ -3,8 +3,7 @@
 python loss.py --sdaa-log sdaa.log --cuda-log cuda.log   judges sdaa by cuda
 python loss.py --compare reference.log a.log b.log       judges a and b
 
-Exit status: 0 pass, 1 fail, 2 a log that cannot be used or a file that cannot
-be written.
+Exit status: 0 if the logs agree, 1 if they do not, 2 if there is no verdict.
 """
 
 if __name__ == "__main__":

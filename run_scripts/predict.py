@@ -217,13 +217,13 @@ def build_parser() -> Parser:
         help="use pictures as they are stored, as training does. By default they are turned as their EXIF "
         "orientation says")  # fmt: skip
     add("--align_corners", choices=tuple(CONVENTIONS), default="auto",
-        help="how regions are sampled. Default auto: as the checkpoint was trained")  # fmt: skip
+        help="how regions are sampled. auto: as the checkpoint was trained (default: auto)")  # fmt: skip
     add("--device", metavar="NAME", default="auto",
-        help="sdaa, cuda or cpu. Default auto: the first that this machine has")  # fmt: skip
+        help="sdaa, cuda or cpu. auto: the first that this machine has (default: auto)")  # fmt: skip
     add("--batch_size", metavar="N", type=whole_number(1), default=BATCH_SIZE,
-        help="pictures per batch. Default %(default)s")  # fmt: skip
+        help="pictures per batch (default: %(default)s)")  # fmt: skip
     add("--workers", metavar="N", type=whole_number(1), default=WORKERS,
-        help="threads that read pictures. Default %(default)s")  # fmt: skip
+        help="threads that read pictures (default: %(default)s)")  # fmt: skip
     add("--threads", metavar="N", type=whole_number(1, MOST_THREADS), default=default_threads(),
         help="threads that compute on the CPU, in torch or onnxruntime. Default: OMP_NUM_THREADS, else the "
         "number of usable cores; here %(default)s")  # fmt: skip

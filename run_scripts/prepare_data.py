@@ -74,7 +74,7 @@ def add_peta(subcommands) -> None:
         "images/00001.png, ...")  # fmt: skip
     add("--split", metavar="FILE", type=Path, nargs="+",
         help="split by existing lists: training and test, or training, val and test")  # fmt: skip
-    add("--identity-split", action="store_true", help="split at random so that nobody is in both lists")
+    add("--identity-split", action="store_true", help="split at random, and put nobody into both lists")
     add_seed(parser)
     add("--link", action="store_true", help="link the pictures into --output, as PETA_dataset")
     add_partition(parser)
@@ -125,11 +125,11 @@ def add_csv(subcommands) -> None:
     add("--table", metavar="FILE", type=Path, required=True,
         help="one row per picture, columns by commas or tabs: the picture, then its labels")  # fmt: skip
     add("--attributes", metavar="FILE", type=Path,
-        help="names, one a line: of the labels in a single cell, or of the columns to use")  # fmt: skip
+        help="names, one per line: of the labels in a single cell, or of the columns to use")  # fmt: skip
     add("--negative", metavar="WORD", help="the word for no in the table, such as -1")
     add("--test_share", metavar="X", type=share,
-        help=f"share of the pictures that a random split tests on (default: {TEST_SHARE})")  # fmt: skip
-    add("--split_column", metavar="NAME", help="split by this column, which says train, val or test")
+        help=f"share of the pictures in a random split's test list (default: {TEST_SHARE})")  # fmt: skip
+    add("--split_column", metavar="NAME", help="split by this column of the words train, val and test")
     add_seed(parser)
     add_source(parser)
 
@@ -169,7 +169,7 @@ def add_annotation(parser: argparse.ArgumentParser, name: str) -> None:
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="DIR", type=Path,
-        help="the pictures' folder, or one that holds it; every picture must be there")  # fmt: skip
+        help="the pictures' folder, or one that holds it. Every picture must be there")  # fmt: skip
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
@@ -179,18 +179,18 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 def add_partition(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partition", metavar="K", type=whole_number(0),
-        help=f"which of the annotation's splits to use, counted from 0 (default: {PARTITION})")  # fmt: skip
+        help=f"number of the annotation's split, counted from 0 (default: {PARTITION})")  # fmt: skip
     add_separate_val(parser)
 
 
 def add_separate_val(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--separate-val", action="store_true",
-        help="list the validation pictures apart; without it they end the training list")  # fmt: skip
+        help="write a list of the validation pictures. Without it they end the training list")  # fmt: skip
 
 
 def add_attributes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attributes", metavar="NAME", nargs="+",
-        help="official names, a file with one a line, or `all`, for --experiment custom "
+        help="official names, a file with one per line, or `all`, for --experiment custom "
         "(default: the published ones)")  # fmt: skip
 
 
@@ -233,14 +233,14 @@ def add_check(subcommands) -> None:
     add("paths", metavar="DIR|LIST", type=Path, nargs="+",
         help="the data set's directory, or a list, or the training list and the evaluation list")  # fmt: skip
     add("--data_root", metavar="DIR", type=Path,
-        help="what the lists' paths are relative to (default: the first list's directory)")  # fmt: skip
+        help="the directory that the lists' paths are relative to (default: the first list's)")  # fmt: skip
     add("--follow_links", action="store_true",
-        help="open pictures even if a link leads to them out of that directory")  # fmt: skip
+        help="open pictures even if a link leads outside of that directory")  # fmt: skip
     data_set = parser.add_mutually_exclusive_group()
     data_set.add_argument("--experiment", metavar="NAME", choices=list(EXPERIMENTS),
         help="the data set: %(choices)s (default: as the lists are named)")  # fmt: skip
     data_set.add_argument("--attributes", metavar="FILE",
-        help="the attributes' names, one a line, of a data set of one's own")  # fmt: skip
+        help="your own data set: a file of its attributes' names, one per line")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="write everything to this file, for machines")
     add("--plot", metavar="FILE", type=Path, help="draw the pictures' sizes and the attributes' ratios")
 
