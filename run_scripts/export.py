@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
@@ -58,60 +58,39 @@ def main() -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="what run_ALM.py saved, or a published one")
     add("output", metavar="OUTPUT", type=Path, help="the file to write, which must not exist yet")
-    add(
-        "--to",
-        choices=("reference", *DEPLOYED),
-        required=True,
-        help="reference: a checkpoint of the published program. onnx, torch_export: the network, to deploy",
-    )
+    add("--to", choices=("reference", *DEPLOYED), required=True,
+        help="reference: a checkpoint of the published program. onnx, torch_export: the network, to deploy"
+    )  # fmt: skip
     add("--threshold", type=share_or_file, metavar="X|FILE",
         help="a picture has an attribute if its probability is above X; the file says so. A FILE has one "
         "threshold per attribute; run_ALM.py -e --calibrate writes it (default: 0.5)")  # fmt: skip
-    add(
-        "--experiment",
-        choices=tuple(EXPERIMENTS),
-        help="the data set whose attributes a published checkpoint has",
-    )
+    add("--experiment", choices=tuple(EXPERIMENTS),
+        help="the data set whose attributes a published checkpoint has")  # fmt: skip
     add("--names", metavar="FILE", help="the attributes of a published checkpoint, one name per line")
-    add_int8(parser.add_argument_group("8-bit integers, with --to onnx"))
-    return parser
 
-
-def add_int8(group) -> None:
-    """Add what --int8 needs."""
-    add = group.add_argument
+    add = parser.add_argument_group("8-bit integers, with --to onnx").add_argument
     add("--int8", action="store_true", help="compute the backbone in 8-bit integers. It needs --calibrate")
-    add(
-        "--calibrate",
-        metavar="LIST",
-        help="measure the ranges of the activations on this list, on 256 pictures at most",
-    )
+    add("--calibrate", metavar="LIST",
+        help="measure the ranges of the activations on this list, on 256 pictures at most")  # fmt: skip
     add("--val_list", metavar="LIST",
         help="measure mA before and after on this list (default: the other pictures of "
         "--calibrate)")  # fmt: skip
     add("--max_loss", metavar="X", type=not_negative,
         help="write nothing if more than X percentage points of mA are lost "
         f"(default: {MAX_LOSS})")  # fmt: skip
-    add(
-        "--data_root",
-        metavar="DIR",
-        help="the folder that the lists' paths are relative to (default: the list's)",
-    )
+    add("--data_root", metavar="DIR",
+        help="the folder that the lists' paths are relative to (default: the list's)")  # fmt: skip
     add("--allow_missing", action="store_true", help="go on if some listed pictures are missing")
-    add(
-        "--follow_links",
-        action="store_true",
-        help="open pictures even if a link leads outside of --data_root",
-    )
+    add("--follow_links", action="store_true",
+        help="open pictures even if a link leads outside of --data_root")  # fmt: skip
+    return parser
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the options, none of which is without meaning."""
     parser = build_parser()
     options = parser.parse_args()
     for name in ("threshold", "experiment", "names"):
@@ -127,12 +106,11 @@ def parse_options() -> argparse.Namespace:
     if options.experiment and options.names:
         parser.error("--experiment and --names both name the attributes; give one of them")
     if options.to == "onnx" and options.output.suffix.lower() != ".onnx":
-        parser.error(f"{options.output}: name it .onnx, as predict.py knows such files by")
+        parser.error(f"{options.output}: name it .onnx, by which predict.py knows such files")
     return options
 
 
 def export_published(options: argparse.Namespace) -> None:
-    """Write the published program's layout."""
     checkpoint = load_checkpoint(options.checkpoint)
     try:
         published = published_checkpoint(checkpoint)
@@ -144,7 +122,7 @@ def export_published(options: argparse.Namespace) -> None:
 
 
 def export_deployed(options: argparse.Namespace) -> None:
-    """Write the network to deploy; it gets its name when it computes what PyTorch does."""
+    """Write the network to deploy; the file gets its name once it computes what PyTorch does."""
     checkpoint = load_checkpoint(options.checkpoint)
     model = restored_model(checkpoint, options.checkpoint)
     about = describe(options, checkpoint, model)
@@ -154,12 +132,13 @@ def export_deployed(options: argparse.Namespace) -> None:
     try:
         if options.to == "onnx":
             write_onnx(deployed, temporary, about.texts())
-            check = difference_words(compare_onnx(deployed, temporary))
-            if pictures:
-                check = str(replace_by_int8(temporary, about, *pictures, options.max_loss))
+            difference = compare_onnx(deployed, temporary)
         else:
             write_torch_export(deployed, temporary, about.texts())
-            check = difference_words(compare_torch_export(deployed, temporary))
+            difference = compare_torch_export(deployed, temporary)
+        check = f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
+        if pictures:
+            check = str(replace_by_int8(temporary, about, *pictures, options.max_loss))
         temporary.rename(options.output)
     finally:
         temporary.unlink(missing_ok=True)
@@ -168,8 +147,6 @@ def export_deployed(options: argparse.Namespace) -> None:
 
 
 def choose_int8_pictures(options: argparse.Namespace, num_attributes: int) -> tuple[Sample, Sample]:
-    """Return the pictures to calibrate on, and those to measure mA on."""
-
     def pictures(option: str, name: str) -> MultiLabelDataset:
         root = Path(options.data_root or Path(name).parent)
         return MultiLabelDataset(
@@ -185,15 +162,10 @@ def choose_int8_pictures(options: argparse.Namespace, num_attributes: int) -> tu
     return choose_pictures(calibration, evaluation)
 
 
-def difference_words(difference: float) -> str:
-    """Return how far a file is from PyTorch, in words."""
-    return f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
-
-
 def replace_by_int8(
     path: Path, about: Metadata, calibration: Sample, measured: Sample, max_loss: float
 ) -> Int8:
-    """Put integers in the place of an exported network. Raises DataError if that loses too much mA."""
+    """Replace an exported network by its integers. Raises DataError if that loses too much mA."""
     quantized = temporary_name(path)
     try:
         int8 = write_int8(path, quantized, calibration, measured, max_loss)
@@ -205,7 +177,7 @@ def replace_by_int8(
 
 
 def describe(options: argparse.Namespace, checkpoint: Mapping, model: nn.Module) -> Metadata:
-    """Return what the file will say of itself. Raises AlmError if the attributes are not known."""
+    """Return the file's metadata. Raises AlmError if the attributes are not known."""
     count, names = model.classifier.out_features, named_attributes(options.experiment, options.names)
     attributes = model.attributes or names
     if attributes is None:
@@ -216,12 +188,7 @@ def describe(options: argparse.Namespace, checkpoint: Mapping, model: nn.Module)
             f"{options.checkpoint}: its {count} attributes are not those of --experiment or --names"
         )
     dataset = checkpoint["experiment"] if is_own(checkpoint) else options.experiment or ""
-    thresholds = chosen_thresholds(options, attributes)
-    return Metadata(tuple(attributes), str(dataset), thresholds, model.align_corners, model.levels)
-
-
-def chosen_thresholds(options: argparse.Namespace, attributes: Sequence[str]) -> tuple[float, ...]:
-    """Return each attribute's threshold. Raises AlmError if a file of them is for other attributes."""
+    thresholds = (THRESHOLD if options.threshold is None else options.threshold,) * count
     if isinstance(options.threshold, str):
-        return tuple(read_thresholds(options.threshold, attributes).tolist())
-    return (THRESHOLD if options.threshold is None else options.threshold,) * len(attributes)
+        thresholds = tuple(read_thresholds(options.threshold, attributes).tolist())
+    return Metadata(tuple(attributes), str(dataset), thresholds, model.align_corners, model.levels)

@@ -39,11 +39,9 @@ from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Wri
 WORKERS = 2
 MOST_THREADS = 1024
 CONVENTIONS = {"auto": None, "true": True, "false": False}
-SIMILAR = 0.6  # of a name that is suggested, as difflib measures it
 
 
 def main() -> None:
-    """Find the pictures, load the predictor, then predict picture by picture."""
     options = parse_options()
     if options.benchmark:
         from utils.prediction.benchmark import benchmark  # few need it
@@ -84,13 +82,12 @@ def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> N
         raise DataError(f"{options.checkpoint} has no regions to draw; leave out --regions")
     for name in options.attributes or ():
         if name not in predictor.attributes:
-            similar = nearest(name, predictor.attributes, SIMILAR)
+            similar = nearest(name, predictor.attributes, cutoff=0.6)
             hint = f"; did you mean {similar!r}?" if similar else ""
             raise DataError(f"--attributes: {options.checkpoint} does not predict {name!r}{hint}")
 
 
 def choose_thresholds(threshold: float | str | None, predictor: PicturePredictor) -> float | Sequence[float]:
-    """Return the thresholds of --threshold, a number or a file, else the predictor's own."""
     if isinstance(threshold, str):
         return read_thresholds(threshold, predictor.attributes)
     return predictor.thresholds if threshold is None else threshold
@@ -100,7 +97,6 @@ def choose_thresholds(threshold: float | str | None, predictor: PicturePredictor
 def opened_writers(
     options: argparse.Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
 ) -> Iterator[list[Writer]]:
-    """Give what the options ask to write. Files are whole at the end, or not there at all."""
     writers: list[Writer] = []
     with ExitStack() as files:
         if options.csv:
@@ -142,7 +138,6 @@ def write(
 
 
 def unreadable_error(number: int, unreadable: Sequence[str]) -> DataError:
-    """Return the error that names some of the unreadable pictures."""
     names = first_few(unreadable, 3)
     return DataError(f"{len(unreadable)} of {counted(number, 'picture')} could not be read: {names}")
 
@@ -158,7 +153,6 @@ def conclude(options: argparse.Namespace, number: int, unreadable: Sequence[str]
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the options. Exits with status 2 if one is wrong."""
     parser = build_parser()
     options = parser.parse_args()
     if not options.paths and not options.benchmark:
@@ -187,7 +181,6 @@ def parse_options() -> argparse.Namespace:
 
 
 def build_parser() -> Parser:
-    """Return the parser."""
     parser = Parser(
         "Predict the attributes of pictures, and show where each was looked for.",
         epilog="Without --csv and --json, the attributes of each picture are printed by part of the body.",
@@ -244,7 +237,6 @@ def build_parser() -> Parser:
 
 
 def split_names(text: str) -> list[str]:
-    """Parse names separated by commas."""
     names = [name for part in text.split(",") if (name := " ".join(part.split()))]
     if not names:
         raise argparse.ArgumentTypeError("give names, separated by commas")

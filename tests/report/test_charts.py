@@ -2,12 +2,12 @@
 
 import pytest
 
-from utils.report.charts import HEIGHT, WIDTH, Curve, chart, ticks
+from utils.report.charts import HEIGHT, WIDTH, chart, ticks
 
 
 @pytest.mark.parametrize("points", [[(1, 5)], [(1, 5), (60, 5)], [(0.1, -2), (3, 7e8)], [(1, 0), (2, 1e-9)]])
 def test_curves_stay_in_their_frame(points):
-    drawn = chart("Loss", [Curve("a", points)])
+    drawn = chart("Loss", {"a": points})
     ((_, path, marks),) = drawn.curves
     assert len(marks) == len(points)
     places = [*marks, *((x, 100) for x, _ in drawn.x_ticks), *((100, y) for y, _ in drawn.y_ticks)]
@@ -17,11 +17,11 @@ def test_curves_stay_in_their_frame(points):
 
 
 def test_without_a_point_there_is_no_chart():
-    assert chart("Loss", [Curve("a", [])]) is None
+    assert chart("Loss", {"a": []}) is None
 
 
 def test_a_curve_of_many_points_has_no_marks():
-    drawn = chart("mA", [Curve("a", [(epoch, epoch) for epoch in range(60)])])
+    drawn = chart("mA", {"a": [(epoch, epoch) for epoch in range(60)]})
     ((_, path, marks),) = drawn.curves
     assert marks == []
     assert path.count("L") == 59
@@ -29,7 +29,7 @@ def test_a_curve_of_many_points_has_no_marks():
 
 @pytest.mark.parametrize("level", [0, 3, -2e6])
 def test_a_constant_curve_is_drawn_level_between_labels_that_differ(level):
-    drawn = chart("Loss", [Curve("a", [(1, level), (2, level)])])
+    drawn = chart("Loss", {"a": [(1, level), (2, level)]})
     labels = [label for _, label in drawn.y_ticks]
     assert len(set(labels)) == len(labels) > 2
     ((_, _, marks),) = drawn.curves

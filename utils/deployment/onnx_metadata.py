@@ -1,4 +1,4 @@
-"""What an exported network says of itself, in texts that its file carries: written and checked here."""
+"""The texts that an exported network carries about itself: written and checked here."""
 
 import json
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ REGIONS = (
 
 @dataclass(frozen=True)
 class Metadata:
-    """Of K attributes: their names, the data set, the threshold of each, the sampling convention, and the
-    levels that have regions, fine to coarse.
+    """The attributes' names, their data set, a threshold for each, the sampling convention, and the levels
+    that have regions, fine to coarse.
     """
 
     attributes: tuple[str, ...]
@@ -33,7 +33,6 @@ class Metadata:
     levels: tuple[str, ...] = LEVELS
 
     def texts(self) -> dict[str, str]:
-        """Return what a file carries."""
         return {
             "format": FORMAT,
             "attributes": json.dumps(self.attributes),
@@ -47,8 +46,8 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Int8:
-    """What a network in 8-bit integers was calibrated on, and its mA beside that of float32, both at the
-    file's thresholds, on pictures on which it was not calibrated. Lists are told by their names.
+    """The calibration of a network in 8-bit integers, and its mA and float32's, both at the file's
+    thresholds, on other pictures than those of the calibration. `..._on` are names of lists.
     """
 
     calibrated_on: str
@@ -59,7 +58,6 @@ class Int8:
     ma_int8: float
 
     def texts(self) -> dict[str, str]:
-        """Return what a file carries beside the rest."""
         return {"int8": json.dumps(asdict(self))}
 
     def __str__(self) -> str:
@@ -73,10 +71,7 @@ class Int8:
 
 
 def read_metadata(texts: Mapping[str, str]) -> Metadata:
-    """Return what a file says of itself; one without `levels` has the published ones.
-
-    Raises DataError if it is not what `texts` writes.
-    """
+    """Return a file's metadata; one without `levels` has the published ones. Raises DataError."""
     if texts.get("format") != FORMAT:
         raise DataError("it does not say that export.py wrote it; export it with export.py --to onnx")
     attributes, thresholds, align_corners = (
@@ -97,7 +92,6 @@ def read_metadata(texts: Mapping[str, str]) -> Metadata:
 
 
 def is_names(value) -> bool:
-    """Whether this is a list of names, each once."""
     return (
         isinstance(value, list)
         and len(value) <= MAX_ATTRIBUTES
@@ -107,5 +101,4 @@ def is_names(value) -> bool:
 
 
 def is_shares(value, count: int) -> bool:
-    """Whether these are `count` numbers from 0 to 1."""
     return isinstance(value, list) and len(value) == count and all(map(is_share, value))

@@ -15,7 +15,7 @@ from utils.errors import DataError
 from utils.io.untrusted import open_regular
 
 MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
-NOWHERE = os.devnull  # where onnxruntime may look for weights that are not in the file: under no directory
+NOWHERE = os.devnull  # is no directory, so onnxruntime finds no weights outside of the file
 
 
 class OnnxPredictor(PicturePredictor):
@@ -25,9 +25,9 @@ class OnnxPredictor(PicturePredictor):
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):
-        """`threads` of the CPU compute it, by default as many as alm.devices.host says.
+        """`threads` of the CPU compute, by default `default_threads()`.
 
-        Raises DataError if onnxruntime is missing, or the file is damaged, is not export.py's, or wants
+        Raises DataError if onnxruntime is missing, or the file is damaged, is not export.py's, or needs
         anything from outside.
         """
         content = read_model(path)
@@ -42,25 +42,22 @@ class OnnxPredictor(PicturePredictor):
         self.levels = about.levels if "regions" in self._outputs else ()
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
-        """Return the predictions of pictures that are resized already, uint8 (B, 256, 128, 3); `sizes` are
-        their widths and heights before.
-        """
         probabilities, regions, winners = self.outputs(pixels)
         return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
 
     def outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
         """Return probabilities (B, K), each level's regions (B, K, 4) and the winning branches (B, K)."""
         images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        found = dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
-        probabilities = found["probabilities"]
+        values = dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
+        probabilities = values["probabilities"]
         if not self.levels:
             return probabilities, {}, np.zeros(probabilities.shape, np.int64)
-        regions = {level: found["regions"][:, place] for place, level in enumerate(self.levels)}
-        return probabilities, regions, found["levels"].clip(0, len(self.levels))
+        regions = {level: values["regions"][:, place] for place, level in enumerate(self.levels)}
+        return probabilities, regions, values["levels"].clip(0, len(self.levels))
 
 
 def read_model(path: str | Path) -> bytes:
-    """Return the bytes of a regular file of a size that an .onnx file can have. Raises DataError."""
+    """Return the bytes of a regular file of at most MOST_BYTES. Raises DataError."""
     try:
         with open_regular(path, MOST_BYTES) as file:
             return file.read()
@@ -69,8 +66,8 @@ def read_model(path: str | Path) -> bytes:
 
 
 def open_session(content: bytes, threads: int | None = None):
-    """Return onnxruntime's session, on `threads` of the CPU. No library of operators is loaded, so operators
-    of others are refused, and so are weights outside of the file.
+    """Return onnxruntime's session. It loads no library of operators, so it refuses foreign ones, and weights
+    outside of the file.
     """
     try:
         import onnxruntime

@@ -1,4 +1,4 @@
-"""Whether an exported file computes what the network does: nothing gets its name before."""
+"""An exported file against its network: it must compute the same before it gets its name."""
 
 import warnings
 
@@ -16,21 +16,16 @@ BATCHES = (1, 3)
 
 
 def compare_onnx(deployed: Deployed, path) -> float:
-    """Return the largest difference of an .onnx file, in onnxruntime, from the network. Raises
-    AlmError where it is beyond the limit.
-    """
+    """Return `compare` of an .onnx file in onnxruntime."""
     session = open_session(read_model(path))
+    names = list(deployed.outputs)
     return compare(
-        deployed,
-        lambda images: [
-            torch.from_numpy(found)
-            for found in session.run(list(deployed.outputs), {"images": images.numpy()})
-        ],
+        deployed, lambda images: list(map(torch.from_numpy, session.run(names, {"images": images.numpy()})))
     )
 
 
 def compare_torch_export(deployed: Deployed, path) -> float:
-    """Return the largest difference of a .pt2 file, loaded back, from the network. Raises AlmError."""
+    """Return `compare` of a .pt2 file, loaded back."""
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its remarks about a package of compiled code, which is none
         return compare(deployed, torch.export.load(file).module())
@@ -38,14 +33,14 @@ def compare_torch_export(deployed: Deployed, path) -> float:
 
 def compare(deployed: Deployed, exported) -> float:
     """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
-    Raises AlmError if it is beyond the limit, or another level wins where it is no tie.
+    Raises AlmError if it is beyond LIMIT, or if another level wins though there is no tie.
     """
     largest = 0.0
     for images in samples():
         with torch.inference_mode():
             expected, logits = deployed(images), torch.stack(deployed.logits(images)[0])
-            found = exported(images)
-        for ours, theirs in zip(found[:2], expected[:2], strict=True):
+            outputs = exported(images)
+        for ours, theirs in zip(outputs[:2], expected[:2], strict=True):
             difference = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
             if not difference <= LIMIT:
                 raise AlmError(
@@ -53,13 +48,13 @@ def compare(deployed: Deployed, exported) -> float:
                     "nothing was written. This is a fault of the exporter's: try another version of torch"
                 )
             largest = max(largest, difference)
-        if len(expected) > 2 and (clear_winners(logits) & (found[2] != expected[2])).any():
+        if len(expected) > 2 and (clear_winners(logits) & (outputs[2] != expected[2])).any():
             raise AlmError("what was exported names other levels than PyTorch; nothing was written")
     return largest
 
 
 def clear_winners(logits: Tensor) -> Tensor:
-    """Return where the largest of the branches' logits (branches, N, K) is no tie, bool (N, K)."""
+    """Return whether the largest of the branches' logits (branches, N, K) is no tie, bool (N, K)."""
     first, second = logits.topk(2, dim=0).values
     return first - second > TIE
 

@@ -1,4 +1,4 @@
-"""An exported network in 8-bit integers, by onnxruntime's own tools, and what they cost in mA."""
+"""An exported network in 8-bit integers, by onnxruntime's own tools, and its loss of mA."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from utils.deployment.onnx_metadata import Int8
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.errors import DataError
 
-# Operators that take a map apart: behind them the network's own part begins.
+# Operators that take a map apart; the network's own part begins behind them.
 ENDS_OF_MAPS = {"Reshape", "Flatten", "Transpose", "Shape"}
 MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly change
 LEAST_MEASURED = 30  # as for intervals: with fewer, the mistakes in one picture are points of mA
@@ -26,7 +26,7 @@ BATCH_SIZE = 16
 
 
 class Sample(NamedTuple):
-    """Some pictures of a list: the list's, and their places in it."""
+    """Some pictures of a list, by their places in it."""
 
     pictures: MultiLabelDataset
     places: Sequence[int]
@@ -41,10 +41,8 @@ class Sample(NamedTuple):
 def choose_pictures(
     calibration: MultiLabelDataset, evaluation: MultiLabelDataset | None
 ) -> tuple[Sample, Sample]:
-    """Return the pictures to calibrate on, evenly spread over a list, and those to measure mA on: all of
-    `evaluation`, or of the same list, but for those of the calibration.
-
-    Raises DataError if too few are left to measure on.
+    """Return pictures to calibrate on, evenly spread over a list, and to measure mA on: all others of
+    `evaluation`, by default the same list. Raises DataError if too few remain to measure on.
     """
     count = len(calibration)
     number = min(MOST_CALIBRATED, count // 2 if evaluation is None else count)
@@ -61,9 +59,8 @@ def choose_pictures(
 
 
 def write_int8(source: Path, target: Path, calibration: Sample, measured: Sample, max_loss: float) -> Int8:
-    """Write an exported network in 8-bit integers; return what is to be said of it.
-
-    Raises DataError if it loses more than `max_loss` percentage points of mA.
+    """Write an exported network in 8-bit integers. Raises DataError if it loses more than `max_loss`
+    percentage points of mA.
     """
     quantize(source, target, (images for images, _ in calibration.batches("Calibrate")))
     before, after = mean_accuracies([source, target], measured)
@@ -131,9 +128,8 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
 
 
 def backbone_nodes(nodes: Iterable) -> list[str]:
-    """Return the names of an ONNX graph's nodes from its convolutions to where the maps are taken apart.
-
-    `nodes` are in the order in which they are computed. The rest of the network has no convolution.
+    """Return the names of an ONNX graph's nodes from its convolutions to ENDS_OF_MAPS; behind these it has no
+    convolution. `nodes` are in the order in which they are computed.
     """
     maps, names = set(), []
     for node in nodes:
@@ -151,7 +147,6 @@ class CalibrationPictures:
         self._batches = iter(batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the network's next input, None behind the last one."""
         batch = next(self._batches, None)
         return None if batch is None else {"images": np.ascontiguousarray(batch)}
 

@@ -1,6 +1,5 @@
 """Many pictures predicted in constant memory: threads read the next batch while one is computed."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -11,8 +10,7 @@ from alm.errors import PictureError
 from alm.inference.prediction import PicturePredictor, Prediction, read_input
 from utils.prediction.sources import Source
 
-READ_AHEAD = 1  # batches
-
+Batch = list[tuple[Source, Future]]  # which is being read
 Result = tuple[Source, Prediction | PictureError]
 
 
@@ -30,30 +28,31 @@ def predictions(
     `as_trained` leaves them as they are stored.
     """
     remaining = iter(sources)
-    ahead: deque[list[tuple[Source, Future]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
+
+        def begin() -> Batch:
+            batch = islice(remaining, batch_size)
+            return [(source, pool.submit(read_input, source.file, as_trained)) for source in batch]
+
         try:
-            while batch := list(islice(remaining, batch_size)):
-                ahead.append([(source, pool.submit(read_input, source.file, as_trained)) for source in batch])
-                if len(ahead) > READ_AHEAD:
-                    yield from predict_batch(predictor, ahead.popleft())
-            while ahead:
-                yield from predict_batch(predictor, ahead.popleft())
+            following = begin()
+            while batch := following:
+                following = begin()
+                yield from predict_batch(predictor, batch)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def predict_batch(predictor: PicturePredictor, batch: list[tuple[Source, Future]]) -> Iterator[Result]:
-    """Yield the results of a batch that is being read."""
+def predict_batch(predictor: PicturePredictor, batch: Batch) -> Iterator[Result]:
     errors = [future.exception() for _, future in batch]
     inputs = [
         future.result()  # raises what is no fault of the picture
         for (_, future), error in zip(batch, errors, strict=True)
         if not isinstance(error, PictureError)
     ]
-    found = iter(())
+    results = iter(())
     if inputs:
         pixels, sizes = zip(*inputs, strict=True)
-        found = iter(predictor.predict(np.stack(pixels), sizes))
+        results = iter(predictor.predict(np.stack(pixels), sizes))
     for (source, _), error in zip(batch, errors, strict=True):
-        yield source, error or next(found)
+        yield source, error or next(results)

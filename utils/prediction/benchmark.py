@@ -3,8 +3,9 @@
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
 from pathlib import Path
@@ -19,53 +20,24 @@ from alm.errors import AlmError, PictureError
 from alm.inference.prediction import PicturePredictor, read_input
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
-from utils.deployment.quantization import quantize
 from utils.errors import DataError
 from utils.io.process import tell
 from utils.prediction.load import is_onnx, load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
 
-Step = Callable[[], None]
-
-
-def in_turn(
-    steps: Sequence[Step],
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-    pause: float = 0.0,
-) -> dict[Step, list[float]]:
-    """Return the seconds of each step in each round.
-
-    All steps are timed in turn, so that drift hits all; one that is named several times once a round. Before
-    each are `pause` seconds: threads wait for more work for a while, and would take the next one's cores.
-    """
-    steps = list(dict.fromkeys(steps))
-    for step in steps:
-        step()  # the first call builds what later ones reuse
-    seconds: dict[Step, list[float]] = {step: [] for step in steps}
-    for _ in tqdm(range(rounds), "Measure", leave=False, disable=None):
-        steps.reverse()  # no step always runs on what the same one left in caches and heap
-        for step in steps:
-            time.sleep(pause)
-            start = clock()
-            step()
-            seconds[step].append(clock() - start)
-    return seconds
-
-
 BATCH_SIZES = (1, 8, 32)
 LEAST = 8  # pictures that are timed together, however small the batches
 ROUNDS = 7
-PAUSE = 0.1  # seconds, in which the threads of the one before fall asleep
 MOST_PICTURES = 64  # different ones
 NAME, COLUMN = 20, 18  # characters of the table
 
 Form = PicturePredictor | str  # what predicts, or why nothing can
+Step = Callable[[], None]
 
 
 def benchmark(options: Namespace) -> None:
-    """Time all forms on the pictures named, else on drawn ones; print a table."""
+    """Time all forms on the pictures of the options, else on drawn ones; print a table."""
     with tempfile.TemporaryDirectory() as directory:
         pictures = {}
         for file in chosen_pictures(options, Path(directory)):
@@ -75,13 +47,16 @@ def benchmark(options: Namespace) -> None:
             raise DataError("there are no pictures that can be read; name others")
         files, inputs = list(pictures), list(pictures.values())
         forms = dict(forms_of(options, np.stack([pixels for pixels, _ in inputs]), Path(directory)))
-        tell(machine(options, len(files)), "", header())
-        alone = {name: steps_alone(form, inputs) for name, form in forms.items()}
-        decoding = {name: steps_decoding(form, files, options) for name, form in forms.items()}
-        every = [step for steps in (*alone.values(), *decoding.values()) for step in steps.values()]
-        seconds = in_turn(every, ROUNDS, pause=PAUSE)
-    for what, rows in (("resized pictures in memory", alone), ("files, decoding included", decoding)):
-        tell(what)
+        sizes = "".join(f"batch {size}".rjust(COLUMN) for size in BATCH_SIZES)
+        tell(machine(options, len(files)), "", f"{'for each picture':{NAME + 2}}{sizes}")
+        tables = {
+            "resized pictures in memory": steps_of(forms, partial(predicting, inputs)),
+            "files, decoding included": steps_of(forms, partial(decoding, files, options.as_trained)),
+        }
+        every = [step for rows in tables.values() for steps in rows.values() for step in steps.values()]
+        seconds = in_turn(every, ROUNDS, pause=0.1)
+    for title, rows in tables.items():
+        tell(title)
         for name, steps in rows.items():
             cells = (cell(median(seconds[step]) / timed(size)) for size, step in steps.items())
             tell(f"  {name:{NAME}}" + ("".join(cells) if steps else str(forms[name])))
@@ -90,8 +65,8 @@ def benchmark(options: Namespace) -> None:
 def chosen_pictures(options: Namespace, directory: Path) -> Iterator[str]:
     """Yield the first files of the paths, or draw some people."""
     if options.paths:
-        named = sources(options.paths, options.data_root, options.follow_links)
-        yield from (source.file for source in islice(named, MOST_PICTURES))
+        pictures = sources(options.paths, options.data_root, options.follow_links)
+        yield from (source.file for source in islice(pictures, MOST_PICTURES))
         return
     ensure_dataset(directory / "drawn", train=MOST_PICTURES, test=1)
     yield from (source.file for source in sources([str(directory / "drawn" / "synthetic" / "train")]))
@@ -115,6 +90,7 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
     from alm.checkpoint.restore import load_model
     from alm.inference.export import Deployed, write_onnx
     from alm.inference.predictor import Predictor
+    from utils.deployment.quantization import quantize
 
     model = load_model(options.checkpoint)
     model.align_corners = predictor.align_corners
@@ -139,37 +115,40 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
 
 
 def made(make: Callable[[], PicturePredictor]) -> Form:
-    """Return what is made, or why it cannot be."""
     try:
         return make()
     except AlmError as error:
         return str(error)
 
 
-def steps_alone(form: Form, inputs: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> dict[int, Step]:
-    """Return, by the batch's size, what predicts pictures that are in memory, resized."""
-
-    def step_of(size: int) -> Step:
-        pixels, sizes = zip(*islice(cycle(inputs), size), strict=True)
-        batch = np.stack(pixels)
-
-        def step() -> None:
-            for _ in range(timed(size) // size):
-                form.predict(batch, sizes)
-
-        return step
-
-    return {} if isinstance(form, str) else {size: step_of(size) for size in BATCH_SIZES}
+def steps_of(
+    forms: Mapping[str, Form], step_of: Callable[[PicturePredictor, int], Step]
+) -> dict[str, dict[int, Step]]:
+    """Return each form's step by the size of its batches; nothing for a form that is missing."""
+    return {
+        name: {} if isinstance(form, str) else {size: step_of(form, size) for size in BATCH_SIZES}
+        for name, form in forms.items()
+    }
 
 
-def steps_decoding(form: Form, files: Sequence[str], options: Namespace) -> dict[int, Step]:
-    """Return, by the batch's size, what reads files and predicts them, in one thread."""
+def predicting(
+    inputs: Sequence[tuple[np.ndarray, tuple[int, int]]], form: PicturePredictor, size: int
+) -> Step:
+    """Return what predicts resized pictures, in batches of a size."""
+    pixels, sizes = zip(*islice(cycle(inputs), size), strict=True)
+    batch = np.stack(pixels)
 
-    def step_of(size: int) -> Step:
-        chosen = list(islice(cycle(files), timed(size)))
-        return lambda: form(chosen, size, options.as_trained)
+    def step() -> None:
+        for _ in range(timed(size) // size):
+            form.predict(batch, sizes)
 
-    return {} if isinstance(form, str) else {size: step_of(size) for size in BATCH_SIZES}
+    return step
+
+
+def decoding(files: Sequence[str], as_trained: bool, form: PicturePredictor, size: int) -> Step:
+    """Return what reads files and predicts them, in batches of a size, in one thread."""
+    timed_files = list(islice(cycle(files), timed(size)))
+    return lambda: form(timed_files, size, as_trained)
 
 
 def timed(size: int) -> int:
@@ -189,12 +168,30 @@ def machine(options: Namespace, count: int) -> str:
     return ", ".join([*words, pictures])
 
 
-def header() -> str:
-    """Return the table's first line."""
-    sizes = "".join(f"batch {size}".rjust(COLUMN) for size in BATCH_SIZES)
-    return f"{'for each picture':{NAME + 2}}{sizes}"
-
-
 def cell(seconds: float) -> str:
-    """Return the time of a picture, and how many that is in a second."""
     return f"{1000 * seconds:.1f} ms {1 / seconds:5.0f}/s".rjust(COLUMN)
+
+
+def in_turn(
+    steps: Sequence[Step],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    pause: float = 0.0,
+) -> dict[Step, list[float]]:
+    """Return the seconds of each step in each round.
+
+    All steps run in turn, so that drift hits all; a step that occurs several times runs once a round. Before
+    each are `pause` seconds: threads wait for more work for a while, and would take the next step's cores.
+    """
+    steps = list(dict.fromkeys(steps))
+    for step in steps:
+        step()  # the first call builds what later ones reuse
+    seconds: dict[Step, list[float]] = {step: [] for step in steps}
+    for _ in tqdm(range(rounds), "Measure", leave=False, disable=None):
+        steps.reverse()  # no step always runs on what the same one left in caches and heap
+        for step in steps:
+            time.sleep(pause)
+            start = clock()
+            step()
+            seconds[step].append(clock() - start)
+    return seconds

@@ -1,7 +1,6 @@
-"""Boxes and text on a picture: where each level looked for an attribute, and what it is called.
+"""Boxes and text on a picture: where each level looked for an attribute, and what the attribute is called.
 
-A level keeps its colour and its dashes on every sheet and page, by its place from fine to coarse. The dashes
-are for prints in grey.
+By its place from fine to coarse, a level has one colour on all sheets and pages, and dashes for grey prints.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,14 +21,13 @@ LINE, STRONG = 2, 5  # widths in pixels
 SMALLEST = 6  # pixels of a drawn box, however small the region is
 LEAST = SMALLEST + 2 * STRONG + 2  # pixels of a picture's side: room for a strong box
 
-TEXT_SIZE = 15  # pixels
-ROW = 19  # pixels from one line of text to the next
+TEXT_SIZE, ROW = 15, 19  # pixels of a character, and from one line of text to the next
 ELLIPSIS = "..."
 ENGLISH = frozenset(map(chr, range(32, 127)))
 
 
 class Style(NamedTuple):
-    """How a level's boxes are drawn; `dashes` are the pixels drawn and the pixels left out."""
+    """How a level's boxes are drawn; `dashes` are pixels with and without colour."""
 
     colour: str
     dashes: tuple[int, int]
@@ -103,16 +101,15 @@ def span(low: float, high: float, size: int, width: int) -> tuple[int, int]:
 
 def strokes(start: int, end: int, dashes: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """Yield the first and last pixel of each dash from pixel `start` to pixel `end`."""
-    drawn, gap = dashes
+    length, gap = dashes
     if not gap:
         yield start, end
         return
-    for first in range(start, end + 1, drawn + gap):
-        yield first, min(first + drawn - 1, end)
+    for first in range(start, end + 1, length + gap):
+        yield first, min(first + length - 1, end)
 
 
 def font_for(text: str) -> ImageFont.FreeTypeFont:
-    """Return a font that has a text's characters: Pillow's own for English, else one of the machine's."""
     return face(foreign(text))[0]
 
 
@@ -132,7 +129,9 @@ def foreign(text: str) -> str:
 
 @cache
 def face(characters: str) -> tuple[ImageFont.FreeTypeFont, set[str]]:
-    """Return a font that has these characters, and those of them that no font here has."""
+    """Return a font that has these characters, and those of them that no font here has: Pillow's own font for
+    English, else one of the machine's.
+    """
     default = ImageFont.load_default(TEXT_SIZE)
     if not characters:
         return default, set()

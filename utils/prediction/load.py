@@ -20,8 +20,8 @@ def load_predictor(
 
     The attributes are those of `experiment` or of the file `names`, else the checkpoint's own. A published
     checkpoint has none: it gets those of the one data set that has as many. An .onnx file needs no torch and
-    keeps its own attributes and `align_corners`. `threads` of the CPU compute, by default as many as
-    alm.devices.host says. Raises AlmError.
+    keeps its own attributes and `align_corners`. `threads` of the CPU compute, by default all that it
+    has. Raises AlmError.
     """
     threads = threads or default_threads()
     attributes = named_attributes(experiment, names)
@@ -51,14 +51,13 @@ def load_predictor(
 
 
 def is_onnx(checkpoint: str) -> bool:
-    """Whether a file has the name of an exported one."""
     return checkpoint.lower().endswith(".onnx")
 
 
 def load_onnx(
     path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None, threads: int
 ) -> OnnxPredictor:
-    """Return the predictor of an .onnx file. Raises AlmError if the options contradict what the file says."""
+    """Raises AlmError if the options contradict what the file says."""
     predictor = OnnxPredictor(path, threads)
     if device != "auto":
         raise AlmError(

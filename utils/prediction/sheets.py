@@ -28,7 +28,6 @@ from utils.prediction.drawing import (
 from utils.prediction.sources import Source
 
 MEANINGS = ("fine", "middle", "coarse", "the whole picture")  # of the branches, in their order
-STRONG_MEANS = "thick: where the probability comes from"
 NARROWEST = 132  # pixels of a column, so that names have room
 ACROSS = 7  # panels in a row, at most
 NAME_LINES = 2
@@ -50,10 +49,8 @@ class Sheets:
         thresholds: float | Sequence[float],
         as_trained: bool = False,
     ):
-        """Make the directory. `attributes` and `thresholds` are those of `draw_sheet`; `as_trained` says that
-        the pictures were predicted as they are stored.
-
-        Raises AlmError if the directory is not empty, OSError if it cannot be made.
+        """`attributes` and `thresholds` are those of `draw_sheet`; `as_trained` reads pictures as they are
+        stored. Raises AlmError if the directory is not empty, OSError if it cannot be made.
         """
         self.directory = Path(directory)
         self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
@@ -133,7 +130,7 @@ def draw_sheet(
 def attributes_to_draw(
     prediction: Prediction, attributes: Sequence[str] | None, thresholds: float | Sequence[float]
 ) -> list[int]:
-    """Return the attributes' places, in the order of the sheet. Raises ValueError if one is not predicted."""
+    """Return the attributes' numbers in the sheet's order. Raises ValueError if one is not predicted."""
     if attributes is not None:
         return [prediction.attributes.index(name) for name in attributes]
     return sorted(np.flatnonzero(prediction.positive(thresholds)), key=lambda k: -prediction.probabilities[k])
@@ -162,7 +159,7 @@ def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -
         (style, f"{level}, {meaning}", INDENT)
         for (level, style), meaning in zip(styles.items(), MEANINGS, strict=True)
     ]
-    entries.append((None, STRONG_MEANS, 0))
+    entries.append((None, "thick: where the probability comes from", 0))
     extents = [indent + round(font.getlength(text)) for _, text, indent in entries]
     places, left, row = [], 0, 0
     for extent in extents:
@@ -183,7 +180,6 @@ def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -
 def draw_swatch(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], style: Style, strong: bool = False
 ) -> None:
-    """Draw a level's sign: a small box in its style."""
     left, top = place[0] + 3, place[1] + 5
     draw_box(draw, (left, top, left + SWATCH[0] - 6, top + SWATCH[1] - 6), draw.im.size, style, strong)
 

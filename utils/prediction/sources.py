@@ -1,4 +1,4 @@
-"""Which pictures a command is given: files, folders, patterns, lists, and paths on standard input."""
+"""The pictures that a command reads: files, folders, patterns, lists, and paths on standard input."""
 
 import glob
 import os
@@ -67,20 +67,17 @@ def count(paths: Sequence[str], data_root: str | None = None, follow_links: bool
 
 
 def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
-    """Yield the pictures that are not in a directory, for example one that is filled meanwhile."""
+    """Yield the pictures outside of a directory, which is filled meanwhile."""
     inner = os.path.join(os.path.realpath(directory), "")
     return (source for source in pictures if not os.path.realpath(source.file).startswith(inner))
 
 
 def from_file(path: str) -> Source:
-    """Return a picture that was named itself."""
     return Source(path, path, os.path.basename(path))
 
 
 def from_folder(folder: str) -> Iterator[Source]:
-    """Yield the pictures of a folder and of all folders in it, in the order of their names, without hidden
-    ones.
-    """
+    """Yield the pictures of a folder and its subfolders by name, without hidden ones."""
     is_empty = True
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -94,7 +91,6 @@ def from_folder(folder: str) -> Iterator[Source]:
 
 
 def from_pattern(pattern: str) -> Iterator[Source]:
-    """Yield the pictures that match a pattern, in the order of their names."""
     if os.path.exists(pattern):
         raise DataError(f"{pattern} is a device or a pipe; name pictures, folders or lists")
     if not glob.has_magic(pattern):
@@ -115,7 +111,6 @@ def from_standard_input(data_root: str | None) -> Iterator[Source]:
 
 
 def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[Source]:
-    """Yield the pictures of a list, with or without labels."""
     root = data_root or os.path.dirname(path) or "."
     lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not lines:
@@ -135,12 +130,11 @@ def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[
 
 
 def is_picture(path: str) -> bool:
-    """Whether a file's name is that of a picture."""
     return path.lower().endswith(SUFFIXES)
 
 
 def is_list(path: str) -> bool:
-    """Whether a file is text, and not named as a picture."""
+    """Whether a file is text, and has no picture's name."""
     if is_picture(path):
         return False
     with open(path, "rb") as file:
@@ -153,6 +147,5 @@ def is_list(path: str) -> bool:
 
 
 def ends_in_labels(line: str) -> bool:
-    """Whether a list's line has labels behind its path."""
     words = WORD.findall(line)
     return len(words) > 1 and words[-1] in LABELS and count_labels(line) > 0

@@ -1,4 +1,4 @@
-"""Predictions written down: for people as a table, for programs as CSV and JSON, each picture at once."""
+"""Writers of predictions: a table for people, CSV and JSON for programs. Each picture is written at once."""
 
 import csv
 import json
@@ -27,10 +27,10 @@ COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 
 
 class Writer(Protocol):
-    """Takes one prediction after the other."""
+    """Writes one prediction after the other."""
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Write the prediction of a picture; `positive` (K,) says which attributes it has."""
+        """`positive`, bool (K,), says which attributes the picture has."""
 
 
 @contextmanager
@@ -47,7 +47,6 @@ class Table:
     """Prints the attributes of each picture, as wide as the terminal, and a blank line."""
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Print a picture's lines at once."""
         width = shutil.get_terminal_size().columns
         with tqdm.external_write_mode(sys.stdout):
             tell(*table_lines(source.name, prediction, positive, width), "")
@@ -91,14 +90,12 @@ class Csv:
     """
 
     def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
-        """Write the header."""
         self.writer = csv.writer(file, lineterminator="\n")
         details = ["level", *(f"{level} {side}" for level in levels for side in SIDES)] if levels else []
         columns = (f"{attribute} {detail}" for attribute in attributes for detail in details)
         self.writer.writerow(["path", *attributes, *columns])
 
     def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        """Write a picture's row."""
         row = [storable(source.name), *map(number, prediction.probabilities)]
         if prediction.regions:
             for k, level in enumerate(prediction.level):
@@ -115,7 +112,6 @@ class JsonLines:
         self.file = file
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """Write a picture's line."""
         attributes = {
             attribute: {
                 "probability": number(prediction.probabilities[k]),
@@ -136,7 +132,7 @@ def number(probability: float) -> float:
 
 
 def pixels(box: np.ndarray) -> list[float]:
-    """Return a box rounded to hundredths of a pixel."""
+    """Return a box in hundredths of a pixel."""
     return [round(float(side), 2) for side in box]
 
 

@@ -1,8 +1,8 @@
 """Charts of curves over epochs: the places of lines, marks and ticks, for the page to draw."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 260  # in the chart's own units
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 34  # margins
@@ -14,38 +14,23 @@ MOST_MARKS = 30  # on a curve; one with more points is a line alone
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A line through points (x, y)."""
-
-    name: str
-    points: Sequence[Point]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart to draw.
-
-    Attributes:
-        curves: each curve's name, the `d` of its SVG path, and the places of its marks.
-        x_ticks, y_ticks: each tick's place and label.
-    """
+class Chart(NamedTuple):
+    """A chart to draw."""
 
     title: str
-    curves: list[tuple[str, str, list[Point]]]
-    x_ticks: list[tuple[float, str]]
+    curves: list[tuple[str, str, list[Point]]]  # name, the `d` of an SVG path, places of marks
+    x_ticks: list[tuple[float, str]]  # place and label
     y_ticks: list[tuple[float, str]]
 
 
-def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
+def chart(title: str, curves: Mapping[str, Sequence[Point]]) -> Chart | None:
     """Return a chart of curves over epochs, which begin at 0; None if no curve has a point. The points of a
     short curve are marked.
     """
-    curves = [curve for curve in curves if curve.points]
+    curves = {name: points for name, points in curves.items() if points}
     if not curves:
         return None
-    xs = [x for curve in curves for x, _ in curve.points]
-    ys = [y for curve in curves for _, y in curve.points]
+    xs, ys = zip(*(point for points in curves.values() for point in points), strict=True)
     x_ticks = [tick for tick in ticks(0, max(1, *xs)) if tick == int(tick)]
     y_ticks = ticks(min(ys), max(ys))
     right, low, high = max(x_ticks[-1], *xs), min(y_ticks[0], *ys), max(y_ticks[-1], *ys)
@@ -57,16 +42,12 @@ def chart(title: str, curves: Sequence[Curve]) -> Chart | None:
         return round(TOP + (high - y) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
 
     drawn = []
-    for curve in curves:
-        places = [(across(x), down(y)) for x, y in curve.points]
+    for name, points in curves.items():
+        places = [(across(x), down(y)) for x, y in points]
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
-        drawn.append((curve.name, path, places if len(places) <= MOST_MARKS else []))
-    return Chart(
-        title,
-        drawn,
-        [(across(x), f"{x:g}") for x in x_ticks],
-        [(down(y), f"{y:g}") for y in y_ticks],
-    )
+        drawn.append((name, path, places if len(places) <= MOST_MARKS else []))
+    x_labels, y_labels = [(across(x), f"{x:g}") for x in x_ticks], [(down(y), f"{y:g}") for y in y_ticks]
+    return Chart(title, drawn, x_labels, y_labels)
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a report is about: an evaluation, and the run that it belongs to."""
+"""The contents of a report: an evaluation, and the run that it belongs to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Report:
         history: the run's curves.
         evaluated: the name of the checkpoint, or of the run that is being trained.
         options: of the command.
-        about: further facts about where the figures come from, value by title.
+        about: further facts about the figures' origin, value by title.
     """
 
     record: Mapping
@@ -44,12 +44,10 @@ class Report:
 
     @property
     def attributes(self) -> list[str]:
-        """The attributes' names."""
         return [row["name"] for row in self.record["attributes"]]
 
     @property
     def branch_names(self) -> tuple[str, ...]:
-        """The levels' names, and the global branch's."""
         return (*self.boxes, GLOBAL)
 
     @property

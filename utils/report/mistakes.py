@@ -1,4 +1,4 @@
-"""Which mistakes an evaluation made: the surest ones, and those that come together."""
+"""The mistakes of an evaluation: the surest ones, and those that come together."""
 
 import base64
 import io
@@ -64,9 +64,8 @@ def lowest_ma(attribute_ma: Sequence[float | None], wrong: np.ndarray, most: int
 def surest_mistakes(
     logits: np.ndarray, wrong: np.ndarray, people: Sequence[str], most: int
 ) -> tuple[list[int], list[int]]:
-    """Return the pictures where an attribute was overlooked, and those where it was seen and is not, the
-    surest mistake first, at most `most` of each, and one for each of the N `people`. `logits` and `wrong` are
-    (N,).
+    """Return the pictures with an attribute that was overlooked, and those without it that seem to have it,
+    the surest mistake first, at most `most` of each and one per person. All arguments but it are (N,).
     """
     order = np.argsort(-np.abs(logits), kind="stable")
     rows = order[wrong[order]]
@@ -77,7 +76,6 @@ def surest_mistakes(
 
 
 def one_per_person(rows: Sequence[int], people: Sequence[str]) -> list[int]:
-    """Return the first picture of each person."""
     firsts: dict[str, int] = {}
     for row in rows:
         firsts.setdefault(people[row], row)
@@ -85,7 +83,7 @@ def one_per_person(rows: Sequence[int], people: Sequence[str]) -> list[int]:
 
 
 def example(report: Report, kind: str, row: int, k: int) -> dict:
-    """Return what is shown of the mistake in picture `row` and attribute `k`."""
+    """Return the mistake in picture `row` and attribute `k`, for the page."""
     branches, name = report.branches[:, row, k], report.pictures.names[row]
     winner = report.branch_names[branches.argmax()]
     probability = text.probability(float(branches.max()))

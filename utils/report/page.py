@@ -19,7 +19,7 @@ from utils.evaluation.significance import FIGURES
 from utils.io.untrusted import printable
 from utils.prediction.drawing import level_styles
 from utils.report import text
-from utils.report.charts import FRAME, Chart, Curve, chart
+from utils.report.charts import FRAME, Chart, chart
 from utils.report.evaluation import Report
 from utils.report.mistakes import pairs_wrong_together, weakest_attributes, wrong_predictions
 from utils.runs.history import History
@@ -29,7 +29,6 @@ PAIRS = 15  # of attributes that are wrong together
 
 
 def render(report: Report) -> str:
-    """Return the page."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -53,7 +52,6 @@ def render(report: Report) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Return the page's content security policy."""
     return (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src '{digest(style)}'; script-src '{digest(script)}'"
@@ -61,12 +59,10 @@ def policy(style: str, script: str) -> str:
 
 
 def digest(inline: str) -> str:
-    """Return the name that a policy gives to an inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode("ascii")
 
 
 def content(report: Report) -> dict:
-    """Return everything that the template shows."""
     record, wrong = report.record, wrong_predictions(report.logits, report.labels)
     colours = {level: style.colour for level, style in level_styles(report.boxes).items()}
     return {
@@ -100,19 +96,16 @@ def headline(report: Report) -> list[tuple[str, str, str]]:
 
 
 def training_charts(history: History) -> list[Chart]:
-    """Return the charts of loss and mA by epoch."""
-    evaluations = history.evaluations.items()
     losses, mas = (
-        [(epoch, figures[name]) for epoch, figures in evaluations if figures[name] is not None]
+        [(epoch, row[name]) for epoch, row in history.evaluations.items() if row[name] is not None]
         for name in ("loss", "ma")
     )
-    loss = [Curve("training", history.training), Curve("evaluation", losses)]
-    ma = [Curve("evaluation", [(epoch, 100 * value) for epoch, value in mas])]
-    return list(filter(None, (chart("Loss by epoch", loss), chart("mA in % by epoch", ma))))
+    loss = chart("Loss by epoch", {"training": history.training, "evaluation": losses})
+    ma = chart("mA in % by epoch", {"evaluation": [(epoch, 100 * value) for epoch, value in mas]})
+    return [one for one in (loss, ma) if one]
 
 
 def attribute_rows(report: Report) -> list[dict]:
-    """Return each attribute's figures and counts."""
     return [
         dict(row)
         | {
@@ -141,8 +134,8 @@ def level_rows(report: Report, colours: list[str]) -> list[dict]:
 
 
 def winning_shares(branches: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return how often each branch's logit (L, N, K) is the highest in the pictures where an attribute is
-    `predicted`, bool (N, K): float64 (L, K), NaN for an attribute that is never predicted.
+    """Return how often each branch's logit (L, N, K) is the highest if an attribute is `predicted`, bool
+    (N, K): float64 (L, K), NaN for an attribute that is never predicted.
     """
     winner = branches.argmax(axis=0)
     counts = np.stack([((winner == branch) & predicted).sum(axis=0) for branch in range(len(branches))])
@@ -163,34 +156,32 @@ def bar_parts(shares: np.ndarray, colours: list[str]) -> list[tuple[float, float
 
 
 def pointing_tables(report: Report) -> dict | None:
-    """Return how well the regions meet the true boxes; None without true boxes."""
-    found = report.pointing
-    if found is None:
+    pointing = report.pointing
+    if pointing is None:  # no true boxes
         return None
     columns = [(WINNING, POINTING), (AVERAGE, POINTING), (WINNING, IOU), (AVERAGE, IOU)]
     return {
-        "verdicts": verdicts(found),
-        "boxes": int(found.boxes.sum()),
-        "count": found.attributes,
+        "verdicts": verdicts(pointing),
+        "boxes": int(pointing.boxes.sum()),
+        "count": pointing.attributes,
         "titles": [title.capitalize() if title.islower() else title for title in TITLES],
-        "means": [(name, values.tolist()) for name, values in found.means().items()],
+        "means": [(name, values.tolist()) for name, values in pointing.means().items()],
         "attributes": [
             {
                 "name": name,
-                "boxes": int(found.boxes[k]),
+                "boxes": int(pointing.boxes[k]),
                 "measured": [
                     None if math.isnan(value) else value
-                    for value in (float(found.figures[source][measure, k]) for source, measure in columns)
+                    for value in (float(pointing.figures[source][measure, k]) for source, measure in columns)
                 ],
             }
             for k, name in enumerate(report.attributes)
-            if found.boxes[k]
+            if pointing.boxes[k]
         ],
     }
 
 
 def pair_rows(report: Report, wrong: np.ndarray) -> list[dict]:
-    """Return the pairs of attributes whose mistakes (N, K) come together, by name."""
     names = report.attributes
     return [
         pair._asdict() | {"first": names[pair.first], "second": names[pair.second]}

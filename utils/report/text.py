@@ -1,4 +1,4 @@
-"""What the report says in words, and how it writes numbers."""
+"""The sentences of the report, and how it writes numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,10 @@ def probability(logit: float) -> str:
 
 
 def branch(name: str) -> str:
-    """Return a branch's name in words."""
     return "global branch" if name == GLOBAL else f"level {name}"
 
 
 def lead(report: Report) -> str:
-    """Return the sentence that says what was evaluated on what."""
     record, label = report.record, Path(report.pictures.label).name
     pictures = counted(record["listed"], "picture")
     if record["pictures"] < record["listed"]:
@@ -72,7 +70,6 @@ def epoch_notes(report: Report) -> list[str]:
 
 
 def about_intervals(intervals: Mapping) -> str:
-    """Return where the intervals come from, or why there are none."""
     if intervals["units"] < FEWEST:
         return (
             f"No intervals: {intervals['units']} {intervals['resampled']} are too few, {FEWEST} are needed."
@@ -85,7 +82,6 @@ def about_intervals(intervals: Mapping) -> str:
 
 
 def about_mistakes(branches: Sequence[str]) -> str:
-    """Return what the pictures of mistakes show."""
     sentences = (
         "For each attribute, the pictures where the network is surest and wrong, with its probability. Each "
         "person appears once, if the paths tell who it is."
@@ -99,7 +95,6 @@ def about_mistakes(branches: Sequence[str]) -> str:
 
 
 def about_levels(branches: Sequence[str]) -> str:
-    """Return what the table of levels shows."""
     return (
         "Each attribute's probability is the highest of the levels' and the global branch's. The table says "
         f"how often each of them had the highest. {branches[0]} is the finest level, {branches[-2:][0]} the "
