@@ -1,6 +1,6 @@
 """Measure what ALM costs, beside its goals.
 
-python benchmark.py                       the table, in under 5 minutes on 2 cores
+python benchmark.py                       the table, within 5 minutes on 2 cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
 python benchmark.py --deploy 60.pth.tar   the forms of a trained network
 

@@ -38,11 +38,10 @@ from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Pai
 from utils.io.atomic import write_json
 from utils.io.process import tell
 
-NOT_WORSE, WORSE, UNUSABLE = 0, 1, 2
+NOT_WORSE, WORSE = 0, 1
 
 
 def main() -> int:
-    """Read, compare, report; return the exit status."""
     options = parse_options()
     files = read_predictions(options.a), read_predictions(options.b)
     spellings = choose_attributes(files, options.attributes)
@@ -67,7 +66,6 @@ def main() -> int:
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the options."""
     parser = build_parser()
     options = parser.parse_args()
     inputs = options.a, options.b, options.labels, options.attributes
@@ -76,7 +74,6 @@ def parse_options() -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("a", metavar="A", help="predictions to compare with: CSV with a header, one line per picture")
@@ -122,7 +119,6 @@ def in_order(columns: Sequence[str], spellings: Sequence[tuple[str, ...]]) -> bo
 def report_lines(
     paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
 ) -> Iterator[str]:
-    """Yield what the command prints."""
     yield f"A: {options.a}"
     yield f"B: {options.b}"
     yield f"{counts['pictures']:,} pictures of {options.labels}, {len(attributes)} attributes"
@@ -152,7 +148,6 @@ def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
 
 
 def row(title: str, difference: Difference) -> str:
-    """Return one line of a table."""
     if math.isnan(difference.difference):
         return f"{title:20}   n/a"
     low, high = difference.interval
@@ -161,7 +156,6 @@ def row(title: str, difference: Difference) -> str:
 
 
 def verdict_lines(paired: Paired) -> Iterator[str]:
-    """Yield the verdict, and what it holds for."""
     ma = paired.figures["ma"]
     low, high = ma.interval
     if ma.differs:
@@ -176,7 +170,6 @@ def verdict_lines(paired: Paired) -> Iterator[str]:
 def comparison_record(
     paired: Paired, attributes: Sequence[str], counts: Mapping[str, int], options: argparse.Namespace
 ) -> dict:
-    """Return the comparison for JSON."""
     by_attribute = zip(attributes, paired.attributes, paired.p_values.tolist(), strict=True)
     return {
         "a": options.a,

@@ -37,7 +37,7 @@ from utils.diagnostics.operator_report import operator_lines, operator_record, w
 from utils.io.atomic import unwritable, write_json
 from utils.io.process import tell
 
-WITHIN, BEYOND, UNUSABLE = 0, 1, 2
+WITHIN, BEYOND = 0, 1
 BATCH = 4
 
 

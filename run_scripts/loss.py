@@ -38,7 +38,7 @@ from utils.runs.loss_comparison import (
 )
 from utils.runs.loss_plot import plot_losses
 
-PASS, FAIL, UNUSABLE = 0, 1, 2
+PASS, FAIL = 0, 1
 
 
 def main() -> int:
@@ -116,10 +116,8 @@ def official_lines(comparison: LossComparison) -> Iterator[str]:
     mean_absolute_error = comparison.figures.mean_absolute_error
     yield f"MeanRelativeError: {mean_relative_error}"
     yield f"MeanAbsoluteError: {mean_absolute_error}"
-    if mean_relative_error <= mean_absolute_error:
-        yield f"Rule,mean_relative_error {mean_relative_error}"
-    else:
-        yield f"Rule,mean_absolute_error {mean_absolute_error}"
+    rule = "mean_relative_error" if mean_relative_error <= mean_absolute_error else "mean_absolute_error"
+    yield f"Rule,{rule} {getattr(comparison.figures, rule)}"
     verdict = "pass" if comparison.passes_official_rule() else "fail"
     yield (
         f"{verdict} {mean_relative_error=} <= {RELATIVE_LIMIT} or {mean_absolute_error=} <= {ABSOLUTE_LIMIT}"
@@ -146,14 +144,13 @@ def strict_lines(comparison: LossComparison, options: argparse.Namespace) -> Ite
 
 def notes(comparison: LossComparison) -> Iterator[str]:
     """Yield a line on each part of the logs that the comparison could not use as it was."""
-    common = len(comparison.steps)
     candidate, reference = comparison.candidate, comparison.reference
     for log, other in ((candidate, reference), (reference, candidate)):
         missing = other.losses.keys() - log.losses.keys()
         if missing:
             yield (
                 f"{log.path} lacks {len(missing)} of {other.path}'s iterations, the first at "
-                f"{at(min(missing))}; compared: {common}"
+                f"{at(min(missing))}; compared: {len(comparison.steps)}"
             )
         if log.repeated:
             lines = counted(log.repeated, "line")
@@ -167,16 +164,15 @@ def at(step: Step) -> str:
 def write_results(comparisons: list[LossComparison], options: argparse.Namespace) -> None:
     """Write the JSON file if there is to be one, and draw the curves."""
     if options.json:
-        limits = {
-            "mean_relative_error": RELATIVE_LIMIT,
-            "mean_absolute_error": ABSOLUTE_LIMIT,
-            "mean_difference": options.limit,
-            "p95_difference": options.limit_p95,
-        }
         content = {
             "passed": all(decide(comparison, options) for comparison in comparisons),
             "rule": "strict" if options.strict else "official",
-            "limits": limits,
+            "limits": {
+                "mean_relative_error": RELATIVE_LIMIT,
+                "mean_absolute_error": ABSOLUTE_LIMIT,
+                "mean_difference": options.limit,
+                "p95_difference": options.limit_p95,
+            },
             "comparisons": [comparison_record(comparison, options) for comparison in comparisons],
         }
         write_json(options.json, content)

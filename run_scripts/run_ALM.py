@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
     run("run_scripts.run_ALM")
 
-import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -31,14 +31,8 @@ from run_scripts.training.evaluation import report_evaluation
 from run_scripts.training.options import build_parser
 from run_scripts.training.resolve import chosen
 from run_scripts.training.resume import restore
-from run_scripts.training.setup import (
-    TrainingSetup,
-    build_loader,
-    build_trainer,
-    compile_network,
-    fingerprinted,
-    set_up,
-)
+from run_scripts.training.setup import TrainingSetup, build_loader, build_trainer, compile_network, set_up
+from utils.diagnostics.fingerprint import fingerprinted
 from utils.io.untrusted import printable
 from utils.runs import directory as run_directory
 from utils.runs import log_text
@@ -53,7 +47,7 @@ def main() -> int:
     options = build_parser().parse_args()
     refuse_several_processes()
     setup = set_up(options)
-    with open_directory(setup) as directory, open_log(setup, directory) as log, end_logged(log):
+    with open_directory(setup) as directory, open_log(setup, directory) as log:
         if setup.options.evaluate:
             evaluate(setup, directory, log)
             return 0
@@ -87,16 +81,15 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
     train_loader = build_loader(setup, training=True)
     val_loader = build_loader(setup, training=False) if setup.data.val else None
     report = partial(report_evaluation, setup, directory, log)
-    with fingerprinted(setup, trainer), Interruption() as interruption:
+    about = chosen(options, "experiment", "approach", "batch_size", "seed")
+    fingerprint = fingerprinted(trainer, options.fingerprint, options.fingerprint_iters, about)
+    with fingerprint, Interruption() as interruption:
         is_done = run.fit(train_loader, val_loader, report, interruption)
     for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.skipped):
         log.line(line)
     if run.unsaved:
         raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
-    if is_done:
-        log.line(f"Run: {directory}")
-    else:
-        log.line(log_text.interrupted(interruption.name, directory / LAST))
+    log.line(f"Run: {directory}" if is_done else log_text.interrupted(interruption.name, directory / LAST))
     return interruption.status
 
 
@@ -119,30 +112,23 @@ def open_directory(setup: TrainingSetup):
     return run_directory.opened_run_directory(directory, vars(options), must_be_new=True)
 
 
-def open_log(setup: TrainingSetup, directory: Path | None) -> TrainingLog:
-    """Return the run's log, as a context."""
+@contextmanager
+def open_log(setup: TrainingSetup, directory: Path | None) -> Iterator[TrainingLog]:
+    """Open the run's log. An error that ends the run is in its file too: standard error may be gone."""
     options = setup.options
-    return TrainingLog(
+    with TrainingLog(
         directory / run_directory.LOG if directory else None,
         metrics_path=directory / run_directory.METRICS if directory else None,
         json_path=options.log_json,
         tensorboard_dir=options.tensorboard,
         print_freq=options.print_freq,
         first_iteration=0 if options.evaluate else setup.checkpoint.get("iterations", 0),
-    )
-
-
-@contextmanager
-def end_logged(log: TrainingLog):
-    """Let the log's file end with the error that ends the run: standard error may be gone by then."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        log.failed("interrupted")
-        raise
-    except Exception as error:
-        log.failed(explain(error))
-        raise
+    ) as log:
+        try:
+            yield log
+        except (Exception, KeyboardInterrupt) as error:
+            log.failed("interrupted" if isinstance(error, KeyboardInterrupt) else explain(error))
+            raise
 
 
 def announce(setup: TrainingSetup, log: TrainingLog, notes: list[str]) -> None:
@@ -157,7 +143,8 @@ def announce(setup: TrainingSetup, log: TrainingLog, notes: list[str]) -> None:
 
 
 def identity(setup: TrainingSetup) -> dict:
-    """Return what a checkpoint says of its model: enough to use it without this command's options."""
+    """Return what a checkpoint says of its model, which is enough to use it without any option."""
+    lists = {"train": setup.data.train, "val": setup.data.val}
     return {
         "approach": setup.options.approach,
         "backbone": setup.model.backbone_name,
@@ -165,10 +152,7 @@ def identity(setup: TrainingSetup) -> dict:
         "experiment": setup.experiment.name,
         "attributes": list(setup.experiment.attributes),
         "positive_ratio": setup.ratio,
-        "data": {
-            "train": setup.data.train.digest(),
-            "val": setup.data.val.digest() if setup.data.val else None,
-        },
+        "data": {name: pictures.digest() if pictures else None for name, pictures in lists.items()},
         "align_corners": setup.model.align_corners,
         "options": vars(setup.options),
     }

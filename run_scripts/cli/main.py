@@ -48,7 +48,6 @@ def run(module: str) -> None:
 
 
 def bad_input_status(module: str) -> int:
-    """Return the exit status of a command for bad input."""
     return 2 if module.rpartition(".")[2] in JUDGES else BAD_INPUT
 
 
@@ -58,10 +57,7 @@ def clear_ending(bad_input: int = BAD_INPUT) -> Iterator[None]:
     from run_scripts.cli.messages import explain, on_one_line
     from utils.io.process import open_streams
 
-    def warn_of_thread(
-        arguments: threading.ExceptHookArgs,
-    ) -> None:  # whoever waits for the thread finds out too
-        # Whoever waits for the thread finds out too.
+    def warn_of_thread(arguments: threading.ExceptHookArgs) -> None:  # whoever waits for it finds out too
         show(arguments.exc_value, f"warning: {explain(arguments.exc_value)}")
 
     before = warnings.formatwarning, threading.excepthook
@@ -106,7 +102,6 @@ def exit_on_signals() -> Iterator[None]:
 
 
 def end(error: BaseException, line: str, status: int) -> None:
-    """Exit, with a line on standard error."""
     from utils.io.process import send_to_null
 
     with suppress(OSError):  # nobody reads it
@@ -148,7 +143,6 @@ class Interruption:
         return 0 if self.name is None else STATUS[self.name]
 
     def __call__(self) -> bool:
-        """Whether there was a signal."""
         return self.name is not None
 
     def __enter__(self):

@@ -1,10 +1,8 @@
 """Options come in; all that a training or an evaluation needs goes out. Nothing is written before that."""
 
-import json
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from alm import WeightedBCELoss, build_model
 from alm.checkpoint import restore
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
-from alm.devices.device import choose_device, device_name, explain_choice
+from alm.devices.device import choose_device, explain_choice
 from alm.devices.host import usable_cores
-from alm.devices.precision import choose_precision, gradient_scaler, precision_name, set_arithmetic
+from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
@@ -29,7 +27,6 @@ from utils.data.dataset import MultiLabelDataset
 from utils.data.list_file import positive_ratio, read_list
 from utils.data.loader import Loader
 from utils.data.true_boxes import find_true_boxes
-from utils.diagnostics.fingerprint import Fingerprint
 from utils.errors import DataError
 from utils.runs.training_log import TrainingLog
 from utils.synthetic import ensure_dataset
@@ -87,13 +84,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
         experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-        data = open_data(
-            experiment,
-            training=not options.evaluate,
-            **chosen(
-                options, "data_root", "train_list", "val_list", "allow_missing", "follow_links", "cache"
-            ),
-        )
+        data = open_data(experiment, options)
     if options.report and data.val is None:
         raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
     if resumed and not options.evaluate and not options.force:
@@ -161,28 +152,6 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
     )
 
 
-@contextmanager
-def fingerprinted(setup: TrainingSetup, trainer: Trainer) -> Iterator[None]:
-    """Write the fingerprint of the first iterations, if --fingerprint asks for it."""
-    options = setup.options
-    if not options.fingerprint:
-        yield
-        return
-    about = {"torch": torch.__version__, "device": setup.device.type, "machine": device_name(setup.device)}
-    about |= chosen(options, "experiment", "approach", "batch_size", "seed")
-    about["precision"] = precision_name(setup.precision)
-    with open(options.fingerprint, "w", encoding="utf-8") as file:
-
-        def write(entry: dict) -> None:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()  # whoever stops the run early has what there is
-
-        trainer.watch = Fingerprint(
-            setup.model, trainer.criterion, trainer.scaler, options.fingerprint_iters, write, about
-        )
-        yield
-
-
 def check_epochs(options: Namespace, resumed: Mapping | None, position: Position) -> None:
     """Raise AlmError if no epoch is left, naming the option that the user may be after."""
     if options.evaluate or position.epoch < options.epochs or not position.evaluated:
@@ -227,20 +196,11 @@ def choose_experiment(
     return experiment
 
 
-def open_data(
-    experiment: Experiment,
-    *,
-    data_root: str | None = None,
-    train_list: str | None = None,
-    val_list: str | None = None,
-    training: bool = True,
-    allow_missing: bool = False,
-    follow_links: bool = False,
-    cache: str = "none",
-) -> Data:
+def open_data(experiment: Experiment, options: Namespace) -> Data:
     """Return the lists and pictures of a data set. Raises DataError if a list that is needed is missing."""
+    training = not options.evaluate
     root, train_path, val_path = resolve_paths(
-        experiment, data_root, train_list, val_list, train_required=training
+        experiment, options.data_root, options.train_list, options.val_list, train_required=training
     )
     if val_path is None:
         absence = f"no evaluation list in {root} (looked for {', '.join(experiment.val_lists)})"
@@ -249,20 +209,18 @@ def open_data(
         warnings.warn(f"{absence}; training goes on without evaluation", stacklevel=1)
 
     def pictures(label: Path, skip_missing: bool) -> MultiLabelDataset:
-        count = len(experiment.attributes)
-        directory = cache_directory(cache, root)
         return MultiLabelDataset(
             root,
             label,
-            num_attributes=count,
+            num_attributes=len(experiment.attributes),
             skip_missing=skip_missing,
-            cache=directory,
-            follow_links=follow_links,
+            cache=cache_directory(options.cache, root),
+            follow_links=options.follow_links,
         )
 
     data = Data(train_path, None, None)
     if val_path:
-        data.val = pictures(val_path, allow_missing)
+        data.val = pictures(val_path, options.allow_missing)
     if training:
         data.train = pictures(train_path, skip_missing=True)
         if data.train.missing:
@@ -271,21 +229,18 @@ def open_data(
 
 
 def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -> list[float]:
-    """Return each attribute's positive ratio: "published", or those of the training "list". Raises DataError
-    if there is no list.
-    """
+    """Return each attribute's positive ratio. Raises DataError if it needs a list that is not there."""
     if ratios == "published":
         return list(experiment.positive_ratio)
     if train_list is None:
         raise DataError("the loss needs the training list's positive ratios; name it with --train_list")
     ratio = positive_ratio(read_list(train_list, len(experiment.attributes))[1]).tolist()
-    for value, always in ((0, "always 0"), (1, "always 1")):
+    for value in (0, 1):
         constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share == value]
         if constant:
-            verb = "is" if len(constant) == 1 else "are"
+            names = f"{', '.join(constant)} {'is' if len(constant) == 1 else 'are'}"
             warnings.warn(
-                f"{', '.join(constant)} {verb} {always} in {train_list}, so nothing can be learned of it",
-                stacklevel=1,
+                f"{names} always {value} in {train_list}, so nothing can be learned of it", stacklevel=1
             )
     return ratio
 
@@ -306,10 +261,10 @@ def start_model(
     `resumed` is the checkpoint at `resume`. `align_corners` None means: as the checkpoint was trained, or
     False without one.
     """
-    given = restore.load_checkpoint(init_from) if init_from else resumed
+    source = restore.load_checkpoint(init_from) if init_from else resumed
     convention = align_corners
     if convention is None:
-        convention = given is not None and given["align_corners"]
+        convention = source is not None and source["align_corners"]
     torch.manual_seed(seed)  # drawn on the CPU: the same start on every device
     model = build_model(approach, len(attributes), convention)
     if resume:
@@ -317,22 +272,18 @@ def start_model(
         restore.restore_model(model, resumed, resume)
         weights = f"from {resume}{'' if restore.is_own(resumed) else ASSUMED}"
     elif init_from:
-        taken = restore.initialize(model, given, attributes, init_from)
-        weights = f"{taken.words} from {init_from}{'' if taken.whole else ', the rest from scratch'}"
-        weights += ASSUMED if taken.assumed else ""
+        transferred = restore.initialize(model, source, attributes, init_from)
+        weights = f"{transferred.words} from {init_from}"
+        weights += "" if transferred.whole else ", the rest from scratch"
+        weights += ASSUMED if transferred.assumed else ""
     elif pretrained:
-        weights = load_backbone(model, pretrained)
+        names, others = restore.load_backbone(model, pretrained)
+        weights = f"{len(names)} backbone tensors from {pretrained}, the rest from scratch"
+        weights += f"; not used: {', '.join(others)}" if others else ""
     else:
         weights = "from scratch (--pretrained FILE starts the backbone from published ones)"
-    source = "auto" if align_corners is None else str(align_corners).lower()
-    return model, [f"Weights: {weights}", f"Sampling: align_corners {convention} ({source})"]
-
-
-def load_backbone(model: nn.Module, path: str) -> str:
-    """Load the backbone's weights from a file; return what was loaded, in words."""
-    used, unused = restore.load_backbone(model, path)
-    rest = f"; not used: {', '.join(unused)}" if unused else ""
-    return f"{len(used)} backbone tensors from {path}, the rest from scratch{rest}"
+    option = "auto" if align_corners is None else str(align_corners).lower()
+    return model, [f"Weights: {weights}", f"Sampling: align_corners {convention} ({option})"]
 
 
 def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:

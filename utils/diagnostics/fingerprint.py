@@ -6,6 +6,7 @@ in which a difference of any element shows.
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +15,33 @@ import torch
 from torch import Tensor, nn
 
 from alm.devices.capabilities import abilities
-from alm.devices.device import CPU
+from alm.devices.device import CPU, device_name
+from alm.devices.precision import precision_name
+from alm.training.trainer import Trainer
 from utils.diagnostics.fingerprint_comparison import FORMAT, NUMBERS, STAGES
 
 PERIOD = 4093  # of the directions; prime, so that it has no part in any shape
 FORWARD, GRADIENT, WEIGHT = STAGES
+
+
+@contextmanager
+def fingerprinted(trainer: Trainer, path: str | None, iterations: int, about: Mapping) -> Iterator[None]:
+    """Write the fingerprint of a trainer's first iterations to a file, if one is named."""
+    if path is None:
+        yield
+        return
+    machine = {"device": trainer.device.type, "machine": device_name(trainer.device)}
+    about = {"torch": torch.__version__, **machine, **about, "precision": precision_name(trainer.precision)}
+    with open(path, "w", encoding="utf-8") as file:
+
+        def write(entry: dict) -> None:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()  # whoever stops the run early has what there is
+
+        trainer.watch = Fingerprint(
+            trainer.model, trainer.criterion, trainer.scaler, iterations, write, about
+        )
+        yield
 
 
 class Fingerprint:
