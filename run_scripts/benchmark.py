@@ -23,14 +23,15 @@ import argparse
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -96,7 +97,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_options() -> argparse.Namespace:
-    """Return the options, the device as torch names it."""
     parser = build_parser()
     options = parser.parse_args()
     for name in ("batch_size", "attributes", "amp", "rounds", "json"):
@@ -117,7 +117,6 @@ class Goal:
     at_least: bool = False  # else at most
 
     def met(self, median: float) -> bool:
-        """Whether a median meets the goal."""
         return median >= self.limit if self.at_least else median <= self.limit
 
     def __str__(self) -> str:
@@ -125,30 +124,20 @@ class Goal:
 
 
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
-    """Return what one of GOALS measures, each in a process with a heap of its own. Raises AlmError if the
-    process dies.
-    """
-    pool = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (options.threads,))
-    try:
-        with pool, end_with_interrupts():
+    """Measure in a process with a heap of its own. Raises AlmError if the process dies."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (options.threads,)) as pool:
+        try:
             with beyond_interrupts():
                 measured = pool.submit(measurement, options)
             return measured.result()
-    except BrokenProcessPool as error:
-        raise AlmError(
-            "a measuring process died, as it does when memory runs out; lower --batch_size or --threads"
-        ) from error
-
-
-@contextmanager
-def end_with_interrupts() -> Iterator[None]:
-    """End the measuring process with Ctrl-C: by itself it would go on for a minute."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        for process in active_children():
-            process.terminate()
-        raise
+        except KeyboardInterrupt:  # without its end the process goes on for a minute
+            for process in active_children():
+                process.terminate()
+            raise
+        except BrokenProcessPool as error:
+            raise AlmError(
+                "a measuring process died, as it does when memory runs out; lower --batch_size or --threads"
+            ) from error
 
 
 def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:
@@ -174,7 +163,6 @@ def columns(what: str, figures: str, goal: str) -> str:
 
 
 def machine(options: argparse.Namespace) -> str:
-    """Return what the figures hold for."""
     words = [time.strftime("%Y-%m-%d"), device_name(options.device), f"torch {torch.__version__}"]
     words += [f"Python {platform.python_version()}", f"{options.device.type}, {options.threads} threads"]
     words += [f"batch {options.batch_size}", f"{options.attributes} attributes", f"amp {options.amp}"]
@@ -190,7 +178,7 @@ def measure_forms(options: argparse.Namespace) -> None:
 
 
 def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:
-    """Return what localization makes of a training step's time, and channels_last of the backbone's."""
+    """Return how localization multiplies a training step's time, and channels_last the backbone's."""
     whole = training_step(options)
     backbone = training_step(options, "bn_inception")
     nchw = training_step(options, "bn_inception", nchw=True)
@@ -198,7 +186,7 @@ def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:
 
 
 def attributes_and_precision(options: argparse.Namespace) -> list[np.ndarray]:
-    """Return what ten times the attributes make of a training step's time, and bfloat16 of float32's; for
+    """Return how ten times the attributes multiply a training step's time, and bfloat16 float32's; for
     bfloat16 nothing if the CPU would emulate it.
     """
     many, few = training_step(options, scale=10), training_step(options)
@@ -212,8 +200,7 @@ def attributes_and_precision(options: argparse.Namespace) -> list[np.ndarray]:
 def percent_outside(options: argparse.Namespace) -> list[np.ndarray]:
     """Return the share of each training iteration outside forward pass, backward pass and optimizer."""
     dataset = drawn(options, cached=True)
-    model = build_model("inception_iccv", dataset.labels.shape[1])
-    trainer = trainer_of(options, model, dataset.labels.shape[1], options.amp)
+    trainer = trainer_of(options, "inception_iccv", dataset.labels.shape[1], options.amp)
     started, ended = [], []
     update = trainer.scaler.update  # what a step ends with, also one that fp16 skips
 
@@ -231,9 +218,7 @@ def percent_outside(options: argparse.Namespace) -> list[np.ndarray]:
 
 
 def gigabytes_of_training(options: argparse.Namespace) -> list[np.ndarray]:
-    """Return the most memory (GB) that this process held in five training steps; nothing if the system does
-    not tell.
-    """
+    """Return the peak memory (GB) of five training steps; nothing if the system does not tell."""
     step = training_step(options)
     for _ in range(5):
         step()
@@ -249,8 +234,8 @@ def folded_to_backbone(options: argparse.Namespace) -> list[np.ndarray]:
 
 
 def warm_to_decoding(options: argparse.Namespace) -> list[np.ndarray]:
-    """Return the pictures per second that the loader gives from its cache over those that it decodes, in the
-    main process and with one worker.
+    """Return how much faster the loader reads its cache than it decodes, in the main process and with one
+    worker.
     """
     decoding, warm = drawn(options, cached=False), drawn(options, cached=True)
     pairs = ((reading(options, decoding, workers), reading(options, warm, workers)) for workers in (0, 1))
@@ -300,7 +285,7 @@ def training_step(
     the weights and the maps have their channels first in memory.
     """
     count = scale * options.attributes
-    trainer = trainer_of(options, build_model(approach, count), count, amp or options.amp)
+    trainer = trainer_of(options, approach, count, amp or options.amp)
     if nchw:
         trainer.model.to(memory_format=torch.contiguous_format)
         trainer.model.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
@@ -310,28 +295,18 @@ def training_step(
     return lambda: trainer.train([batch], 0, 0, 1)
 
 
-def trainer_of(options: argparse.Namespace, model: torch.nn.Module, attributes: int, amp: str) -> Trainer:
-    """Return a Trainer of a model, with the settings of run_ALM.py."""
+def trainer_of(options: argparse.Namespace, approach: str, attributes: int, amp: str) -> Trainer:
+    """Return a Trainer with the settings of run_ALM.py, and without a log."""
     device, precision = options.device, choose_precision(options.device, amp)
-    model = model.to(device, memory_format=layout(device))
+    model = build_model(approach, attributes).to(device, memory_format=layout(device))
     settings = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 5e-4, "momentum": 0.9}
     optimizer = build_optimizer(model, device=device, **settings)
     criterion, scaler = WeightedBCELoss([0.5] * attributes), gradient_scaler(device, precision)
-    return Trainer(model, criterion, optimizer, scaler, device, precision, Silence())
-
-
-class Silence:
-    """A log that keeps nothing."""
-
-    def iteration(self, *_) -> None:
-        """Drop an iteration."""
-
-    def note(self, *_, **__) -> None:
-        """Drop a note."""
+    log = SimpleNamespace(iteration=lambda *_: None, note=lambda *_, **__: None)
+    return Trainer(model, criterion, optimizer, scaler, device, precision, log)
 
 
 def inference_step(options: argparse.Namespace, network: torch.nn.Module) -> Step:
-    """Return one forward pass without gradients."""
     images = torch.randn(options.batch_size, 3, HEIGHT, WIDTH, device=options.device)
     images = images.contiguous(memory_format=torch.channels_last)
     precision = choose_precision(options.device, options.amp)
@@ -344,13 +319,11 @@ def inference_step(options: argparse.Namespace, network: torch.nn.Module) -> Ste
 
 
 def drawn(options: argparse.Namespace, cached: bool) -> MultiLabelDataset:
-    """Return the drawn training set."""
     cache = options.pictures / "cache" if cached else None
     return MultiLabelDataset(options.pictures, options.pictures / LISTS["train"], cache=cache)
 
 
 def reading(options: argparse.Namespace, dataset: MultiLabelDataset, workers: int) -> Step:
-    """Return a pass over a data set's pictures."""
     loader = Loader(dataset, options.batch_size, shuffle=True, workers=workers)
 
     def read() -> None:

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
-    """Return this command's options and run_ALM.py's, of which --compare has none."""
+    """Return this command's options and run_ALM.py's; with --compare, which takes none of these, None."""
     parser = build_parser()
     options, others = parser.parse_known_args()
     if options.compare and others:
@@ -73,7 +73,7 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
 
 
 def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-    """Return those of run_ALM.py's options that are given, all of which must be about a single step."""
+    """Return run_ALM.py's options among the words; they must all be about a single step."""
     from run_scripts.training import options  # torch
 
     step = options.build_parser().parse_args(words)
@@ -83,7 +83,6 @@ def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
 
 
 def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
-    """Train for some iterations, check every operator on the way, report; return the exit status."""
     from run_scripts.training.setup import build_loader, build_trainer, set_up
     from utils.diagnostics.operator_check import OperatorCheck
     from utils.diagnostics.operator_origin import OperatorOrigin

@@ -1,13 +1,13 @@
-"""How far an operator's result may be from the exact one, given the type it was computed in.
+"""How far an operator's result may be from the exact one, by the type that it was computed in.
 
 Backward error analysis (Higham, Accuracy and Stability of Numerical Algorithms, chapters 1 and 4): a result
-may be off by its own rounding, and by as much as it would move if its inputs were off by theirs. The second
-part is measured: the operator runs once more, in float64, on inputs that a tiny relative step of random sign
-has moved. So if terms cancel, as in the gradient of a bias before a batch normalization, the error is judged
-by the terms and not by the little that remains of them.
+may be off by its own rounding, and by as much as it moves if its inputs are off by theirs. The second part
+is measured: the operator runs once more, in float64, on inputs moved by a tiny relative step of random sign.
+So if terms cancel, as in the gradient of a bias before a batch normalization, the terms judge the error and
+not the little that remains of them.
 
-Two things are judged: the largest error of an element, and the part of the error that all elements share.
-A sum of many terms makes the first one large even on a right device; rounding averages out of the second.
+Two errors are judged: the largest one of an element, and the part that all elements share. A sum of many
+terms makes the first one large even on a right device; rounding averages out of the second.
 """
 
 import math
@@ -27,8 +27,8 @@ def roundoff(dtype: torch.dtype) -> float:
 
 
 def smallest_step(dtype: torch.dtype) -> float:
-    """Return the step between a type's smallest numbers; in float32, of which a device may have the normal
-    ones alone, the smallest normal number.
+    """Return the step between a type's smallest numbers; for float32 its smallest normal number, because a
+    device may lack smaller ones.
     """
     info = torch.finfo(dtype)
     return info.tiny if info.bits >= 32 else info.tiny * info.eps
@@ -51,8 +51,8 @@ def perturb(tensor: Tensor, generator: torch.Generator) -> Tensor:
 def sensitivity(exact: Tensor, others: list[Tensor]) -> Tensor | float:
     """Return how far each element of a result moves if its inputs move by a relative step of 1.
 
-    It is estimated from `others`, the results of perturbed inputs. The average movement of all elements is
-    added to an element's own, which may be small by chance.
+    `others` are the results of perturbed inputs. The average movement of all elements is added to an
+    element's own, which may be small by chance.
     """
     if not others:
         return 0.0
@@ -65,10 +65,9 @@ def excess(
 ) -> tuple[float, float]:
     """Return a result's error in units of its limit, and the largest error of an element.
 
-    `result` in its own type and `exact` in float64 have one shape and are on the CPU. `movement` is their
-    `sensitivity`. Each element sums `terms` values; with `of_channels` these are a channel's, whose sums are
-    in all of its elements. An overflow that rounding explains is no error, and neither is NaN if the exact
-    result is NaN.
+    `result` in its own type and `exact` in float64 have one shape and are on the CPU; `movement` is their
+    `sensitivity`. Each element sums `terms` values, with `of_channels` those of its channel. An overflow that
+    rounding explains is no error, and neither is NaN if the exact result is NaN.
     """
     if not result.numel():
         return 0.0, 0.0

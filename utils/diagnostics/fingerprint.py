@@ -97,7 +97,7 @@ class Fingerprint:
 
     def _output_of(self, name: str) -> Callable:
         def note(module, inputs, output) -> None:
-            if output is self._last:  # a Sequential's output is its last part's
+            if output is self._last:  # of the last part of a Sequential
                 return
             self._last = output
             self._calls[name] += 1
@@ -135,12 +135,11 @@ class Fingerprint:
 
 
 def tensors_in(name: str, output) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a module's output, named by their places in it."""
+    """Yield the tensors of a module's output by names that tell their places in it."""
     if isinstance(output, Tensor):
         yield name, output
         return
-    inner = output.items() if isinstance(output, Mapping) else enumerate(output)
-    for key, value in inner:
+    for key, value in output.items() if isinstance(output, Mapping) else enumerate(output):
         yield from tensors_in(f"{name}[{key}]", value)
 
 
@@ -155,14 +154,9 @@ def numbers(tensor: Tensor, directions: Tensor) -> Tensor:
     folded = values[:whole].view(-1, PERIOD).sum(0, dtype=dtype)
     rest = values[whole:].to(dtype)
     projections = directions @ folded + directions[:, : len(rest)] @ rest
-    return torch.cat(
-        [
-            torch.linalg.vector_norm(values, dtype=dtype)[None],
-            values.abs().amax()[None].to(dtype),
-            (~values.isfinite()).sum()[None].to(dtype),
-            projections,
-        ]
-    )
+    norm = torch.linalg.vector_norm(values, dtype=dtype)
+    largest, nonfinite = values.abs().amax().to(dtype), (~values.isfinite()).sum().to(dtype)
+    return torch.stack([norm, largest, nonfinite, *projections])
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

@@ -37,7 +37,6 @@ ABOUT = ("device", "machine", "torch", "precision", "batch_size", "seed")
 TABLE = (
     ("iteration", 9), ("stage", 21), ("tensors", 7), ("median", 9), ("largest", 9), ("limit", 9), ("", 0),
 )  # fmt: skip
-SIZE = 10, 5.5  # of the plot, in inches
 COLOURS = dict(zip(STAGES, (BLUE, VERMILION, GREEN), strict=True))
 LEAST_HEIGHT, MOST_HEIGHT = 1e-12, 1e3  # where equal tensors and infinite differences are drawn
 
@@ -65,14 +64,13 @@ class Difference:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether two right devices would not differ so much."""
         return not self.error <= self.limit
 
 
 @dataclass
 class FingerprintComparison:
-    """Two fingerprints; what they did not have in common before anything was computed, in words; and each
-    tensor's difference, in order of execution.
+    """Two fingerprints; in words, how they differ before anything is computed; and each tensor's difference,
+    in order of execution.
     """
 
     first: FingerprintFile
@@ -82,7 +80,6 @@ class FingerprintComparison:
 
     @property
     def beyond(self) -> list[Difference]:
-        """The differences that two right devices would not have."""
         return [entry for entry in self.differences if entry.is_beyond]
 
     @property
@@ -91,7 +88,6 @@ class FingerprintComparison:
         return not self.apart and not self.beyond
 
     def by_stage(self) -> dict[tuple[int, str], list[Difference]]:
-        """Return the differences of each iteration's stages."""
         groups: dict[tuple[int, str], list[Difference]] = {}
         for entry in self.differences:
             groups.setdefault((entry.iteration, entry.stage), []).append(entry)
@@ -134,10 +130,7 @@ def _check_entry(entry: dict) -> dict:
 
 
 def compare_fingerprints(first: FingerprintFile, second: FingerprintFile) -> FingerprintComparison:
-    """Compare the tensors that both have, in the first one's order of execution.
-
-    Raises AlmError if they have none in common.
-    """
+    """Compare the tensors that both have. Raises AlmError if they have none in common."""
 
     def key(entry: dict) -> tuple[int, str, str]:
         return entry["iteration"], entry["stage"], entry["name"]
@@ -166,10 +159,8 @@ def _layer(entry: dict) -> tuple[int, str, str]:
 
 
 def _layer_sizes(pairs: list[tuple[dict, dict]]) -> dict[tuple, float]:
-    """Return the largest norm in each layer, of its gradients and of its weights.
-
-    A bias's gradient may be zero but for rounding, as before a batch normalization, and Adam moves the bias
-    all the same: so its layer's size counts.
+    """Return the largest norm in each layer, of its gradients and of its weights. It counts because a bias's
+    gradient may be zero but for rounding, as before a batch normalization, and Adam still moves the bias.
     """
     sizes: dict[tuple, float] = {}
     for entry in (entry for pair in pairs for entry in pair):
@@ -179,7 +170,6 @@ def _layer_sizes(pairs: list[tuple[dict, dict]]) -> dict[tuple, float]:
 
 
 def _difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> Difference:
-    """Return how far two entries of one tensor are apart, and may be in a precision."""
     size = max(a["norm"], b["norm"], sizes.get(_layer(a), 0.0))
     if a["nonfinite"] != b["nonfinite"] or a["shape"] != b["shape"]:
         error = math.inf
@@ -193,14 +183,11 @@ def _difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> 
 
 
 def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
-    """Yield the report: what both started from, each stage's differences, the first that is too large."""
     for file in (comparison.first, comparison.second):
         yield f"{file.path}: {', '.join(f'{name} {file.run[name]}' for name in ABOUT if name in file.run)}"
     if comparison.apart:
-        yield (
-            f"They did not start alike: they differ in {'; '.join(comparison.apart)}. That alone explains "
-            "what follows."
-        )
+        differences = "; ".join(comparison.apart)
+        yield f"They did not start alike: they differ in {differences}. That alone explains what follows."
     else:
         yield "Both started from the same weights and saw the same pictures, labels and mirroring."
     yield from ("", table_head(TABLE))
@@ -216,7 +203,8 @@ def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
     if comparison.beyond:
         first = comparison.beyond[0]
         yield "fail: the first that differs by more than its type allows, in order of execution:"
-        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({_types(first)})"
+        types = " and ".join(dict.fromkeys(first.dtypes))
+        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({types})"
         yield f"  apart by {ratio_text(first.error)} of its size; the limit is {ratio_text(first.limit)}"
     elif comparison.apart:
         yield "fail: they did not start alike"
@@ -224,31 +212,26 @@ def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
         yield "pass: no tensor differs by more than its type allows"
 
 
-def _types(difference: Difference) -> str:
-    return " and ".join(dict.fromkeys(difference.dtypes))
-
-
 def fingerprint_record(comparison: FingerprintComparison) -> dict:
     """Return the findings for JSON: an infinite error is null."""
-    beyond = comparison.beyond
+
+    def record(difference: Difference) -> dict:
+        return asdict(difference) | {"error": finite(difference.error)}
+
     return {
         "passed": comparison.passed,
         "runs": [comparison.first.run, comparison.second.run],
         "apart_from_the_start": comparison.apart,
-        "first_beyond": _difference_record(beyond[0]) if beyond else None,
-        "differences": list(map(_difference_record, comparison.differences)),
+        "first_beyond": record(comparison.beyond[0]) if comparison.beyond else None,
+        "differences": list(map(record, comparison.differences)),
     }
-
-
-def _difference_record(difference: Difference) -> dict:
-    return asdict(difference) | {"error": finite(difference.error)}
 
 
 def plot_fingerprints(comparison: FingerprintComparison, path: str | Path) -> None:
     """Draw each tensor's difference, in order of execution, below or above its limit. Raises AlmError."""
     names = cut(comparison.first.path, 40), cut(comparison.second.path, 40)
     differences = comparison.differences
-    with drawn_figure(path, SIZE, "".join(names)) as figure:
+    with drawn_figure(path, (10, 5.5), "".join(names)) as figure:
         axes = figure.add_subplot()
         start = 0
         for (iteration, stage), group in comparison.by_stage().items():

@@ -48,7 +48,7 @@ FEW_TERMS_DRAWS = 3  # perturbed inputs may by chance leave a sum of few terms a
 @dataclass
 class OperatorResult:
     """One result of one operator. `excess` is its largest error in units of what its type allows for the
-    number of terms that each of its elements sums: above 1 the result is wrong.
+    number of terms that each of its elements sums; above 1 the result is wrong.
     """
 
     order: int
@@ -118,7 +118,6 @@ class OperatorCheck(TorchDispatchMode):
         return outputs
 
     def _check(self, operator, origin: tuple, inputs: tuple, results: list[Tensor]) -> None:
-        """Compute an operator again and compare each of its results."""
         order, name, stage, place = origin
         on_cpu = [result.detach().to(CPU) for result in results]
         try:
@@ -148,7 +147,7 @@ class OperatorCheck(TorchDispatchMode):
         return exact, movements
 
     def _is_on_device(self, args: tuple, kwargs: dict) -> bool:
-        """Whether an operator's tensors, or the one that it makes, are on the device that is checked."""
+        """Whether an operator reads or makes a tensor on the device that is checked."""
         places = [x.device if isinstance(x, Tensor) else x for x in tree_leaves((args, kwargs))]
         return any(is_alike(place, self._device) for place in places if isinstance(place, torch.device))
 
@@ -194,7 +193,7 @@ def _to_cpu(x):
 
 
 def _to_exact(x):
-    """Return what `_to_cpu` does, with float64 for every type of floats."""
+    """Return the same, with float64 for every type of floats."""
     if isinstance(x, Tensor) and x.is_floating_point():
         return x.detach().to(CPU, torch.float64, copy=True)
     if isinstance(x, torch.dtype) and x.is_floating_point:
@@ -203,7 +202,6 @@ def _to_exact(x):
 
 
 def _run(operator, args: tuple, kwargs: dict) -> list[Tensor]:
-    """Return what an operator writes on the CPU."""
     kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
     compute = CPU_SUBSTITUTES.get(operator._schema.name, operator)
     return _written(operator, args, kwargs, compute(*args, **kwargs))
@@ -220,7 +218,7 @@ def _draws(name: str, inputs: tuple, results: list[Tensor]) -> int:
 
 
 def _compare(result: Tensor, reference: Tensor, *sum_of) -> tuple[float, float]:
-    """Return a result's largest error in units of its limit, and that error."""
+    """Return a result's error in units of its limit, and its largest error."""
     if result.shape != reference.shape:
         return math.inf, math.inf
     if result.is_floating_point():

@@ -14,11 +14,10 @@ FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"
 
 
 class OperatorOrigin:
-    """Tells where the operator that is being dispatched comes from.
+    """The origin of the operator that is being dispatched.
 
-    In the forward pass the frames that called the operator tell it: the nearest method of a known module. In
-    the backward pass the tape does: each of its nodes has a number, and for that number this class remembers
-    what was running when the node was recorded.
+    In the forward pass it is the nearest method of a known module among the callers. In the backward pass the
+    tape tells it: each node has a number, and this class remembers what was running when it was recorded.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer):
@@ -35,7 +34,6 @@ class OperatorOrigin:
         self._states = 0
 
     def now(self) -> tuple[str, str]:
-        """Return the pass and the place of the operator being dispatched."""
         node = current_node()
         if node is not None:
             return BACKWARD, self._place_of_node(node)

@@ -19,7 +19,6 @@ KINDS = ("operator", 38), ("type", 9), ("results", 7), ("largest", 11), ("median
 
 
 def operator_lines(check: OperatorCheck) -> Iterator[str]:
-    """Yield the report: what was checked, the worst, each kind, what was not checked, and the verdict."""
     results, unchecked = check.results, check.unchecked
     yield (
         f"{_count_operators(results)} operators computed again in float64, {len(results)} results compared; "
@@ -105,18 +104,16 @@ def _result_record(result: OperatorResult) -> dict:
     return asdict(result) | {"error": finite(result.error), "excess": finite(result.excess)}
 
 
-def finite(value: float) -> float | None:
-    """Return a number that JSON has, else None."""
+def finite(value: float) -> float | None:  # None for JSON, which has no infinity
     return value if abs(value) < float("inf") else None
 
 
 def ratio_text(value: float) -> str:
-    """Return a ratio in three digits."""
     return f"{value:.3g}" if value < 1e6 else f"{value:.1e}"
 
 
 def table_head(columns: Sequence[tuple[str, int]]) -> str:
-    """Return the line of the columns' titles; a column is a title and a width."""
+    """Return the line of titles; a column is a title and a width."""
     return table_row(columns, *(title for title, _ in columns))
 
 

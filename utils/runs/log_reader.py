@@ -64,9 +64,9 @@ class LossLog:
         path: the file they were read from.
         format: "text" (our lines), "JSON" (the JSON stream) or "Epoch" (`Epoch: [e][i/n]` lines).
         losses: (epoch, iteration) -> loss; the last value of a repeated iteration.
-        repeated: how many lines gave an iteration that an earlier line had given.
-        first_nonfinite: ((epoch, iteration), loss) of the first NaN or infinity in the file, repeated
-            later or not; None if all losses are finite.
+        repeated: how many lines repeat an earlier line's iteration.
+        first_nonfinite: ((epoch, iteration), loss) of the first NaN or infinity in the file, even if a later
+            line repeats its iteration; None if all losses are finite.
     """
 
     path: str
@@ -76,7 +76,7 @@ class LossLog:
     first_nonfinite: tuple[Step, float] | None
 
     def from_epoch_0(self) -> "LossLog":
-        """Return the same log, its first epoch counted as 0."""
+        """Return the log with its first epoch counted as 0."""
         first, _ = min(self.losses)
 
         def moved(step: Step) -> Step:
@@ -88,19 +88,13 @@ class LossLog:
 
 
 def read_losses(path: str | Path, rank: int = 0) -> LossLog:
-    """Read a training log and return its `LossLog`.
+    """Return the losses that a training log has of one process, its `rank`.
 
-    It understands our text log and those of other ports, the JSON stream and, in a file without losses of
-    single iterations, the published `Epoch: [e][i/n] ... Loss v (avg)` lines, which name no rank. It skips
-    everything else. The file may be UTF-8, UTF-16 with a byte order mark, or gzip of either. If it holds the
-    same iterations in several formats, the first of FORMATS counts.
+    The log may be text, ours or another port's, the JSON stream or, without losses of single iterations, the
+    published `Epoch: [e][i/n] ... Loss v (avg)` lines, which name no rank; the first of FORMATS that is there
+    counts. The file may be UTF-8, UTF-16 with a byte order mark, or gzip of either.
 
-    Args:
-        path: the log file.
-        rank: the process whose losses to return, if several wrote into one file.
-
-    Raises:
-        LogError: the file cannot be read, is too large, empty or binary, or holds no loss of this rank.
+    Raises LogError if it cannot be read, is too large, empty or binary, or holds no loss of this rank.
     """
     text = _COLOUR.sub(b"", _read_text(path))
     others = set()  # ranks

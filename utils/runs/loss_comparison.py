@@ -22,45 +22,26 @@ SMOOTHING_WINDOW = 5  # iterations
 
 @dataclass(frozen=True)
 class LossDifference:
-    """How losses s differ from losses c, iteration by iteration.
+    """How losses s differ from losses c, iteration by iteration."""
 
-    Attributes:
-        mean_relative_error: mean((s - c) / c), signed.
-        mean_absolute_error: mean(s - c), signed in spite of its official name.
-        mean_difference: mean(|s - c| / |c|).
-        p95_difference: the 95th percentile of |s - c| / |c|, interpolated linearly.
-        largest_difference: max(|s - c| / |c|).
-        largest_step: the first (epoch, iteration) that has the largest difference.
-        correlation: Pearson's correlation of s and c; NaN if one of them is constant.
-        diverged_step: the first (epoch, iteration) with |S - C| > 5 % |C|, where S and C are s and c
-            smoothed; None if there is none.
-    """
-
-    mean_relative_error: float
-    mean_absolute_error: float
-    mean_difference: float
-    p95_difference: float
-    largest_difference: float
-    largest_step: Step
-    correlation: float
-    diverged_step: Step | None
+    mean_relative_error: float  # mean((s - c) / c), signed
+    mean_absolute_error: float  # mean(s - c), signed in spite of its official name
+    mean_difference: float  # mean(|s - c| / |c|)
+    p95_difference: float  # the 95th percentile of |s - c| / |c|, interpolated linearly
+    largest_difference: float  # max(|s - c| / |c|)
+    largest_step: Step  # the first that has the largest difference
+    correlation: float  # Pearson's, of s and c; NaN if one of them is constant
+    diverged_step: Step | None  # the first with |S - C| > 5 % |C|, S and C being s and c smoothed
 
 
 @dataclass(frozen=True)
 class LossComparison:
-    """One run against another, over the N iterations that both logs have.
-
-    Attributes:
-        candidate, reference: the `LossLog`s; the first is judged by the second.
-        steps: the common (epoch, iteration), ascending, N of them.
-        candidate_losses, reference_losses: float64 (N,).
-        figures: the `LossDifference` of these losses.
-    """
+    """One run, judged by another over the N iterations that both logs have."""
 
     candidate: LossLog
     reference: LossLog
-    steps: list[Step]
-    candidate_losses: np.ndarray
+    steps: list[Step]  # of both, N, ascending
+    candidate_losses: np.ndarray  # float64 (N,)
     reference_losses: np.ndarray
     figures: LossDifference
 
@@ -82,15 +63,10 @@ class LossComparison:
 
 
 def compare_losses(candidate: LossLog, reference: LossLog, same_epochs: bool = False) -> LossComparison:
-    """Compare two logs by their common iterations and return the `LossComparison`.
+    """Compare two logs by their common iterations; with `same_epochs` a number is known to mean one epoch.
 
-    Args:
-        candidate, reference: the logs; the first is judged by the second.
-        same_epochs: whether an epoch's number is known to mean the same epoch in both.
-
-    Raises:
-        LogError: they have fewer than two iterations in common; or they begin with different epochs, would
-            have more in common if these were the same epoch, and `same_epochs` is False.
+    Raises LogError if they have fewer than two iterations in common; or if they begin with different epochs,
+    would have more in common if these were the same epoch, and `same_epochs` is False.
     """
     steps = sorted(candidate.losses.keys() & reference.losses.keys())
     if not same_epochs:
@@ -112,9 +88,8 @@ def relative_difference(s: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
-    """Smooth a curve: Savitzky-Golay, window 5, order 1. float64 (N,) -> (N,).
-
-    Fewer than 5 losses cannot be smoothed, nor losses that are not all finite: they are returned as they are.
+    """Smooth a curve, float64 (N,) -> (N,): Savitzky-Golay, window 5, order 1. Fewer than 5 losses, or losses
+    that are not all finite, stay as they are.
     """
     if len(losses) < SMOOTHING_WINDOW or not np.isfinite(losses).all():
         return losses

@@ -16,30 +16,23 @@ REFERENCE_STYLE = {"color": "black", "linestyle": "-"}
 
 FEW_ITERATIONS = 30  # up to here each one gets a mark
 MANY_ITERATIONS = 1000  # from here lines are thin, or they would hide each other
-LONGEST_LABEL = 40  # characters; of a longer path the end is shown
 
 
 def plot_losses(comparisons: Sequence[LossComparison], path: str | Path) -> None:
     """Draw the curves of all runs, smoothed over the faint raw ones, above their relative differences.
 
-    The figures stand in the title; those of several comparisons stand in the legend.
-
-    Args:
-        comparisons: one or more, all with the same reference.
-        path: the picture to write; its suffix names the format.
-
-    Raises:
-        AlmError: matplotlib is missing or the format is unknown.
-        OSError: the picture cannot be written.
+    All comparisons have one reference. The figures stand in the title, those of several in the legend.
+    Raises AlmError if matplotlib is missing or the path's suffix names no format, OSError if it cannot write.
     """
-    paths = [comparisons[0].reference.path, *(comparison.candidate.path for comparison in comparisons)]
-    with drawn_figure(path, (10, 7.5), "".join(paths)) as figure:
+    logs = [comparisons[0].reference, *(comparison.candidate for comparison in comparisons)]
+    stride = 1 + max(iteration for log in logs for _, iteration in log.losses)  # iterations of an epoch
+    with drawn_figure(path, (10, 7.5), "".join(log.path for log in logs)) as figure:
         from matplotlib.ticker import MaxNLocator  # of an extra
 
         losses, differences = figure.subplots(2, sharex=True, height_ratios=(2, 1))
         figure.suptitle(_title(comparisons), fontsize=11)
-        _draw_losses(losses, comparisons)
-        _draw_differences(differences, comparisons)
+        _draw_losses(losses, comparisons, stride)
+        _draw_differences(differences, comparisons, stride)
         differences.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
 
 
@@ -60,8 +53,7 @@ def _title(comparisons: Sequence[LossComparison]) -> str:
     )
 
 
-def _draw_losses(axes, comparisons: Sequence[LossComparison]) -> None:
-    stride = _stride(comparisons)
+def _draw_losses(axes, comparisons: Sequence[LossComparison], stride: int) -> None:
     reference = comparisons[0].reference
     _draw_curve(axes, reference, stride, _label(reference), REFERENCE_STYLE)
     for comparison, style in zip(comparisons, cycle(STYLES)):
@@ -73,7 +65,7 @@ def _draw_losses(axes, comparisons: Sequence[LossComparison]) -> None:
     axes.set_ylabel("training loss, smoothed (faint: as logged)")
     axes.grid(alpha=0.3)
     for line in axes.legend(loc="upper right", fontsize=9).get_lines():
-        line.set_linewidth(2)  # also where the curve is thin
+        line.set_linewidth(2)  # also of a thin curve
 
 
 def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> None:
@@ -84,8 +76,7 @@ def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> Non
     axes.plot(x, smooth(losses), linewidth=_width(steps, 1.5), label=label, **style)
 
 
-def _draw_differences(axes, comparisons: Sequence[LossComparison]) -> None:
-    stride = _stride(comparisons)
+def _draw_differences(axes, comparisons: Sequence[LossComparison], stride: int) -> None:
     for comparison, style in zip(comparisons, cycle(STYLES)):
         steps = comparison.steps
         relative = relative_difference(comparison.candidate_losses, comparison.reference_losses)
@@ -108,16 +99,9 @@ def _marks(steps: list[Step]) -> dict:
     return {"marker": "o", "markersize": 4} if len(steps) <= FEW_ITERATIONS else {}
 
 
-def _stride(comparisons: Sequence[LossComparison]) -> int:
-    """Return the iterations of an epoch, as far as the logs show them."""
-    logs = [comparisons[0].reference, *(comparison.candidate for comparison in comparisons)]
-    return 1 + max(iteration for log in logs for _, iteration in log.losses)
-
-
 def _positions(steps: list[Step], stride: int) -> list[int]:
     return [epoch * stride + iteration for epoch, iteration in steps]
 
 
 def _label(log: LossLog) -> str:
-    """Return the log's path, cut to fit."""
-    return drawable(cut(log.path, LONGEST_LABEL))
+    return drawable(cut(log.path, 40))
