@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support import THOROUGH
 
-from utils.diagnostics.error_bounds import STEP, excess, growth, perturb, roundoff, sensitivity
+from utils.diagnostics.error_bounds import excess, growth, perturb, roundoff, sensitivity
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -24,7 +25,7 @@ def products(seed, terms, dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("terms", [1, 64, 576])
 def test_right_products_pass_and_ten_roundings_do_not(dtype, terms):
-    for seed in range(10):
+    for seed in range(10 if THOROUGH else 3):
         result, exact, moves = products(seed, terms, dtype)
         assert excess(result, exact, moves, terms)[0] < 0.9
         wrong = (exact * (1 + 10 * roundoff(dtype))).to(dtype)
@@ -53,9 +54,8 @@ def test_what_cancels_is_judged_by_its_terms():
     assert excess(terms[1:].sum(0), exact, moves, 4096)[0] > 1  # a term is left out
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-def test_one_wrong_element_is_enough(dtype):
-    result, exact, moves = products(0, 64, dtype)
+def test_one_wrong_element_is_enough():
+    result, exact, moves = products(0, 64, torch.float32)
     result[3, 4] = 0
     ratio, error = excess(result, exact, moves, 64)
     assert ratio > 1
@@ -85,7 +85,6 @@ def test_movement_is_that_of_the_inputs():
     moves = sensitivity(3 * x, [3 * perturb(x, torch.Generator().manual_seed(0))])
     assert moves.tolist() == pytest.approx([12.0] * 1000)  # its own 6, and the average 6
     assert sensitivity(x, []) == 0.0
-    assert STEP < 1e-6
 
 
 def test_half_precision_does_not_grow_with_the_terms():

@@ -21,22 +21,29 @@ from utils.diagnostics.fingerprint_comparison import (
 )
 
 
-def written(tmp_path, name="a", iterations=2, change=lambda trainer: None, batches=None, precision=None):
-    """Train a small network with a fingerprint; return its file."""
-    trainer, path = trainer_of(precision), tmp_path / f"{name}.jsonl"
-    change(trainer)
-    entries = []
-    about = {"device": name, "precision": "fp16" if precision else "float32"}
-    trainer.watch = Fingerprint(
-        trainer.model, trainer.criterion, trainer.scaler, iterations, entries.append, about
-    )
-    train(trainer, batches or Batches())
+def save(entries, path):
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return path
 
 
-def test_every_output_gradient_and_weight_is_told_in_order(tmp_path):
-    fingerprint = read_fingerprint(written(tmp_path))
+def written(tmp_path, change=lambda trainer: None, batches=None, precision=None):
+    """Train a small network with a fingerprint of two iterations; return its file."""
+    trainer, entries = trainer_of(precision), []
+    change(trainer)
+    about = {"device": "cpu", "precision": "fp16" if precision else "float32"}
+    trainer.watch = Fingerprint(trainer.model, trainer.criterion, trainer.scaler, 2, entries.append, about)
+    train(trainer, batches or Batches())
+    return save(entries, tmp_path / "a.jsonl")
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    """Return the fingerprint of a right run."""
+    return written(tmp_path_factory.mktemp("right"))
+
+
+def test_every_output_gradient_and_weight_is_told_in_order(right):
+    fingerprint = read_fingerprint(right)
     assert [batch["iteration"] for batch in fingerprint.batches] == [0, 1]
     names = [(entry["stage"], entry["name"]) for entry in fingerprint.tensors if entry["iteration"] == 0]
     parameters = ["first.weight", "first.bias", "second.weight", "second.bias"]
@@ -48,7 +55,7 @@ def test_every_output_gradient_and_weight_is_told_in_order(tmp_path):
     assert names[10:] == [("weight after the step", name) for name in parameters]
 
 
-def test_numbers_are_what_they_are_called(tmp_path):
+def test_numbers_are_what_they_are_called():
     values = torch.randn(3, 5, 40, 30, generator=torch.Generator().manual_seed(1))
     directions = torch.randint(0, 2, (2, PERIOD), generator=torch.Generator().manual_seed(2)).double() * 2 - 1
     row = dict(zip(NUMBERS, numbers(values, directions).tolist(), strict=True))
@@ -73,36 +80,31 @@ def test_watching_changes_nothing():
     assert watched.model.first._forward_hooks == {}
 
 
-def test_gradients_are_without_the_scale_of_fp16(tmp_path):
-    fingerprints = [
-        read_fingerprint(written(tmp_path, name, precision=precision))
-        for name, precision in (("a", None), ("b", torch.float16))
-    ]
-    norms = [
-        {entry["name"]: entry["norm"] for entry in fingerprint.tensors if entry["stage"] == "gradient"}
-        for fingerprint in fingerprints
-    ]
-    assert norms[0] == pytest.approx(norms[1], rel=0.05)
+def test_gradients_are_without_the_scale_of_fp16(right, tmp_path):
+    def gradients(path):
+        entries = read_fingerprint(path).tensors
+        return {entry["name"]: entry["norm"] for entry in entries if entry["stage"] == "gradient"}
+
+    half = written(tmp_path, precision=torch.float16)
+    assert gradients(right) == pytest.approx(gradients(half), rel=0.05)
 
 
 def compared(*paths):
     return compare_fingerprints(*map(read_fingerprint, paths))
 
 
-def test_equal_runs_pass(tmp_path):
-    comparison = compared(written(tmp_path), written(tmp_path, "b"))
-    assert comparison.apart == []
+def test_equal_runs_pass(right, tmp_path):
+    comparison = compared(right, written(tmp_path))
     assert {entry.error for entry in comparison.differences} == {0.0}
     assert list(fingerprint_lines(comparison))[-1].startswith("pass")
     assert fingerprint_record(comparison)["passed"]
 
 
-def wrong_second(trainer):
-    trainer.model.second.register_forward_hook(lambda module, inputs, output: output * 1.05)
+def test_first_difference_is_named_and_drawn(right, tmp_path):
+    def wrong_second(trainer):
+        trainer.model.second.register_forward_hook(lambda module, inputs, output: output * 1.05)
 
-
-def test_first_difference_is_named_and_drawn(tmp_path):
-    comparison = compared(written(tmp_path), written(tmp_path, "b", change=wrong_second))
+    comparison = compared(right, written(tmp_path, change=wrong_second))
     assert comparison.beyond[0].name == "network.second"
     report = list(fingerprint_lines(comparison))
     assert "iteration 0, forward, network.second (float32)" in report[-2]
@@ -111,7 +113,7 @@ def test_first_difference_is_named_and_drawn(tmp_path):
     assert (tmp_path / "where.png").stat().st_size > 10_000
 
 
-def test_other_pictures_and_weights_are_said_first(tmp_path):
+def test_other_pictures_and_weights_are_said_first(right, tmp_path):
     def other_weights(trainer):
         with torch.no_grad():
             trainer.model.first.bias += 1
@@ -119,7 +121,7 @@ def test_other_pictures_and_weights_are_said_first(tmp_path):
     batches = Batches()
     images, labels, mirror = batches.batches[1]
     batches.batches[1] = images.flip(0), labels, ~mirror
-    comparison = compared(written(tmp_path), written(tmp_path, "b", change=other_weights, batches=batches))
+    comparison = compared(right, written(tmp_path, change=other_weights, batches=batches))
     assert comparison.apart == [
         "the weights that they started from", "the images of iteration 1", "the mirror of iteration 1"
     ]  # fmt: skip
@@ -127,19 +129,21 @@ def test_other_pictures_and_weights_are_said_first(tmp_path):
     assert "; ".join(comparison.apart) in list(fingerprint_lines(comparison))[2]
 
 
-def altered(path, **changes):
-    """Change entries of the first tensor in a file; return the file."""
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    next(entry for entry in entries if entry["type"] == "tensor").update(changes)
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    return path
+def altered(right, tmp_path, kind="tensor", **changes):
+    """Return a copy of a file with changes in the first entry of a kind; None takes a part out."""
+    entries = [json.loads(line) for line in right.read_text().splitlines()]
+    entry = next(entry for entry in entries if entry["type"] == kind)
+    entry.update(changes)
+    for name in [name for name, value in changes.items() if value is None]:
+        del entry[name]
+    return save(entries, tmp_path / "altered.jsonl")
 
 
-def test_values_that_are_not_finite_differ_from_those_that_are(tmp_path):
-    first, second = written(tmp_path), altered(written(tmp_path, "b"), nonfinite=1, norm=math.nan)
-    assert compared(first, second).differences[0].is_beyond
-    assert compared(second, second).differences[0].error == 0
-    assert fingerprint_record(compared(first, second))["first_beyond"]["error"] is None
+def test_values_that_are_not_finite_differ_from_those_that_are(right, tmp_path):
+    other = altered(right, tmp_path, nonfinite=1, norm=math.nan)
+    assert compared(right, other).differences[0].is_beyond
+    assert compared(other, other).differences[0].error == 0
+    assert fingerprint_record(compared(right, other))["first_beyond"]["error"] is None
 
 
 @pytest.mark.parametrize(
@@ -153,30 +157,24 @@ def test_what_is_no_fingerprint_is_refused(tmp_path, text):
         read_fingerprint(path)
 
 
-@pytest.mark.parametrize(
-    "change", [{"norm": "x"}, {"norm": 10**400}, {"stage": "other"}, {"iteration": None}, {"shape": None}]
-)
-def test_damaged_entries_are_refused_by_line(tmp_path, change):
-    path = altered(written(tmp_path), **change)
-    with pytest.raises(AlmError, match=r"a.jsonl:\d+: .*no entry of a fingerprint"):
-        read_fingerprint(path)
+DAMAGES = [
+    ("run", {"weights": None}), ("batch", {"images": None}), ("tensor", {"dtype": None}),
+    ("tensor", {"norm": "x"}), ("tensor", {"norm": 10**400}), ("tensor", {"stage": "other"}),
+    ("tensor", {"shape": 3}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("part", ["weights", "images", "dtype"])
-def test_entries_without_a_part_are_refused_by_line(tmp_path, part):
-    path = written(tmp_path)
-    path.write_text(path.read_text().replace(f'"{part}"', '"other"'))
-    with pytest.raises(AlmError, match=r"a.jsonl:\d+: .*no entry of a fingerprint"):
-        read_fingerprint(path)
+@pytest.mark.parametrize(("kind", "change"), DAMAGES)
+def test_damaged_entries_are_refused_by_line(right, tmp_path, kind, change):
+    with pytest.raises(AlmError, match=r"altered.jsonl:\d+: .*no entry of a fingerprint"):
+        read_fingerprint(altered(right, tmp_path, kind, **change))
 
 
-def test_runs_of_different_models_are_refused(tmp_path):
-    path = written(tmp_path)
+def test_runs_of_different_models_are_refused(right, tmp_path):
     other = tmp_path / "b.jsonl"
-    other.write_text(path.read_text().replace('"network', '"net').replace("first", "1").replace("second", "2")
-                     .replace('"loss', '"l'))  # fmt: skip
+    other.write_text(right.read_text().replace('"name": "', '"name": "other.'))
     with pytest.raises(AlmError, match="no tensor in common"):
-        compared(path, other)
+        compared(right, other)
 
 
 def test_limits_are_for_every_stage_and_grow_with_the_roundings():

@@ -1,5 +1,7 @@
 """What all plots share."""
 
+import sys
+
 import pytest
 
 from alm.errors import AlmError
@@ -15,6 +17,12 @@ def test_a_text_is_drawn_literally():
 def test_of_a_long_text_the_end_is_drawn():
     assert cut("runs/one/train.log", 10) == "…train.log"
     assert cut("train.log", 10) == "train.log"
+
+
+def test_missing_matplotlib_is_said(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(AlmError, match="pip install matplotlib"), drawn_figure(tmp_path / "a.png", (2, 1)):
+        pass
 
 
 def test_a_figure_is_a_file_of_its_suffix_or_none(tmp_path):

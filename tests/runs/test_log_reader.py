@@ -34,17 +34,9 @@ def test_what_the_logger_writes_is_read_back(tmp_path):
         assert (found.repeated, found.first_nonfinite) == (0, None)
 
 
-def test_published_logs(shared):
-    for device in ("sdaa", "cuda"):
-        found = read_losses(shared / "logs" / f"{device}.log")
-        assert sorted(found.losses) == [(0, iteration) for iteration in range(100)]
-        assert found.format == "text"
-
-
 @pytest.mark.parametrize(
     "form",
     [
-        "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank: 0 train.loss : {} x : 9\n",
         "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank:0  train.loss:{}  train.ips:9\n",
         "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch : 0 Iteration : {}  rank :\t0  train.loss :   {}\n",
         "TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: {}  rank : 0  train.loss_avg : {} \n",
@@ -53,7 +45,6 @@ def test_published_logs(shared):
         "Epoch: 0 |Iteration: {} |Loss: {}|lr: 0.1\n",
         "Epoch: 0 | Iter {}/99 | loss: {}, accu: 0.5\r",
         "Epoch: 0, Step: {}, rank: 0, Loss : {}\n",
-        "epoch: 0 iteration: {} rank: 0 lr: 0.1 loss: {} \n",
         "EPOCH: 0 ITERATION: {} epoch_time: 3.5 LOSS: {} \n",
     ],
 )
@@ -66,46 +57,26 @@ def test_logs_of_other_ports(read, form):
     assert read(form.format(0, 3.5) + torn[: torn.index("3.0") + 2]).losses == {(0, 0): 3.5}
 
 
-def test_epoch_lines_with_a_colon(read):
-    assert read("Epoch: [0][5/10] |Loss: 3.25|lr: 0.1\n").losses == {(0, 5): 3.25}
-    assert read("epoch: [0][5/10] loss: 3.25 \n").losses == {(0, 5): 3.25}
-
-
-def test_losses_of_an_evaluation_are_none_of_training(read):
-    with pytest.raises(LogError, match="no losses found"):
-        read("TCAPPDLL 2024-07-31 04:40:30.254817 - Epoch: 0 Iteration: 7  rank : 0  val.loss : 9.5 \n")
-
-
-@pytest.mark.parametrize("other", ["x : {}\n", "\tloss: reference\n\ttrain_list: loss_list.txt\n"])
-def test_if_nothing_is_found_the_nearest_line_is_quoted(read, other):
+def test_if_nothing_is_found_the_nearest_line_is_quoted(read):
     """A line with the word and a number is nearer than one with the word alone."""
+    with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
+        read("\tloss: reference\n")
     with pytest.raises(LogError) as raised:
-        read(other + "step 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
+        read("\tloss: reference\nstep 5 train_loss=\x1b]0;3.25\x07" + "x" * 500 + "\nstep 6 train_loss=3\n")
     message = str(raised.value)
     assert "the nearest to one is the line 'step 5 train_loss=" in message
     assert message.isprintable()
     assert len(message) < 400
-    with pytest.raises(LogError, match="the nearest to one is the line 'loss: reference'"):
-        read("\tloss: reference\n")
 
 
 @pytest.mark.parametrize(
-    ("as_object", "options"),
-    [(False, {}), (True, {}), (False, {"sort_keys": True}), (True, {"separators": (",", ":")})],
+    ("as_object", "options"), [(False, {"sort_keys": True}), (True, {}), (True, {"separators": (",", ":")})]
 )
 def test_json_stream(read, as_object, options):
-    content = METADATA + "".join(
-        event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items()
-    )
-    found = read(content + EVALUATION)
-    assert (found.format, found.losses) == ("JSON", THREE)
-
-
-def test_json_with_plain_numbers(read):
-    content = (
-        'TCAPPDLL {"type": "LOG", "step": [1, 2], "data": {"local_rank": 3, "rank": 0, "train.loss": 2.5}}\n'
-    )
-    assert read(content).losses == {(1, 2): 2.5}
+    events = "".join(event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items())
+    plain = 'TCAPPDLL {"step": [1, 2], "data": {"local_rank": 3, "rank": 0, "train.loss": 2.5}}\n'
+    found = read(METADATA + events + EVALUATION + plain)
+    assert (found.format, found.losses) == ("JSON", {**THREE, (1, 2): 2.5})
 
 
 def test_data_is_never_evaluated(read, tmp_path):
@@ -125,15 +96,8 @@ def test_ranks_are_told_apart(read, kind):
         read(content, rank=2)
 
 
-@pytest.mark.parametrize(
-    ("head", "end"),
-    [
-        ("rank: {} ", "\n"),
-        ("[rank{}]: ", "\r"),
-        ("Rank {} | ", "\r"),
-        ("TCAPPDLL rank={} - ", "\n"),
-    ],
-)
+@pytest.mark.parametrize("head", ["rank: {} ", "[rank{}]: ", "Rank {} | ", "TCAPPDLL rank={} - "])
+@pytest.mark.parametrize("end", "\n\r")
 def test_a_rank_may_stand_before_the_epoch(read, head, end):
     form = head + "Epoch: 0 Iteration: {} train.loss : {} " + end
     content = "".join(form.format(rank, i, 10 * rank + i) for i in range(3) for rank in (1, 0, 12))
@@ -144,10 +108,11 @@ def test_a_rank_may_stand_before_the_epoch(read, head, end):
 
 
 def test_epoch_lines_alone_are_read(read):
-    content = epoch_line(0, "3.5146") + epoch_line(100, "2.5000") + epoch_line(0, "2.0000", epoch=1)
+    content = epoch_line(0, "3.5146") + epoch_line(0, "2.0000", epoch=1)
+    content += "Epoch: [1][5/10] |Loss: 3.25|lr: 0.1\nepoch: [1][6/10] loss: 3.5 \n"
     found = read("Test: [0/10]\tTime 1.0 (1.0)\tLoss 7.0 (7.0)\tAccu 0.9 (0.9)\n" + content)
     assert found.format == "Epoch"
-    assert found.losses == {(0, 0): 3.5146, (0, 100): 2.5, (1, 0): 2.0}
+    assert found.losses == {(0, 0): 3.5146, (1, 0): 2.0, (1, 5): 3.25, (1, 6): 3.5}
     assert read(content, rank=1).losses == found.losses
 
 
@@ -190,62 +155,55 @@ def test_numbers(read, number):
         assert read(kind(0, number)).losses == {(0, 0): float(number)}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\xfe\xff" + LINES.encode("utf-16-be"),
-        LINES.encode("utf-8-sig"),
-        LINES.replace("\n", "\r\n").encode("utf-16"),
-        gzip.compress(LINES.encode("utf-16")),
-        gzip.compress(LINES[:200].encode("utf-8")) + gzip.compress(LINES[200:].encode("utf-8")),
-        LINES.rstrip("\n").encode("utf-8"),
-        b"\xff\xfd not UTF-8\n" + LINES.encode("utf-8"),
-        LINES.encode("utf-8") + b"\0" * 5000,
-    ],
-    ids=[
-        "UTF-16 BE", "UTF-8 BOM", "UTF-16 CRLF", "gzip UTF-16",
-        "gzip of two members", "no last line end", "Latin-1", "zeros after a crash",
-    ],
-)  # fmt: skip
-def test_encodings(read, content):
-    assert read(content).losses == THREE
+ENCODED = {
+    "UTF-16 BE": b"\xfe\xff" + LINES.encode("utf-16-be"),
+    "UTF-8 BOM": LINES.encode("utf-8-sig"),
+    "UTF-16 CRLF": LINES.replace("\n", "\r\n").encode("utf-16"),
+    "gzip UTF-16": gzip.compress(LINES.encode("utf-16")),
+    "gzip of two members": gzip.compress(LINES[:200].encode()) + gzip.compress(LINES[200:].encode()),
+    "no last line end": LINES.rstrip("\n").encode(),
+    "Latin-1": b"\xff\xfd not UTF-8\n" + LINES.encode(),
+    "zeros after a crash": LINES.encode() + b"\0" * 5000,
+}
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        "UserWarning: align_corners\n  warnings.warn(\n",
-        " 10%|█         | 1/10 [00:01<00:09,  1.00it/s]\r 20%|██        | 2/10 [00:02<00:08,  1.00it/s]\r",
-        "Epoch 0:  20%|██        | 2/10 [00:02<00:08,  1.00it/s]",
-        "\x1b[A\x1b[2K",
-        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 0 Iteration: 7  rank : 0  train.loss : 9.",
-        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 0 Iteration: 7  rank : 0  train.loss : tensor(9.)\n",
-        "TCAPPDLL 2025-07-06 05:55:46.338889 - Epoch: 9999999999 Iteration: 7  rank : 0  train.loss : 9 \n",
-        'TCAPPDLL {"timestamp": "1.1", "type": "LOG", "step": [0, 7], "data": "{\'rank\': \'0\', \'train.l',
-    ],
-    ids=["warning", "bars", "bar on the same line", "cursor", "torn", "tensor", "overlong", "torn JSON"],
-)
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_encodings(read, encoding):
+    assert read(ENCODED[encoding]).losses == THREE
+
+
+NOISE = {
+    "warning": "UserWarning: align_corners\n  warnings.warn(\n",
+    "bars": " 10%|█      | 1/10 [00:01<00:09,  1.00it/s]\r 20%|██     | 2/10 [00:02<00:08,  1.00it/s]\r",
+    "bar on the same line": "Epoch 0:  20%|██        | 2/10 [00:02<00:08,  1.00it/s]",
+    "cursor": "\x1b[A\x1b[2K",
+    "torn": line(7, "9.").partition(" train.ips")[0].rstrip(),
+    "tensor": line(7, "tensor(9.)"),
+    "overlong": line(7, 9, epoch=9999999999),
+    "torn JSON": event(7, 9).partition("oss")[0],
+}
+
+
+@pytest.mark.parametrize("noise", NOISE)
 @pytest.mark.parametrize("kind", [line, event])
 def test_noise_between_and_on_the_lines_is_passed_over(read, noise, kind):
-    content = "".join(noise + kind(i, loss) for (_, i), loss in THREE.items()) + noise
+    content = "".join(NOISE[noise] + kind(i, loss) for (_, i), loss in THREE.items()) + NOISE[noise]
     assert read(content).losses == THREE
 
 
 @pytest.mark.parametrize("kind", [line, event, epoch_line])
 def test_colours(read, kind):
     content = "".join(kind(i, loss) for (_, i), loss in THREE.items())
-    coloured = content.replace("Loss ", "\x1b[1mLoss\x1b[0m \x1b[31;1m").replace(
-        "rank", "\x1b[38;5;12mrank\x1b[m"
-    )
-    assert coloured != content
+    coloured = content.replace("Loss ", "\x1b[1mLoss\x1b[0m \x1b[31;1m")
+    coloured = coloured.replace("rank", "\x1b[38;5;12mrank\x1b[m")
     assert read("\x1b[32m" + coloured.replace("\n", "\x1b[0m\n")).losses == THREE
 
 
 def test_an_event_without_an_end_loses_nothing(read):
     """A reader that goes from record to record must not stop at what is longer than any."""
-    assert (
-        read("x" * (1 << 20) + LINES + 'TCAPPDLL {"type": "' + "y" * (1 << 20) + "\n" + LINES).losses == THREE
-    )
+    longest = 1 << 20
+    content = "x" * longest + LINES + 'TCAPPDLL {"type": "' + "y" * longest + "\n" + LINES
+    assert read(content).losses == THREE
 
 
 def test_a_log_is_bounded_as_it_unpacks(tmp_path, monkeypatch):
@@ -267,17 +225,16 @@ def test_a_log_is_bounded_as_it_unpacks(tmp_path, monkeypatch):
         (gzip.compress(LINES.encode("utf-8"))[:-12], "damaged gzip file"),
         (gzip.compress(LINES.encode("utf-8"))[:12] + b"not gzip any more", "damaged gzip file"),
         (b"hello\n", "no losses found"),
-        (METADATA.encode("ascii") + EVALUATION.encode("ascii"), "no losses found"),
+        (METADATA.encode() + EVALUATION.encode(), "no losses found"),
+        (b"Epoch: 0 Iteration: 7  rank : 0  val.loss : 9.5 \n", "no losses found"),
     ],
 )
-def test_an_unusable_log_is_named_with_the_reason(read, tmp_path, content, reason):
-    with pytest.raises(LogError) as raised:
+def test_an_unusable_log_is_named_with_the_reason(read, content, reason):
+    with pytest.raises(LogError, match=rf"a\.log: {reason}"):
         read(content)
-    assert str(raised.value).startswith(f"{tmp_path / 'a.log'}: {reason}")
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path):
     for path in (tmp_path / "missing.log", tmp_path):
-        with pytest.raises(LogError) as raised:
+        with pytest.raises(LogError, match=rf"{path.name}: cannot be read \("):
             read_losses(path)
-        assert str(raised.value).startswith(f"{path}: cannot be read (")

@@ -1,4 +1,6 @@
-"""The figures of the comparison, against NumPy, and the verdicts of the two rules."""
+"""The figures of the comparison, against NumPy, and the verdicts of the two rules; on the published logs they
+are in tests/commands/test_loss.py.
+"""
 
 import math
 from dataclasses import replace
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.signal import savgol_filter
 
 from utils.errors import LogError
-from utils.runs.log_reader import LossLog, read_losses
+from utils.runs.log_reader import LossLog
 from utils.runs.loss_comparison import compare_losses, relative_difference, smooth
 
 LOSSES = st.floats(1e-6, 1e6)
@@ -33,15 +35,6 @@ def falling(n=100):
     return 1 + 2 * np.exp(-np.arange(n) / 30) + 0.2 * np.random.RandomState(0).standard_normal(n)
 
 
-def test_published_logs(shared):
-    logs = [read_losses(shared / "logs" / f"{device}.log") for device in ("sdaa", "cuda")]
-    result = compare_losses(*logs)
-    assert result.figures.mean_relative_error == -0.0016660199986437566
-    assert result.figures.mean_absolute_error == -0.005064936876296997
-    assert result.passes_official_rule()
-    assert result.passes_strict_rule()
-
-
 @settings(deadline=None, max_examples=50)
 @given(PAIRS)
 def test_the_figures_are_those_of_numpy(pairs):
@@ -56,7 +49,7 @@ def test_the_figures_are_those_of_numpy(pairs):
     assert figures.largest_step == (0, difference.argmax())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.floats(), st.floats()), min_size=2, max_size=12))
 @example([(1e308, -1e308)] * 6)
 @example([(math.inf, 1.0), (-math.inf, 1.0)])
@@ -68,7 +61,7 @@ def test_any_losses_can_be_compared(pairs):
         assert not result.passes_strict_rule()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(LOSSES, min_size=2, max_size=40))
 def test_a_run_agrees_with_itself(losses):
     result = compared(losses, losses)
@@ -104,20 +97,12 @@ def test_too_few_common_iterations(count):
         compare_losses(first, second)
 
 
-@pytest.mark.parametrize(
-    "change", [0.01, 1 + 0.4 * np.where(np.arange(100) % 2, 1, -1)], ids=["collapsed", "noisy"]
-)
-def test_a_wrong_run_passes_the_official_rule_and_fails_the_strict_one(change):
-    result = compared(change * falling(), falling())
-    assert result.passes_official_rule()
-    assert not result.passes_strict_rule()
-
-
 def test_a_run_that_collapses_at_its_end_fails_the_strict_rule():
     losses = falling()
     losses[-6:] *= 0.5  # the mean of the difference stays below its limit
     result = compared(losses, falling())
     assert result.figures.mean_difference < 0.05
+    assert result.passes_official_rule()
     assert not result.passes_strict_rule()
     assert result.passes_strict_rule(limit_p95=0.6)
     assert not result.passes_strict_rule(limit=0.01, limit_p95=0.6)
