@@ -1,11 +1,8 @@
 """locate.py on a right device, and its options; wrong devices are in tests/devices/test_stand_in.py."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from support import REPOSITORY
 
 from run_scripts import locate
 
@@ -38,8 +35,3 @@ def test_wrong_options_are_one_line(start_here, options, words):
     _, errors = start_here(locate, *options, status=2)
     assert words in errors
     assert errors.count("\n") == 1
-
-
-def test_text_files_are_compared_without_torch():
-    code = "import sys; sys.modules['torch'] = None; import run_scripts.locate"
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
