@@ -28,6 +28,7 @@ from run_scripts.cli.parser import Parser, number, refuse_inputs_as_outputs, who
 from utils.data.catalog import EXPERIMENTS, Experiment, read_names
 from utils.errors import DataError
 from utils.io.atomic import unwritable, write_json
+from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.prepare.check import Check, check, find_lists
 from utils.prepare.check_report import plot_check, problems, record, report
@@ -214,7 +215,7 @@ def synthetic(options: Namespace) -> Iterator[str]:
     """Draw the embedded data set, or the pictures of a list."""
     if options.labels:
         count = draw_list(options.labels, options.output, options.seed, limit=options.limit)
-        yield f"{count} pictures drawn in {options.output}"
+        yield f"{counted(count, 'picture')} drawn in {options.output}"
     elif options.limit:
         options.parser.error("--limit counts the rows of a list; name it with --labels")
     else:

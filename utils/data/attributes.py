@@ -8,14 +8,12 @@ BODY_PARTS = HEAD, UPPER, LOWER, FEET, CARRYING, PERSON = (
 
 
 class Attribute(NamedTuple):
-    """One attribute: its name, its published positive ratio, where on a person it is seen, its name in the
-    official archive.
-    """
+    """An attribute, its published positive ratio, and the part of a person that shows it."""
 
     name: str
     positive_ratio: float
     body_part: str
-    official_name: str | None = None
+    official_name: str | None = None  # in the archive, if it has another there
 
 
 PETA = tuple(

@@ -18,7 +18,6 @@ from alm.constants import HEIGHT, WIDTH
 from alm.inference.image_io import READING_VERSION
 from utils.io.atomic import whole_file
 
-PICTURE_SHAPE = (HEIGHT, WIDTH, 3)
 PICTURE_BYTES = HEIGHT * WIDTH * 3
 DECODED_AHEAD = 256  # pictures that may wait for the disk: 25 MB
 ABANDONED_AFTER = 600  # seconds without a write: a build that was killed
@@ -36,7 +35,7 @@ class PictureCache:
 
     def __init__(self, path):
         self.path = path
-        self.pictures = np.asarray(np.memmap(path, np.uint8, mode="r")).reshape(-1, *PICTURE_SHAPE)
+        self.pictures = np.asarray(np.memmap(path, np.uint8, mode="r")).reshape(-1, HEIGHT, WIDTH, 3)
 
     def __reduce__(self):
         return PictureCache, (self.path,)  # pickled for a worker, the array would be its contents
@@ -58,7 +57,8 @@ def open_cache(
         if not path.is_file() or path.stat().st_size != size:
             directory.mkdir(parents=True, exist_ok=True)
             remove_stale(directory, prefix, path)
-            require_space(directory, size)
+            if (free := shutil.disk_usage(directory).free) < size:
+                raise OSError(f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
             with whole_file(path) as file:
                 for picture in decoded(paths, read):  # written, not mapped, so that a full disk is an error
                     file.write(picture)
@@ -92,13 +92,6 @@ def remove_stale(directory: Path, prefix: str, current: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process has finished its build, or removed it
             if path.suffix == ".rgb" or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
                 path.unlink()
-
-
-def require_space(directory: Path, size: int) -> None:
-    """Raise OSError if fewer than `size` bytes are free."""
-    free = shutil.disk_usage(directory).free
-    if free < size:
-        raise OSError(f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
 
 
 def decoded(paths: Sequence[str], read: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:

@@ -1,12 +1,10 @@
-"""The data sets, one entry each: attributes, published ratios, lists, identities, and where all of it lies.
-
-A new data set is a new entry of EXPERIMENTS. Nothing else needs to know its name.
-"""
+"""The data sets, one entry each: a new one is a new entry of EXPERIMENTS. Nothing else knows its name."""
 
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from utils.data.attributes import PA100K, PETA, RAP, Attribute
@@ -29,7 +27,7 @@ class Experiment:
         positive_ratio: K published ratios; None if the training list's own count.
         title: its name in print.
         official_names: what the official files call the K attributes; None if the same.
-        body_parts: where each of the K attributes is seen on a person.
+        body_parts: the parts of a person that show the K attributes.
         train_lists: file names under the root, looked for in this order.
         val_lists: likewise.
         val_is_test: whether the evaluation list is the published test list, so that no epoch may be chosen
@@ -180,9 +178,9 @@ def resolve_paths(
 ) -> tuple[Path, Path | None, Path | None]:
     """Return root, training list and evaluation list.
 
-    A named list is looked for as it is, then under the root; otherwise the experiment's names are looked for
-    under the root. If there is none, the evaluation list is None, and so is the training list unless
-    `train_required`. Raises DataError if the root or a required list is missing.
+    They are looked for as find_list does, by default under the experiment's names. If there is none, the
+    evaluation list is None, and so is the training list unless `train_required`. Raises DataError if the root
+    or a required list is missing.
     """
     root = find_root(experiment, data_root)
     if not root.is_dir():
@@ -198,7 +196,9 @@ def resolve_paths(
 
 
 def find_list(root: Path, name, default_names: Sequence[str], option: str) -> Path | None:
-    """Return the list `name`, which must exist, or else the first default one that exists, or None."""
+    """Return the list `name`, as it is or under the root, or else the first default one that exists, or None.
+    Raises DataError if `name` does not exist.
+    """
     candidates = [root / default for default in default_names] if name is None else [Path(name), root / name]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None and name is not None:
@@ -209,20 +209,15 @@ def find_list(root: Path, name, default_names: Sequence[str], option: str) -> Pa
 def identities(paths: Sequence[str]) -> list[str] | None:
     """Return who is on each picture of a list; None if no data set's rule finds it in all of the paths."""
     paths = [path.replace("\\", "/") for path in paths]
-    for rule in dict.fromkeys(experiment.identity for experiment in EXPERIMENTS.values()):
-        people = []
-        for path in paths if rule else ():
-            if (person := rule(path)) is None:
-                break
-            people.append(person)
-        else:
-            if people:
-                return people
+    for rule in dict.fromkeys(each.identity for each in EXPERIMENTS.values() if each.identity):
+        people = list(takewhile(lambda person: person is not None, map(rule, paths)))
+        if len(people) == len(paths) > 0:
+            return people
     return None
 
 
 def body_part(attribute: str) -> str:
-    """Return where on a person an attribute of any data set is seen, `other` if none has it."""
+    """Return the part of a person that shows an attribute of any data set, `other` if none has it."""
     for experiment in EXPERIMENTS.values():
         if attribute in experiment.attributes and experiment.body_parts:
             return experiment.body_parts[experiment.attributes.index(attribute)]

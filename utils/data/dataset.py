@@ -34,16 +34,9 @@ class MultiLabelDataset(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self,
-        root,
-        label,
-        transform=None,
-        *,
-        num_attributes=None,
-        skip_missing=False,
-        cache=None,
+        self, root, label, transform=None, *, num_attributes=None, skip_missing=False, cache=None,
         follow_links=False,
-    ):
+    ):  # fmt: skip
         if transform is not None and cache is not None:
             raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
         self.root, self.label, self.transform = root, label, transform

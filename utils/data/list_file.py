@@ -57,7 +57,7 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
 
 
 def parse_line(line: str, num_attributes: int) -> tuple[str, str]:
-    """Return the path of a list's line and its labels as a string of K digits; DataError as in read_list."""
+    """Return the path of a line and its labels, a string of K digits. Raises DataError as read_list does."""
     name, labels = split_line(line, num_attributes)
     digits = "".join(labels)
     complete = len(labels) == len(digits) == num_attributes > 0
@@ -104,7 +104,6 @@ def is_label(word: str) -> bool:
 
 
 def label_fault(line: str, num_attributes: int) -> str:
-    """Return the sentence that says what is wrong with the labels of a line."""
     count = count_labels(line)
     wrong = next((label for label in WORD.findall(line)[-count:] if label not in LABELS), None)
     if count == num_attributes and wrong is None:
@@ -125,9 +124,7 @@ def count_labels(line: str) -> int:
 
 
 def positive_ratio(labels) -> np.ndarray:
-    """Return each attribute's share of positives among its known labels (N, K), float64 (K,); 0 if it has
-    none.
-    """
+    """Return the share of positives among the known labels (N, K), float64 (K,); 0 if none is known."""
     labels = np.asarray(labels)
     known = (labels != UNKNOWN).sum(axis=0)
     return (labels == 1).sum(axis=0) / np.maximum(known, 1)

@@ -26,7 +26,7 @@ from utils.io.phrases import counted
 
 READ_AHEAD = 2  # batches that each worker reads before they are asked for
 IN_USE = 2  # batches that have left the workers and still lie in shared memory
-SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps what processes share; a container's has 64 MB by default
+SHARED_MEMORY = Path("/dev/shm")  # of Linux; a container's has 64 MB by default
 
 
 class WorkerError(AlmError):
@@ -125,7 +125,6 @@ class Loader:
         return order if self.shuffle else torch.arange(count), mirror & self.mirror
 
     def _read(self, plan: list[list[int]]) -> Iterator["Read"]:
-        """Yield what is read of each batch of indices."""
         self._epochs += 1
         own = self._epochs
         self._plan[:] = plan
@@ -140,11 +139,12 @@ class Loader:
                 yield read
                 if own != self._epochs:
                     raise RuntimeError("another epoch of this loader was begun; read one at a time")
-        except (ConnectionError, EOFError) as error:  # the worker died while it handed a batch over
-            self._reader = None
-            raise WorkerError from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (
+            ConnectionError,
+            EOFError,
+            RuntimeError,
+        ) as error:  # the first two in a batch's midst
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self._reader = None
             raise WorkerError from error
@@ -163,7 +163,7 @@ class Loader:
         )
 
     def _note_replaced(self, read: "Read") -> None:
-        """Keep the names of pictures that were replaced, and warn once of each."""
+        """Keep the names of replaced pictures, and warn once of each."""
         for index, substitute, reason in read.replaced:
             name, other = self.dataset.names[index], self.dataset.names[substitute]
             if name not in self.replaced:
@@ -175,17 +175,11 @@ class Loader:
 
 
 class Read(NamedTuple):
-    """What a worker read for a batch.
+    """What a worker read for a batch."""
 
-    Attributes:
-        images: uint8 (B, 3, 256, 128).
-        indices: which pictures these are.
-        replaced: for each unreadable picture its index, its substitute's index, and why it is unreadable.
-    """
-
-    images: Tensor
+    images: Tensor  # uint8 (B, 3, 256, 128)
     indices: list[int]
-    replaced: list[tuple[int, int, str]]
+    replaced: list[tuple[int, int, str]]  # an unreadable picture's index, its substitute's, and the reason
 
 
 class Images(Dataset):
@@ -215,9 +209,7 @@ class Images(Dataset):
         return Read(self.dataset.images(readable), readable, replaced)
 
     def _first_readable(self, index: int) -> tuple[int | None, PictureError | None]:
-        """Return the first readable picture from `index` on, round the end of the list, and if it is another
-        one, the error that says why.
-        """
+        """Return the first readable picture from `index` on, round the end, and the error at `index`."""
         fault = None
         for other in (*range(index, len(self.dataset)), *range(index)):
             try:
@@ -233,7 +225,7 @@ class Batches(DataLoader):
     """A DataLoader without torch's own remark on the number of workers; ours is in workers_with_room."""
 
     def check_worker_number_rationality(self) -> None:
-        """Say nothing."""
+        pass
 
 
 def set_up_worker(_worker: int) -> None:

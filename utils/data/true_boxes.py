@@ -1,4 +1,4 @@
-"""regions.json beside a list: where attributes are seen, `{path: {attribute: [x0, y0, x1, y1]}}`.
+"""regions.json beside a list: the places of attributes, `{path: {attribute: [x0, y0, x1, y1]}}`.
 
 The boxes are in pixels, from edge to edge: x1 - x0 is the width. The drawn data set has such a file, with a
 box for each attribute that a picture shows and that has a place in it.

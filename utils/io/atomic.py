@@ -20,9 +20,8 @@ SPECIAL = "that is a device or a pipe; name a file"
 def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Give a file beside `path`, open in `mode` ("wb" or "w"), that becomes `path` at the end.
 
-    On any error it vanishes, and an older file at `path` stays. A link stays too; the file that it leads to
-    is written. Text is UTF-8 with line feeds. Raises OSError, naming `path`, if that cannot be written or is
-    a device or a pipe.
+    On any error it vanishes, and an older file at `path` stays. A link stays; the file behind it is written.
+    Text is UTF-8 with line feeds. Raises OSError, naming `path`, if that cannot be written or is special.
     """
     path = Path(path)
     if is_special(path):
@@ -94,13 +93,11 @@ def temporary_name(path: Path) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all."""
     with whole_file(path, "w") as file:
         file.write(text)
 
 
 def write_json(path: str | Path, content) -> None:
-    """Write a JSON file for people and machines, whole or not at all."""
     write_text(path, indented_json(content))
 
 

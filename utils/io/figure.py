@@ -45,8 +45,8 @@ def cut(text: str, longest: int) -> str:
 
 
 def drawable(text: str) -> str:
-    """Return a text as matplotlib draws it literally: the sign of mathematics is escaped, and characters that
-    no font here has, or that turn a line round, are spelt out.
+    """Return a text that matplotlib draws literally: `$` is escaped; what no font has, or what turns a line
+    round, is spelt out.
     """
     text = printable(text)
     _, lacking = fonts_for(text)

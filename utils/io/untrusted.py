@@ -21,7 +21,8 @@ def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
     Raises OSError if it cannot be opened, if it is a device, a pipe or a directory, also behind a link, or if
     it has more than `most` bytes.
     """
-    file = open(path, "rb", opener=open_at_once)  # noqa: SIM115, the caller closes it
+    at_once = getattr(os, "O_NONBLOCK", 0)  # without waiting for whoever writes to a pipe; not on Windows
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once))  # noqa: SIM115
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode) and (most is None or status.st_size <= most):
         return file
@@ -29,11 +30,6 @@ def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
     raise OSError(errno.EFBIG, f"it has more than {most >> 20:,} MB", str(path))
-
-
-def open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for whoever writes to a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no pipes with a file's name
 
 
 def read_text(path: str | Path) -> str:
@@ -69,7 +65,6 @@ def is_number(value) -> bool:
 
 
 def is_share(value) -> bool:
-    """Whether this is a number from 0 to 1."""
     return is_number(value) and 0 <= value <= 1
 
 
@@ -84,7 +79,6 @@ def printable(text: str) -> str:
 
 
 def printable_block(text: str) -> str:
-    """Return several lines of text with such characters spelt out in each."""
     return "\n".join(map(printable, text.split("\n")))
 
 

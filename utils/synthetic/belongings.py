@@ -17,16 +17,13 @@ FELT = ((92, 52, 200), (70, 60, 190), (116, 50, 186))
 
 
 def draw_backpack_behind(pen: Pen, body: Figure) -> None:
-    """Draw the pack, which is seen over the shoulders and at both sides."""
     wide = body.shoulder + 6.4
     with pen.marking("Backpack"):
-        pen.blob(
-            mirrored((0, 16.6), (wide - 4, 18), (wide, 24), (wide + 0.8, 46), (wide - 3, 51), (0, 52)), PACK
-        )
+        outline = (0, 16.6), (wide - 4, 18), (wide, 24), (wide + 0.8, 46), (wide - 3, 51), (0, 52)
+        pen.blob(mirrored(*outline), PACK)
 
 
 def draw_backpack_straps(pen: Pen, body: Figure) -> None:
-    """Draw both straps in front of the shoulders."""
     x = body.shoulder - 4.2
     with pen.marking("Backpack"):
         for side in (-1, 1):
@@ -48,7 +45,6 @@ def draw_messenger_bag(pen: Pen, body: Figure) -> None:
 
 
 def draw_plastic_bag(pen: Pen, body: Figure) -> None:
-    """Draw a carrier bag that hangs from the fore hand."""
     hand = body.arms[1][2]
     with pen.marking("PlasticBags"):
         for side in (-1, 1):
@@ -88,7 +84,6 @@ def _draw_suitcase(pen: Pen, body: Figure) -> None:
 
 
 def draw_accessories(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
-    """Draw the accessories among `wears`."""
     if "Muffler" in wears:
         with pen.marking("Muffler"):
             _draw_muffler(pen)

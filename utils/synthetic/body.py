@@ -61,7 +61,6 @@ class Look:
 
     @classmethod
     def sample(cls, random: np.random.Generator) -> "Look":
-        """Draw a look."""
         return cls(1 if random.random() < 0.5 else -1, *random.random(9))
 
 
@@ -99,9 +98,7 @@ def build_figure(wears: Set[str], look: Look) -> Figure:
         hip=hip,
         thigh=thigh,
         arms=_arms(shoulder, shoulder + 3.2 + belly / 2, swing=5 * look.swing - 2.5),
-        legs=_legs(
-            hip - thigh / 2, spread=(4.4 if male else 3.4) + 3.4 * look.stride, lift=2.6 * look.stride
-        ),
+        legs=_legs(hip - thigh / 2, (4.4 if male else 3.4) + 3.4 * look.stride, 2.6 * look.stride),
         skin=choose(SKINS, look.skin),
         hair=choose(HAIR[ages[-1]] if ages else AGELESS_HAIR, look.hair),
         cloth=_cloth(MALE_HUES if male else FEMALE_HUES, look.hue, TONE[ages[0]] if ages else AGELESS_TONE),
@@ -136,7 +133,6 @@ def draw_hair_behind(pen: Pen, body: Figure, wears: Set[str]) -> None:
 
 
 def draw_head(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
-    """Draw neck, face and hair."""
     x, y = body.head
     male = "Male" in wears
     pen.limb([(0.2, 24.2), (x * 0.7, y + 6)], [6.4, 5.6], shade(body.skin, 0.88))
@@ -144,9 +140,11 @@ def draw_head(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
     pen.blob(around(body.head, FACE), body.skin)
     _draw_eyes(pen, body, brow=1.0 if male else 0.6)
     if "AgeAbove61" in wears:
-        _draw_wrinkles(pen, body)
+        for crease in ([(-4.4, 3.2), (-2.4, 3.4)], [(4.4, 3.2), (6.4, 3.4)], [(-2.4, -5), (3, -5)]):
+            pen.line(around(body.head, crease), 0.4, shade(body.skin, 0.74))
     if not male:
-        _draw_made_up_mouth(pen, body)
+        pen.line(around(body.head, [(-0.6, 5.1), (1.4, 6.1), (3.4, 4.9)]), 1.1, LIPS)
+        pen.ellipse((x + 5.2, y + 3.6), (1.2, 0.9), ROUGE, outline=0)
     elif look.style < 0.45:
         pen.blob(around(body.head, BEARD), body.hair)
         pen.line(around(body.head, [(-0.6, 6.2), (1.2, 6.9), (3, 6.1)]), 0.9, shade(SMILE, 1.3))
@@ -162,23 +160,9 @@ def _draw_eyes(pen: Pen, body: Figure, brow: float) -> None:
     for side, eye in ((-1, x - 2.2), (1, x + 4.2)):
         pen.ellipse((eye, y + 0.4), (1.7, 1.9), WHITE, outline=0.3)
         pen.ellipse((eye + 0.4, y + 0.6), (0.9, 1.2), PUPIL, outline=0)
-        pen.line(
-            around((eye, y), [(side * 1.8, -2.3), (0, -3.2), (side * -1.5, -3.1)]),
-            brow,
-            shade(body.hair, 0.8),
-        )
+        arch = [(side * 1.8, -2.3), (0, -3.2), (side * -1.5, -3.1)]
+        pen.line(around((eye, y), arch), brow, shade(body.hair, 0.8))
     pen.line(around(body.head, [(1.4, 1.4), (2.2, 3.4), (1.2, 3.6)]), 0.5, shade(body.skin, 0.72))
-
-
-def _draw_wrinkles(pen: Pen, body: Figure) -> None:
-    for crease in ([(-4.4, 3.2), (-2.4, 3.4)], [(4.4, 3.2), (6.4, 3.4)], [(-2.4, -5), (3, -5)]):
-        pen.line(around(body.head, crease), 0.4, shade(body.skin, 0.74))
-
-
-def _draw_made_up_mouth(pen: Pen, body: Figure) -> None:
-    x, y = body.head
-    pen.line(around(body.head, [(-0.6, 5.1), (1.4, 6.1), (3.4, 4.9)]), 1.1, LIPS)
-    pen.ellipse((x + 5.2, y + 3.6), (1.2, 0.9), ROUGE, outline=0)
 
 
 def _draw_locks(pen: Pen, body: Figure) -> None:

@@ -74,12 +74,10 @@ def _draw_garment(pen: Pen, colour: Colour, body: Figure, hem: float, sleeve: Ca
 
 
 def _long_sleeve(shoulder: Point, elbow: Point, hand: Point) -> tuple[Sequence[Point], Sequence[float]]:
-    """Return the points and widths of the limb that covers an arm down to the wrist."""
     return (shoulder, elbow, between(elbow, hand, 0.85)), (6.2, 5.6, 5.0)
 
 
 def _short_sleeve(shoulder: Point, elbow: Point, hand: Point) -> tuple[Sequence[Point], Sequence[float]]:
-    """Return the points and widths of the limb that covers the upper half of an arm."""
     return (shoulder, between(shoulder, elbow, 0.62)), (6.6, 7.8)
 
 
@@ -141,9 +139,8 @@ def _draw_jacket(pen: Pen, body: Figure, colour: Colour) -> None:
             collar = [(2.6, 27.4), (3.4, 20.6), (7.6, 22.2), (6.8, 28)]
             pen.line([(side * 4.7, 25), (side * 5.5, WAIST)], 2.2, ZIP)
             pen.polygon([(side * x, y) for x, y in collar], shade(colour, 0.7))
-            pen.line(
-                [(side * 5.6, WAIST - 0.4), (side * (body.hip + 0.2), WAIST - 0.4)], 2.2, shade(colour, 0.6)
-            )
+            hem = [(side * 5.6, WAIST - 0.4), (side * (body.hip + 0.2), WAIST - 0.4)]
+            pen.line(hem, 2.2, shade(colour, 0.6))
 
 
 def _draw_suit(pen: Pen, body: Figure) -> None:
@@ -185,9 +182,8 @@ def draw_lower(pen: Pen, body: Figure, wears: Set[str], look: Look) -> None:
                 _draw_shorts(pen, body, SUIT if formal else choose(SHORTS, look.lower))
         if "Skirt" in wears:
             with pen.marking("Skirt"):
-                _draw_skirt(
-                    pen, body, SUIT if formal else choose(SKIRTS, look.lower), flare=0 if formal else 4
-                )
+                colour, flare = (SUIT, 0) if formal else (choose(SKIRTS, look.lower), 4)
+                _draw_skirt(pen, body, colour, flare)
         if formal:
             _draw_creases(pen, body, end=0.7 if {"Shorts", "Skirt"} & wears else 2.0)
 

@@ -9,6 +9,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,7 @@ def ensure_dataset(
             raise
 
 
-def draw_list(
-    labels, output, seed: int = 1, *, limit: int | None = None, processes: int | None = None
-) -> int:
+def draw_list(labels, output, seed: int = 1, *, limit: int | None = None) -> int:
     """Draw a picture for each row of a list in PETA's format, or for its first `limit` rows.
 
     The pictures get the list's paths under `output`; the list is copied beside them, and regions.json is
@@ -70,7 +69,7 @@ def draw_list(
     _check_drawable(labels, [n for n, _ in lines], paths, rows)
     _refuse_occupied(output)
     with whole_directory(output) as directory:
-        regions = draw_pages(directory, _pages(paths, rows, (seed,)), processes)
+        regions = draw_pages(directory, _pages(paths, rows, (seed,)))
         write_text(directory / labels.name, "".join(f"{line}\n" for _, line in lines))
         _write_data(directory / REGIONS, regions)
     return len(paths)
@@ -81,10 +80,8 @@ def _draw_dataset(directory: Path, settings: dict[str, int], processes: int | No
     for number, (part, list_name) in enumerate(LISTS.items()):
         key = (settings["seed"], number)
         rows = sample_labels(settings[part], key)
-        paths = [
-            f"synthetic/{part}/{index + 1:05d}{FILE_TYPES[index % len(FILE_TYPES)]}"
-            for index in range(len(rows))
-        ]
+        types = islice(cycle(FILE_TYPES), len(rows))
+        paths = [f"synthetic/{part}/{index:05d}{suffix}" for index, suffix in enumerate(types, start=1)]
         lines = [f"{path} {' '.join(map(str, row))}\n" for path, row in zip(paths, rows, strict=True)]
         write_text(directory / list_name, "".join(lines))
         pages += _pages(paths, rows, key)
@@ -145,7 +142,6 @@ def _refuse_occupied(directory: Path) -> None:
 
 
 def _write_data(path: Path, content) -> None:
-    """Write JSON on one line."""
     write_text(path, json.dumps(content) + "\n")
 
 
@@ -191,10 +187,8 @@ def sample_labels(count: int, seed: int | Sequence[int]) -> np.ndarray:
     wears = {attribute.name: np.zeros(count, dtype=bool) for attribute in PETA}
     for group in GROUPS:
         suits = np.ones(count, dtype=bool)
-        for name in group.only_with:
-            suits &= wears[name]
-        for name in group.not_with:
-            suits &= ~wears[name]
+        for name in (*group.only_with, *group.not_with):
+            suits &= wears[name] == (name in group.only_with)
         rows = np.flatnonzero(suits)
         ratios = np.array([aim[name] for name in group.attributes]) * count / max(len(rows), 1)
         total = ratios.sum()

@@ -1,4 +1,4 @@
-"""A pen that draws in body units on an enlarged canvas and remembers where each attribute was drawn.
+"""A pen that draws in body units on an enlarged canvas and remembers the place of each attribute.
 
 A person is 100 units high: the crown is at y = 0, the ground at y = 100, the middle of the body at x = 0.
 Everybody is drawn facing right; the pen mirrors.
@@ -98,7 +98,6 @@ class Pen:
         self.polygon(smooth(points), colour, outline)
 
     def ellipse(self, centre: Point, radii: Point, colour: Colour, outline: float = 0.5) -> None:
-        """Fill an ellipse."""
         self.polygon(CIRCLE * radii + centre, colour, outline)
 
     def line(self, points: Sequence[Point], width: float, colour: Colour) -> None:
@@ -118,13 +117,9 @@ class Pen:
             for (start, wide), (end, narrow) in pairwise(joints):
                 along = np.subtract(end, start)
                 across = np.array([-along[1], along[0]]) / np.hypot(*along)
-                sides = [
-                    start + across * wide,
-                    end + across * narrow,
-                    end - across * narrow,
-                    start - across * wide,
-                ]
-                self.polygon(sides, tone, outline=0)
+                left = start + across * wide, end + across * narrow
+                right = end - across * narrow, start - across * wide
+                self.polygon([*left, *right], tone, outline=0)
             for point, radius in joints:
                 self.ellipse(point, (radius, radius), tone, outline=0)
 
