@@ -1,6 +1,6 @@
 """ALM: pedestrian attributes by weakly supervised, attribute-specific localization (ICCV 2019).
 
-Each name is imported when it is first asked for (PEP 562): what needs no torch starts without it.
+A name is imported when it is first used (PEP 562), so that what needs no torch starts without it.
 """
 
 from importlib import import_module
@@ -36,8 +36,7 @@ __all__ = [
     "vote",
 ]
 
-# The module of each name. None of these modules may be called as a name is: whoever imported it first would
-# put the module in the name's place.
+# The module of each name. No module may be called as a name is: its import would put it in the name's place.
 _HOMES = {
     "APPROACHES": "models.network",
     "AlmError": "errors",

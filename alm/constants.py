@@ -8,7 +8,7 @@ THRESHOLD = 0.5  # of a probability, in the paper's figures
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, as published
 
-LEVELS = ("3b", "4d", "5b")  # of BN-Inception, fine to coarse; those of files that name none
+LEVELS = ("3b", "4d", "5b")  # of BN-Inception, fine to coarse; a file without `levels` has these
 STRIDES = (8, 16, 32)  # of the levels, fine to coarse: pixels of the network's input in one cell of the map
 GLOBAL = "main"  # the branch that looks at the whole picture
 
@@ -25,5 +25,5 @@ class Tap(NamedTuple):
 BEST, LAST = "best.pth.tar", "last.pth.tar"
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
 LATER_OPTIONS = "options.jsonl"  # of the run's later starts, one line each
-# Of what is not whole yet, beside its place; a name may have 255 bytes, so only its beginning is kept.
+# A file while it is written has this name beside its place. Names may have 255 bytes, so 50 characters stay.
 TEMPORARY, KEPT = ".{name}.{unique}.tmp", 50

@@ -24,7 +24,7 @@ NUMBERED = re.compile(r"(?:[^/\\\0]*_)?(\d{1,9})(?:\+(\d{1,9}))?\.pth\.tar", re.
 class Number(NamedTuple):
     """A number of a type, int or float, from `low` to `high`; a float may be given as an int."""
 
-    type: type
+    kind: type
     low: float
     high: float
 
@@ -104,7 +104,7 @@ def check_parts(path: Path, content: Mapping, names: tuple[str, ...] = tuple(PAR
 def fits(value, part) -> bool:
     """Whether a value is what an entry of PARTS says."""
     if isinstance(part, Number):
-        is_number = isinstance(value, (int, part.type)) and not isinstance(value, bool)
+        is_number = isinstance(value, (int, part.kind)) and not isinstance(value, bool)
         return is_number and part.low <= value <= part.high  # a NaN is not
     if isinstance(part, type):
         return isinstance(value, part)
@@ -127,7 +127,7 @@ def fits(value, part) -> bool:
 def in_words(part) -> str:
     """Return what an entry of PARTS asks for, as it stands in an error."""
     if isinstance(part, Number):
-        if part.type is int:
+        if part.kind is int:
             return f"a whole number from {part.low} on"
         return f"a finite number from {part.low:g} to {part.high:g}"
     if isinstance(part, type):

@@ -10,7 +10,7 @@ from alm.devices.device import is_accelerator, is_pinned_for
 
 
 class Abilities(NamedTuple):
-    """What some devices can do, each found by trying it; without it there is one other way."""
+    """What a device may lack; `WITHOUT` says what happens then."""
 
     pinned: bool
     events: bool
@@ -19,7 +19,7 @@ class Abilities(NamedTuple):
     channels_last: bool
 
 
-WITHOUT = {  # what happens if a device lacks it
+WITHOUT = {
     "pinned": "no pinned memory: it waits while a batch is copied",
     "events": "no events: the CPU waits for each step's loss",
     "float64": "no float64: no fp16, whose gradient scaler needs it; fingerprints add up in float32",
@@ -37,7 +37,7 @@ def abilities(device: torch.device) -> Abilities:
 
 @cache
 def tried(device: torch.device) -> Abilities:
-    """Return what an accelerator can do; asked once, as each attempt takes time."""
+    """Return what an accelerator can do. Each attempt takes time, so the result is kept."""
 
     def works(attempt) -> bool:
         try:
@@ -79,12 +79,12 @@ def layout(device: torch.device) -> torch.memory_format:
 
 
 def pin(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a CPU tensor in memory that the device reads by itself."""
+    """Return a copy of a CPU tensor in memory that the device reads by itself."""
     return tensor.pin_memory() if is_pinned_for(device) else tensor.pin_memory(device.type)
 
 
 def pinning(device: torch.device) -> dict:
-    """Return the options with which a DataLoader pins what it reads for a device that reads it so."""
+    """Return a DataLoader's options for pinning, or {} if the device has no use for pinned memory."""
     if not abilities(device).pinned:
         return {}
     return {"pin_memory": True} | ({} if is_pinned_for(device) else {"pin_memory_device": device.type})

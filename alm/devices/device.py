@@ -16,17 +16,14 @@ from alm.devices.host import processor_name
 from alm.errors import AlmError
 
 CPU = torch.device("cpu")
-DEVICES = ("sdaa", "cuda", "cpu")  # the first that is there is `auto`
+DEVICES = ("sdaa", "cuda", "cpu")
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
 MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
 
 
-# Which device
-
-
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the named device, or the first there is. Raises AlmError if the named one is not there."""
+    """Return the device of that name, or the first that works here. Raises AlmError if it does not work."""
     if name == "auto":
         name = next(kind for kind in DEVICES if absence(kind) is None)
     if reason := absence(name):
@@ -82,17 +79,14 @@ def is_alike(first: torch.device, second: torch.device) -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is sold as, or, if the system does not tell, the CPU's architecture."""
+    """Return what a device is sold as, or the CPU's architecture if the system does not say."""
     if is_accelerator(device):
         return getattr(torch, device.type).get_device_name()
     return processor_name()
 
 
-# How it computes
-
-
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 by itself; emulated, it is slower than float32."""
+    """Whether a device has instructions for bfloat16; its emulation is slower than float32."""
     if is_accelerator(device):
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     with contextlib.suppress(OSError):
@@ -102,9 +96,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def compute_exactly(device: torch.device) -> str:
-    """Make float32 mean float32 and convolutions repeat themselves, as the published program does; return
-    what is set, in words.
-    """
+    """Turn TF32 off and make convolutions deterministic, as the published program does; say so in words."""
     if device.type != "cuda":
         return ""
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -119,11 +111,8 @@ def is_pinned_for(device: torch.device) -> bool:
     return hasattr(torch, "accelerator") or device.type == "cuda"
 
 
-# What it has done
-
-
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if is_accelerator(device):
         getattr(torch, device.type).synchronize()
 

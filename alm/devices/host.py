@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processor_name() -> str:
-    """Return what the CPU is sold as, or, if the system does not tell, its architecture."""
+    """Return what the CPU is sold as, or its architecture if the system does not say."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         if name := re.search(r"model name\s*: (.*)", text):
@@ -18,14 +18,12 @@ def processor_name() -> str:
 
 def usable_cores() -> int:
     """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # a container or a scheduler may give it some of the machine's
+    if hasattr(os, "sched_getaffinity"):  # a container or a scheduler may grant only some
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_threads() -> int:
-    """Return how many threads are to compute a network: OMP_NUM_THREADS, which torch heeds too, or as many as
-    there are usable cores.
-    """
+    """Return how many threads a network gets: OMP_NUM_THREADS, as in torch, else the usable cores."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, int(wanted)) if re.fullmatch("[0-9]{1,4}", wanted) else usable_cores()

@@ -12,11 +12,16 @@ PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 def choose_precision(device: torch.device, amp: str) -> torch.dtype | None:
     """Return what `--amp` means on a device: autocast's type, or None for float32 throughout.
 
-    `auto` is off on the CPU, on CUDA bf16 where the card has it, fp16 elsewhere. torch's gradient scaler
-    computes in float64: a device without it has no fp16, and `auto` is off there. Raises AlmError.
+    `auto` is off on the CPU, bf16 on a CUDA card that has it, and fp16 on others. torch's gradient scaler
+    computes in float64: on a device without it `auto` is off, and fp16 raises AlmError.
     """
     if amp == "auto":
-        amp = fastest_precision(device)
+        if not is_accelerator(device):
+            amp = "off"
+        elif has_bfloat16(device):
+            amp = "bf16"
+        else:
+            amp = "fp16" if abilities(device).float64 else "off"
     elif amp == "fp16" and not abilities(device).float64:
         raise AlmError(
             f"--amp fp16: its gradient scaler needs float64, which {device.type} lacks; take bf16 or off"
@@ -24,23 +29,14 @@ def choose_precision(device: torch.device, amp: str) -> torch.dtype | None:
     return PRECISIONS.get(amp)
 
 
-def fastest_precision(device: torch.device) -> str:
-    """Return what `--amp auto` is on a device."""
-    if not is_accelerator(device):
-        return "off"
-    if has_bfloat16(device):
-        return "bf16"
-    return "fp16" if abilities(device).float64 else "off"
-
-
 def fast_amp(name: str) -> str:
-    """Return the `--amp` for a run whose numbers nobody compares: on a CPU bf16, where it has it."""
+    """Return the `--amp` for a run whose numbers nobody compares: bf16 on a CPU that has it, else auto."""
     device = choose_device(name)
     return "bf16" if not is_accelerator(device) and has_bfloat16(device) else "auto"
 
 
 def set_arithmetic(device: torch.device, precision: torch.dtype | None) -> str:
-    """Make float32 mean float32 on a device; return a line that says what is set."""
+    """Turn off what makes float32 inexact on a device; return the line that says so."""
     return f"Precision: {precision_name(precision)}{compute_exactly(device)}"
 
 
@@ -55,5 +51,5 @@ def autocast(device: torch.device, precision: torch.dtype | None):
 
 
 def gradient_scaler(device: torch.device, precision: torch.dtype | None) -> torch.amp.GradScaler:
-    """Return the scaler that keeps small gradients alive in fp16; it does nothing in other precisions."""
+    """Return the scaler that keeps small gradients from underflow in fp16; other precisions need none."""
     return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)

@@ -15,14 +15,13 @@ INPUT = "images"
 
 
 class Deployed(nn.Module):
-    """A network, folded, with the normalization of its pictures.
+    """A folded copy of a network, with the normalization of its pictures.
 
-    `outputs` are the names of what it returns: `probabilities`, `regions` and `levels`; of a network without
-    regions, the first alone.
+    `outputs` are the names of what it returns: `probabilities`, `regions` and `levels`; for a network without
+    regions, `probabilities` alone.
     """
 
     def __init__(self, model: nn.Module):
-        """`model` is copied."""
         super().__init__()
         self.network = folded(model)
         relu_early(self.network)
@@ -31,9 +30,9 @@ class Deployed(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return, of images uint8 (N, 3, 256, 128), probabilities (N, K), which are the largest of the
-        branches'; regions (N, 3, K, 4), one for each of the levels 3b, 4d and 5b, as `model.localize` has
-        them; and levels (N, K), whose each probability is, 0 to 2, or 3 for the global branch.
+        """Return, for images uint8 (N, 3, 256, 128), probabilities (N, K), the largest of the branches';
+        regions (N, 3, K, 4), those of `model.localize` for the levels 3b, 4d and 5b; and levels (N, K), the
+        branch of each probability: 0 to 2, or 3 for the global branch.
         """
         logits, regions = self.logits(images)
         logits = torch.stack(logits)
@@ -44,16 +43,16 @@ class Deployed(nn.Module):
         return probabilities, stacked, logits.argmax(dim=0)
 
     def logits(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Return what the network's `predict` does of images uint8 (N, 3, 256, 128)."""
+        """Return the network's `predict` for images uint8 (N, 3, 256, 128)."""
         return self.network.predict((images.float() / 255 - self.mean) / self.std)
 
 
 def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
-    """Write a network as ONNX, one file, for a batch of any size, with texts as its metadata.
+    """Write a network as one ONNX file for batches of any size, with texts as its metadata.
 
     Raises AlmError if the package onnx is missing.
     """
-    onnx_package()  # which the exporter needs, and says so in its own words
+    onnx_package()  # before the exporter misses it in its own words
     # The exporter by tracing: every supported torch has it, it needs onnx alone, and keeps weights inside.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its remarks about itself
@@ -79,7 +78,7 @@ def describe_onnx(path: str | Path, about: dict[str, str]) -> None:
 
 
 def onnx_package():
-    """Return the package onnx, which few need. Raises AlmError if it is missing."""
+    """Return the optional package onnx. Raises AlmError if it is missing."""
     try:
         import onnx
     except ImportError as error:
@@ -88,7 +87,7 @@ def onnx_package():
 
 
 def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:
-    """Write a network as `torch.export` does, for a batch of any size, with texts beside it in the file."""
+    """Write a network by `torch.export` for batches of any size, with texts beside it in the file."""
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), torch.no_grad():  # or torch 2.4 keeps the change of mode, unreadably
         warnings.simplefilter("ignore")
@@ -98,5 +97,5 @@ def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, st
 
 
 def example() -> Tensor:
-    """Return a batch to trace with; of one, the exporters would take its size for a constant."""
+    """Return a batch to trace with; the exporters would take a batch size of 1 for a constant."""
     return torch.zeros(2, 3, HEIGHT, WIDTH, dtype=torch.uint8)

@@ -1,6 +1,6 @@
 """Any picture file -> RGB of the network's size: which formats are read, and what is too much.
 
-Imports torch only for tensors.
+Only `read_pictures` needs torch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
 SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
             ".webp")  # fmt: skip
-READING_VERSION = 1  # to be raised with every change that gives other pixels: caches of the old ones end then
+READING_VERSION = 1  # raise it with every change that gives other pixels: it ends the caches of the old ones
 MOST_PIXELS = 64_000_000
-# Errors of the system that a file causes itself. Pillow's own have no number; a damaged file can make it seek
+# Errors of the system that a file itself causes. Pillow's own have no number; a damaged file can make it seek
 # to a place before the beginning (EINVAL).
 FAULTS_OF_A_FILE = {None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
                     errno.ENAMETOOLONG, errno.EINVAL}  # fmt: skip
@@ -40,9 +40,9 @@ PHOTOMETRIC_INTERPRETATION = 262
 def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
     """Return a picture, decoded, in RGB; of an animation the first frame. Transparency is left out.
 
-    16-bit grey is scaled to 8 bits. `turned` turns it as its EXIF orientation says, which training does not.
-    Raises PictureError if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating
-    point, whose white no format defines.
+    16-bit grey is scaled to 8 bits. `turned` obeys the EXIF orientation, which training does not. Raises
+    PictureError if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating point,
+    whose white no format defines.
     """
     with opened_picture(path) as picture:
         rgb = to_rgb(picture)
@@ -60,13 +60,13 @@ def picture_size(path: str | Path) -> tuple[int, int]:
 
 @contextmanager
 def opened_picture(path: str | Path) -> Iterator[Image.Image]:
-    """Give a picture that is not decoded yet. Raises PictureError, also for what goes wrong with it."""
+    """Give a picture that is not decoded yet. Its errors within the block become PictureErrors."""
     with picture_errors("cannot read picture {} ({}); replace it or leave it out", path):
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise FileNotFoundError  # a pipe would be waited for
+            raise FileNotFoundError  # reading a pipe would wait
         if status.st_size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # of which some decoders read all
+            raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # some decoders read the whole file
         with Image.open(path, formats=FORMATS) as picture:
             check_size(picture)
             yield picture
@@ -77,8 +77,8 @@ def picture_errors(message: str, *subject: object) -> Iterator[None]:
     """Make a PictureError of whatever Pillow's decoders stumble over in a damaged file; `message` has a place
     for each `subject`, and one for the reason.
 
-    A lack of memory and an error of the system (too many open files, a disk that does not answer) say nothing
-    about the picture, so they pass as they are.
+    A lack of memory or an error of the system (too many open files, a disk that does not answer) says nothing
+    about the picture, so it passes unchanged.
     """
     try:
         yield
@@ -89,7 +89,7 @@ def picture_errors(message: str, *subject: object) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return why a picture was not read."""
+    """Return in our words why a picture was not read."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):  # Pillow's limit, which is above ours
@@ -124,9 +124,9 @@ def is_16_bit_grey(picture: Image.Image) -> bool:
 
 
 def turn(picture: Image.Image) -> Image.Image:
-    """Return a picture as its EXIF orientation says a viewer shows it; as it is if that is damaged.
+    """Return a picture turned as its EXIF orientation says, or unchanged if the EXIF data are damaged.
 
-    Pillow turns a TIFF whenever it decodes it, in training too, so nothing is left to do.
+    A TIFF needs nothing here: Pillow turns it when it decodes it, in training too.
     """
     try:
         with picture_errors("{}"):
@@ -146,9 +146,9 @@ def resized(picture: Image.Image) -> np.ndarray:
 
 
 def read_pictures(paths: Sequence[str | Path] | str | Path) -> Tensor:
-    """Return pictures as `alm.preprocess` takes them: uint8 (B, 3, 256, 128), in channels_last memory.
+    """Return pictures (or one) for `alm.preprocess`: uint8 (B, 3, 256, 128) in channels_last memory.
 
-    One path is taken for a list of one. Raises PictureError.
+    Raises PictureError.
     """
     import torch
 

@@ -1,7 +1,4 @@
-"""What is predicted of a picture, and where each level looked for it, in pixels of that picture.
-
-Imports no torch: predictions are the same whatever computed them.
-"""
+"""Pictures -> predictions, whatever computes them: what every predictor takes and returns. Needs no torch."""
 
 import os
 from abc import ABC, abstractmethod
@@ -17,6 +14,9 @@ from alm.constants import GLOBAL, HEIGHT, STRIDES, THRESHOLD, WIDTH
 from alm.errors import AlmError
 from alm.inference.image_io import check_size, picture_errors, read_picture, resized, to_rgb, turn
 
+Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
+BATCH_SIZE = 32
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -25,10 +25,10 @@ class Prediction:
     Attributes:
         attributes: their names.
         probabilities: float (K,): the largest of the branches' for each attribute, which is the paper's vote.
-        level: whose that is, K of "3b", "4d", "5b" and "main", the branch that sees the whole picture and
-            has no region.
+        level: for each attribute, the branch that gave this probability: "3b", "4d", "5b", or "main", which
+            sees the whole picture and has no region.
         regions: where each level looked for each attribute, {"3b": float (K, 4), ...}, boxes left, top,
-            right, bottom in pixels of the picture, cut at its border; {} of a network without localization.
+            right, bottom in pixels of the picture, cut at its border; {} for a network without localization.
         size: the picture's width and height.
     """
 
@@ -44,8 +44,71 @@ class Prediction:
         return tuple(self.regions)
 
     def positive(self, thresholds: float | Sequence[float] = THRESHOLD) -> np.ndarray:
-        """Return which attributes are above their thresholds, one for all or K of them, bool (K,)."""
+        """Return which attributes are above their thresholds (one for all, or K), bool (K,)."""
         return self.probabilities > np.asarray(thresholds, dtype=np.float64)
+
+
+class PicturePredictor(ABC):
+    """Predicts pictures. Threads may share it.
+
+    Attributes:
+        attributes: the K names of what it predicts.
+        levels: the names of the levels that have regions, fine to coarse.
+        thresholds: one probability for all attributes, or K; above it an attribute counts as present.
+    """
+
+    attributes: tuple[str, ...]
+    levels: tuple[str, ...]
+    thresholds: float | Sequence[float] = THRESHOLD
+
+    def __call__(
+        self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False
+    ) -> list[Prediction]:
+        """Return the predictions of pictures, in their order, or of one picture, as a list of one.
+
+        A picture is a path, a PIL picture, or a uint8 array (H, W, 3) in RGB. Its EXIF orientation turns it,
+        and the regions are in pixels of the turned picture; `as_trained` leaves it as it is stored, as
+        training does. Raises PictureError if a picture cannot be read.
+        """
+        return list(self.each(images, batch_size, as_trained))
+
+    def each(
+        self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False
+    ) -> Iterator[Prediction]:
+        """Yield what a call returns, batch by batch, so that only `batch_size` pictures are in memory."""
+        if batch_size < 1:
+            raise AlmError(f"a batch of {batch_size}: give a whole number from 1 on")
+        is_array = isinstance(images, np.ndarray) and images.ndim == 3
+        is_one = is_array or isinstance(images, (str, os.PathLike, Image.Image))
+        remaining = iter([images] if is_one else images)
+        while batch := list(islice(remaining, batch_size)):
+            pixels, sizes = zip(*(read_input(image, as_trained) for image in batch), strict=True)
+            yield from self.predict(np.stack(pixels), sizes)
+
+    @abstractmethod
+    def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
+        """Return the predictions of resized pictures, uint8 (B, 256, 128, 3), of these original `sizes`."""
+
+
+def read_input(image: Picture, as_trained: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return a picture as uint8 (256, 128, 3), and its original width and height; see PicturePredictor.
+
+    Raises PictureError.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        picture = read_picture(image, turned=not as_trained)
+        return resized(picture), picture.size
+    with picture_errors("this is no picture that can be read ({})"):
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise ValueError(f"{image.dtype} {image.shape} instead of uint8 (H, W, 3)")
+            image = Image.fromarray(np.ascontiguousarray(image))
+        if not isinstance(image, Image.Image):
+            raise ValueError(f"{type(image).__name__} instead of a path, a PIL picture or an array")
+        check_size(image)
+        picture = to_rgb(image)
+    picture = picture if as_trained else turn(picture)
+    return resized(picture), picture.size
 
 
 def predictions_of(
@@ -58,7 +121,7 @@ def predictions_of(
 ) -> list[Prediction]:
     """Return the predictions of a batch from a network's outputs.
 
-    `probabilities` (B, K) are the branches' largest, `winners` (B, K) whose they are, counted from the first;
+    `probabilities` (B, K) are the largest of the branches', `winners` (B, K) the numbers of these branches;
     `regions` are what `model.localize` returns, {"3b": (B, K, 4), ...}, one for each branch but the last;
     `sizes` are the pictures' widths and heights.
     """
@@ -78,10 +141,10 @@ def predictions_of(
 
 def boxes(regions: Mapping[str, np.ndarray], align_corners: bool) -> dict[str, np.ndarray]:
     """Return the regions of all levels, fine to coarse, each (..., 4) [s_x, s_y, t_x, t_y], as boxes
-    (..., 4): left, top, right, bottom in [0, 1] of the picture, cut at its border.
+    (..., 4), left, top, right, bottom in [0, 1] of the picture, cut at its border.
 
-    The box has the centre (t_x, t_y) and the half-size (s_x, s_y). -1 and 1 are the edges of the picture;
-    under `align_corners` they are the centres of the outer cells of the level's map, as grid_sample has it.
+    A box has the centre (t_x, t_y) and the half-size (s_x, s_y). -1 and 1 are the edges of the picture; under
+    `align_corners`, as in grid_sample, they are the centres of the outer cells of the level's map.
     """
     result = {}
     for (level, region), stride in zip(regions.items(), STRIDES[: len(regions)], strict=True):
@@ -93,78 +156,3 @@ def boxes(regions: Mapping[str, np.ndarray], align_corners: bool) -> dict[str, n
             fractions = (fractions * (cells - 1) + 0.5) / cells
         result[level] = fractions.clip(0, 1)
     return result
-
-
-Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
-BATCH_SIZE = 32
-
-
-class PicturePredictor(ABC):
-    """What predicts pictures. Safe to use in threads.
-
-    `attributes` are the names of what it predicts, `levels` those of the levels that have regions.
-    `thresholds`, one or one for each attribute, are the probabilities above which it takes one to be there.
-    """
-
-    attributes: tuple[str, ...]
-    levels: tuple[str, ...]
-    thresholds: float | Sequence[float] = THRESHOLD
-
-    def __call__(
-        self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False
-    ) -> list[Prediction]:
-        """Return the predictions of pictures, in their order, or of one picture, as a list of one.
-
-        A picture is a path, a PIL picture, or a uint8 array (H, W, 3) in RGB. It is turned as its EXIF
-        orientation says, and the regions are in pixels of the turned picture; with `as_trained` it is left
-        as it is stored, as in training. Raises PictureError if one cannot be read.
-        """
-        return list(self.each(images, batch_size, as_trained))
-
-    def each(
-        self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False
-    ) -> Iterator[Prediction]:
-        """Yield what a call returns, as soon as each batch is done: of any number of pictures, `batch_size`
-        are in memory.
-        """
-        if batch_size < 1:
-            raise AlmError(f"a batch of {batch_size}: give a whole number from 1 on")
-        remaining = iter([images] if is_one(images) else images)
-        while batch := list(islice(remaining, batch_size)):
-            pixels, sizes = zip(*(read_input(image, as_trained) for image in batch), strict=True)
-            yield from self.predict(np.stack(pixels), sizes)
-
-    @abstractmethod
-    def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
-        """Return the predictions of pictures that are resized already, uint8 (B, 256, 128, 3); `sizes` are
-        their widths and heights before.
-        """
-
-
-def is_one(images) -> bool:
-    """Whether this is one picture, not several."""
-    return isinstance(images, (str, os.PathLike, Image.Image)) or (
-        isinstance(images, np.ndarray) and images.ndim == 3
-    )
-
-
-def read_input(image: Picture, as_trained: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return a picture as uint8 (256, 128, 3), and its width and height before: of a path, a PIL picture, or
-    a uint8 array (H, W, 3) in RGB.
-
-    It is turned as its EXIF orientation says, but `as_trained`. Raises PictureError.
-    """
-    if isinstance(image, (str, os.PathLike)):
-        picture = read_picture(image, turned=not as_trained)
-        return resized(picture), picture.size
-    with picture_errors("this is no picture that can be read ({})"):
-        if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                raise ValueError(f"{image.dtype} {image.shape} instead of uint8 (H, W, 3)")
-            image = Image.fromarray(np.ascontiguousarray(image))
-        if not isinstance(image, Image.Image):
-            raise ValueError(f"{type(image).__name__} instead of a path, a PIL picture or an array")
-        check_size(image)
-        picture = to_rgb(image)
-    picture = picture if as_trained else turn(picture)
-    return resized(picture), picture.size

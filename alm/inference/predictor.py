@@ -18,10 +18,7 @@ from alm.models.preprocessing import preprocess
 
 
 class Predictor(PicturePredictor):
-    """Predicts pictures with one of this package's networks; see PicturePredictor for how.
-
-    Nothing of it changes after it is made, so threads may share it.
-    """
+    """Predicts pictures with one of this package's networks; see PicturePredictor for how."""
 
     def __init__(
         self,
@@ -30,11 +27,11 @@ class Predictor(PicturePredictor):
         device: str = "auto",
         folded: bool = True,
     ):
-        """`model` is copied. `attributes` are the names of its outputs, by default `model.attributes`, and
-        needed where it has none. Not `folded`, it computes the same in more time. Raises AlmError if the
-        attributes are not as many, or others than the model's.
+        """Copy `model`. `attributes` are the names of its outputs, needed if `model.attributes` is None. A
+        network that is not `folded` computes the same in more time. Raises AlmError if the names are too
+        few, too many, or not the model's.
         """
-        self.attributes = named(model, attributes)
+        self.attributes = output_names(model, attributes)
         self.levels = model.levels
         self.device = choose_device(device)
         self.align_corners = model.align_corners
@@ -51,8 +48,8 @@ class Predictor(PicturePredictor):
     ) -> "Predictor":
         """Return the predictor of a checkpoint, ours or a published one.
 
-        A published checkpoint does not name its `attributes`, so they must be given; so must a sampling
-        convention other than the one that `alm.load_model` finds. Raises AlmError.
+        A published checkpoint does not name its `attributes`, so give them. `align_corners` replaces the
+        sampling convention that `alm.load_model` finds. Raises AlmError.
         """
         model = load_model(path)
         if align_corners is not None:
@@ -63,9 +60,7 @@ class Predictor(PicturePredictor):
             raise AlmError(f"{path}: {error}") from error
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
-        """Return the predictions of pictures that are resized already, uint8 (B, 256, 128, 3); `sizes` are
-        their widths and heights before.
-        """
+        """See PicturePredictor."""
         with torch.inference_mode():
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
             network = self._network
@@ -76,17 +71,16 @@ class Predictor(PicturePredictor):
         return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
 
 
-def named(model: nn.Module, attributes: Sequence[str] | None) -> tuple[str, ...]:
+def output_names(model: nn.Module, attributes: Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of a model's outputs. Raises AlmError as Predictor says."""
     count, own = model.classifier.out_features, model.attributes
     if attributes is None and own is None:
-        raise AlmError(f"it does not name its {count} attributes; say which they are")
+        raise AlmError(f"it does not name its {count} attributes; give their names")
     names = tuple(own if attributes is None else attributes)
     if len(names) != count:
-        raise AlmError(f"{len(names)} attributes are named, and it is of {count}; name as many")
+        raise AlmError(f"{len(names)} names of attributes, but it has {count}; give one name per attribute")
     if own is not None and names != tuple(own):
         place = next(k for k in range(count) if names[k] != own[k])
-        raise AlmError(
-            f"its attribute {place + 1} is {own[place]!r}, not {names[place]!r}; leave the names to it"
-        )
+        message = f"its attribute {place + 1} is {own[place]!r}, not {names[place]!r}; leave out the names"
+        raise AlmError(message)
     return names

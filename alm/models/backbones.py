@@ -29,7 +29,7 @@ BACKBONES = {"bn_inception": BNInception}
 
 
 def build_backbone(name: str) -> Backbone:
-    """Return the named backbone. Raises AlmError if there is none, or its strides are not 8, 16 and 32."""
+    """Return a new backbone. Raises AlmError if the name is unknown, or its strides are not 8, 16 and 32."""
     if name not in list(BACKBONES):
         raise AlmError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
     backbone = BACKBONES[name]()

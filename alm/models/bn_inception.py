@@ -28,10 +28,7 @@ POOLS = {
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalization, ReLU.
-
-    Without `relu` the caller applies it: see the block "Same numbers".
-    """
+    """Convolution, batch normalization, ReLU; without `relu` the caller applies it (see "Same numbers")."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True):
         super().__init__()
@@ -97,9 +94,7 @@ class BNInception(nn.Module):
             channels = self.inception[name].out_channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the taps of images (B, 3, H, W): 3b (B, 320, H/8, W/8), 4d (B, 608, H/16, W/16) and
-        5b (B, 1024, H/32, W/32).
-        """
+        """(B, 3, H, W) -> 3b (B, 320, H/8, W/8), 4d (B, 608, H/16, W/16), 5b (B, 1024, H/32, W/32)."""
         x = self.stem(images)
         taps = {}
         for name, block in self.inception.items():
@@ -114,15 +109,15 @@ class BNInception(nn.Module):
         return self.relu(StemPool.apply(self.conv2(self.conv2_reduce(x))))
 
 
-# Same numbers, less memory. The plain network applies each ReLU right behind its normalization. It commutes
-# with a max pool and with a concatenation, so here it comes after them: on fewer elements, of which fewer are
-# kept for the gradients. `folding.relu_early` puts it back.
+# Same numbers, less memory. The plain network applies each ReLU right behind its normalization. A ReLU
+# commutes with a max pool and with a concatenation, so here it comes after them: it computes fewer elements
+# and keeps fewer for the gradients. `folding.relu_early` puts it back.
 
 
 class StemPool(torch.autograd.Function):
     """The plain form is `F.max_pool2d(x, 3, 2, ceil_mode=True)`.
 
-    It keeps its input for the gradient, although only the shape is read: 117 MB at a batch of 32.
+    The plain form keeps its input for the gradient and reads only the shape: 117 MB at a batch of 32.
     """
 
     @staticmethod
@@ -166,9 +161,8 @@ def concatenated(outputs: list[Tensor]) -> Tensor:
 
     Its gradients are slices of one tensor, on which batch normalization's gradient is slow: they are copied.
     """
-    for output in outputs:
-        if (
-            output.requires_grad and not torch.compiler.is_compiling()
-        ):  # the compiler lays gradients out itself
-            output.register_hook(torch.clone)
+    if not torch.compiler.is_compiling():  # the compiler lays gradients out itself
+        for output in outputs:
+            if output.requires_grad:
+                output.register_hook(torch.clone)
     return torch.cat(outputs, dim=1)

@@ -15,8 +15,8 @@ TINY = 1e-30  # stands for a scale that underflowed, so that positions can be di
 class Localization(nn.Module):
     """The modules of all K attributes on one level; parameters are stacked, K in front.
 
-    The level's map of C channels is handed over in parts of C / `parts` channels (its own lateral map after
-    those of the coarser levels), as is what has its size: tensors of (K, B, C) would outgrow the caches.
+    The level's map of C channels comes in parts of C / `parts` channels: the lateral maps of the coarser
+    levels, then its own. What has its size comes in parts too: tensors (K, B, C) would outgrow the caches.
     """
 
     def __init__(self, num_attributes: int, channels: int, parts: int):
@@ -35,21 +35,17 @@ class Localization(nn.Module):
         mean = torch.cat(means, dim=1)
         hidden = F.linear(mean, self.squeeze_weight.flatten(0, 1), self.squeeze_bias.flatten()).relu()
         hidden = hidden.unflatten(1, self.squeeze_bias.shape).transpose(0, 1)  # (K, B, C/16)
-        excite = zip(
-            self.excite_weight.chunk(self.parts, dim=1),
-            self.excite_bias.chunk(self.parts, dim=1),
-            strict=True,
-        )
+        weights, biases = (x.chunk(self.parts, dim=1) for x in (self.excite_weight, self.excite_bias))
         return [
             1 + torch.baddbmm(bias[:, None], hidden, weight.transpose(-2, -1)).sigmoid()
-            for weight, bias in excite
+            for weight, bias in zip(weights, biases, strict=True)
         ]
 
     def region(self, attention: list[Tensor], means: list[Tensor]) -> Tensor:
         """Return each attribute's region (B, K, 4) as [s_x, s_y, t_x, t_y] (paper, equation 2).
 
-        The attended map's mean is the attention times the map's mean. Float32 also under autocast, as the
-        bias is: half precision cannot tell neighbouring positions apart.
+        The attended map's mean is the attention times the map's mean. The float32 bias keeps this float32
+        under autocast: half precision cannot tell neighbouring positions apart.
         """
         attended = [part * mean for part, mean in zip(attention, means, strict=True)]
         theta = stacked_product(attended, self.region_weight, self.region_bias).transpose(0, 1)
@@ -88,8 +84,8 @@ def axis_weights(scale: Tensor, shift: Tensor, size: int, align_corners: bool) -
     """Return how much each of `size` positions counts along one axis, (..., size).
 
     Output j samples position u_j = first + scale j, so weight[w] = mean_j max(0, 1 - |u_j - w|), u_j kept
-    within the map. Summed up to w that is mean_j clamp(w + 1 - u_j, 0, 1), where the samples left of w count
-    whole and those between w and w + 1 by their mean distance to w + 1: no sum over j is left.
+    within the map. Summed up to w that is mean_j clamp(w + 1 - u_j, 0, 1). In it the samples left of w count
+    whole, and those between w and w + 1 count by their mean distance to w + 1: no sum over j remains.
     """
     scale, shift = scale[..., None], shift[..., None]
     if align_corners:
@@ -97,7 +93,7 @@ def axis_weights(scale: Tensor, shift: Tensor, size: int, align_corners: bool) -
     else:
         first = ((shift + 1 - scale) * size + scale - 1) / 2
     edges = torch.arange(size, device=scale.device, dtype=scale.dtype)
-    with torch.no_grad():  # a count does not change where a gradient exists
+    with torch.no_grad():  # a count is constant between the kinks
         left = ((edges - first) / scale.clamp(min=TINY)).ceil().clamp(0, size)  # samples left of each edge
         before, after = left[..., :-1], left[..., 1:]
         between, middle = after - before, (before + after - 1) / 2
@@ -135,7 +131,7 @@ def pooled(features: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) 
     """Return lateral(map) summed under N weightings each: (B, N, 256).
 
     `features` is the map as `positions`, `rows` (B, N, H), `columns` (B, N, W). The lateral layer is linear
-    and the weights sum to one, so it is applied to whichever is fewer: the H W positions or the N sums.
+    and the weights sum to one, so it comes before or after the sum: whichever has fewer vectors, H W or N.
     """
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2).to(features.dtype)  # (B, N, HW)
     if features.shape[1] < weights.shape[1]:

@@ -27,7 +27,10 @@ class WeightedBCELoss(nn.Module):
         if weighting not in WEIGHTINGS:
             raise AlmError(f"unknown weighting {weighting!r}; known: {', '.join(WEIGHTINGS)}")
         ratio = torch.as_tensor(positive_ratio, dtype=torch.float64)
-        check_ratio(ratio)
+        if ratio.dim() != 1 or not len(ratio):
+            raise AlmError(f"positive ratios of shape {tuple(ratio.shape)}; give a list, one per attribute")
+        if (wrong := ratio[~((ratio >= 0) & (ratio <= 1))]).numel():  # a NaN is neither
+            raise AlmError(f"positive ratio {wrong[0].item()} is not in [0, 1]; give each attribute's share")
         self.num_attributes = len(ratio)
         one = torch.ones_like(ratio)
         self._exact_weights = (  # no buffers: some devices have no float64
@@ -39,8 +42,8 @@ class WeightedBCELoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown.
 
-        Raises AlmError if they have another shape or a label is another one; on an accelerator, which
-        would have to wait for the labels, such a label makes the loss NaN instead.
+        Raises AlmError if the shapes differ from this, or a label does. An accelerator would have to wait
+        for the labels: there a wrong label makes the loss NaN instead.
         """
         check_answers(logits, targets, self.num_attributes)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -56,25 +59,15 @@ class WeightedBCELoss(nn.Module):
         """Return the weights of positives and negatives (K,), made once for each type and device."""
         key = logits.dtype, logits.device
         if key not in self._rounded_weights:
-            with torch.inference_mode(False):  # else whoever evaluates first would spoil them for training
+            with torch.inference_mode(False):  # else an evaluation could spoil them for training
                 positive, negative = (w.to(logits.dtype).to(logits.device) for w in self._exact_weights)
             self._rounded_weights[key] = positive, negative
         return self._rounded_weights[key]
 
 
 def is_no_label(targets: Tensor) -> Tensor:
-    """Return where labels are none of 0, 1 and 2, bool (B, K)."""
+    """Return which labels are none of 0, 1 and 2, bool (B, K)."""
     return (targets != 0) & (targets != 1) & (targets != UNKNOWN)
-
-
-def check_ratio(ratio: Tensor) -> None:
-    """Raise AlmError if positive ratios are not K numbers in [0, 1]."""
-    if ratio.dim() != 1 or not len(ratio):
-        raise AlmError(
-            f"positive ratios of shape {tuple(ratio.shape)}; give a list of one for each attribute"
-        )
-    if (wrong := ratio[~((ratio >= 0) & (ratio <= 1))]).numel():  # a NaN is neither
-        raise AlmError(f"positive ratio {wrong[0].item()} is not in [0, 1]; give each attribute's share")
 
 
 def check_answers(logits: Tensor, targets: Tensor, num_attributes: int) -> None:
@@ -82,13 +75,10 @@ def check_answers(logits: Tensor, targets: Tensor, num_attributes: int) -> None:
     a label is not 0, 1 or 2.
     """
     if logits.shape != targets.shape:
-        raise AlmError(
-            f"logits {tuple(logits.shape)} and labels {tuple(targets.shape)} have different shapes"
-        )
+        shapes = f"logits {tuple(logits.shape)} and labels {tuple(targets.shape)}"
+        raise AlmError(f"{shapes} have different shapes")
     if logits.dim() != 2 or logits.shape[1] != num_attributes:
-        raise AlmError(
-            f"logits and labels {tuple(logits.shape)} are not (pictures, {num_attributes}), "
-            "a column for each attribute"
-        )
+        shape = f"(pictures, {num_attributes}), one column per attribute"
+        raise AlmError(f"logits and labels {tuple(logits.shape)} are not {shape}")
     if not is_accelerator(targets.device) and (wrong := targets[is_no_label(targets)]).numel():
         raise AlmError(f"label {wrong[0].item()} is not 0, 1 or 2; use 2 for unknown")

@@ -12,8 +12,8 @@ from alm.models.loss import check_answers, is_no_label
 class AttributeMetrics:
     """Counts over an evaluation, kept on the device; one transfer at the end.
 
-    An attribute is predicted where its probability exceeds 0.5, that is, its logit 0. Unknown labels (2)
-    count neither way.
+    An attribute is predicted if its probability exceeds 0.5, that is, if its logit exceeds 0. Unknown labels
+    (2) count neither way.
     """
 
     def __init__(self, num_attributes: int):
@@ -24,23 +24,16 @@ class AttributeMetrics:
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: logits (B, K) and labels (B, K).
 
-        Raises AlmError if they have another shape, or a label is not 0, 1 or 2: on an accelerator
-        `compute` does, because this must not wait.
+        Raises AlmError if the shapes are others, or a label is not 0, 1 or 2. On an accelerator `compute`
+        raises the latter, because this must not wait.
         """
         check_answers(logits, targets, self.num_attributes)
         known = targets != UNKNOWN
         truth = targets == 1
         predicted = (logits > 0) & known
         hit = predicted & truth
-        counts = torch.stack(
-            [
-                hit.sum(0),
-                (known & ~predicted & ~truth).sum(0),
-                truth.sum(0),
-                (known & ~truth).sum(0),
-                predicted.sum(0),
-            ]
-        )
+        right_negative, negative = known & ~predicted & ~truth, known & ~truth
+        counts = torch.stack([x.sum(0) for x in (hit, right_negative, truth, negative, predicted)])
         self._per_attribute = counts if self._per_attribute is None else self._per_attribute + counts
         faults = logits.isnan().any(1), is_no_label(targets).any(1)
         self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1))
@@ -50,12 +43,12 @@ class AttributeMetrics:
         and the counts true_positive, true_negative, positive, negative, predicted_positive,
         predicted_negative.
 
-        mA is the mean over attributes of (TPR + TNR) / 2. One whose rate is undefined (no positives or no
-        negatives) has attribute_ma NaN and is left out. The other four are means over pictures, where an
-        empty denominator adds 0. Everything is NaN or 0 where nothing was counted.
+        mA is the mean over attributes of (TPR + TNR) / 2. An attribute without positives or without
+        negatives has no rate: its attribute_ma is NaN, and mA leaves it out. The other four are means over
+        pictures; an empty denominator adds 0. If nothing was counted, all figures are NaN or 0.
 
-        Raises AlmError if a logit was NaN, which is neither above nor below the threshold: it gives no
-        figure; or where a label was not 0, 1 or 2.
+        Raises AlmError if a logit was NaN, which is neither above nor below the threshold, or if a label was
+        not 0, 1 or 2.
         """
         if self._per_attribute is None:
             self.update(torch.empty(0, self.num_attributes), torch.empty(0, self.num_attributes))
@@ -89,7 +82,7 @@ class AttributeMetrics:
 
 
 def mean_ratio(numerator: Tensor, denominator: Tensor) -> float:
-    """Return the mean of numerator / denominator over pictures, 0 where the denominator is."""
+    """Return the mean of numerator / denominator over pictures, 0 if the denominator is."""
     if not len(numerator):
         return 0.0
     return torch.where(denominator > 0, numerator.double() / denominator, 0.0).mean().item()

@@ -27,8 +27,8 @@ class Baseline(nn.Module):
     Attributes:
         approach: the network's name, a key of `APPROACHES`.
         backbone_name: the backbone's, a key of `alm.models.backbones.BACKBONES`.
-        levels: names of the maps on which attributes are localized, fine to coarse; here there are none.
-        align_corners: the sampling convention of the regions; without meaning here.
+        levels: names of the maps on which attributes are localized, fine to coarse; () for this network.
+        align_corners: the sampling convention of the regions; this network has none.
         mean, std: of red, green and blue, with which the backbone wants its pictures normalized.
         attributes: the K names, if they are known: `load_model` sets them.
     """
@@ -46,11 +46,13 @@ class Baseline(nn.Module):
         self.classifier = nn.Linear(self.backbone.taps[-1].channels, num_attributes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits, (pred_main,), each (B, K), of normalized images (B, 3, 256, 128)."""
+        """Return the logits of the branches, each (B, K), for normalized images (B, 3, 256, 128): ALM's are
+        (pred_3b, pred_4d, pred_5b, pred_main), the baseline's (pred_main,).
+        """
         return self.predict(images)[0]
 
     def localize(self, images: Tensor) -> dict[str, Tensor]:
-        """Return no regions, {}: this network has none."""
+        """Return each level's regions; of this network none, {}."""
         return {}
 
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -77,12 +79,6 @@ class ALM(Baseline):
         for finer, level in enumerate(self.levels):
             parts = len(self.levels) - finer  # its own lateral map and those of the coarser levels
             self.localization[level] = Localization(num_attributes, parts * LATERAL_CHANNELS, parts)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits (pred_3b, pred_4d, pred_5b, pred_main), each (B, K), of normalized images
-        (B, 3, 256, 128).
-        """
-        return self.predict(images)[0]
 
     def localize(self, images: Tensor) -> dict[str, Tensor]:
         """Return each level's regions, {"3b": (B, K, 4), ...}, [s_x, s_y, t_x, t_y] in [-1, 1] coordinates:
@@ -117,15 +113,12 @@ class ALM(Baseline):
         return attention, {level: regions[level] for level in self.levels}
 
     def _evidence(
-        self,
-        features: dict[str, Tensor],
-        sizes: dict[str, tuple[int, int]],
-        regions: dict[str, Tensor],
+        self, features: dict[str, Tensor], sizes: dict[str, tuple[int, int]], regions: dict[str, Tensor]
     ) -> dict[str, list[Tensor]]:
         """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
 
-        A level's map is its lateral map beside the upsampled coarser ones. Instead of building it, every tap
-        is pooled once, under its own level's weights and those of the finer levels brought down to its size.
+        A level's map, its lateral map beside the upsampled coarser ones, is never built. Instead every tap is
+        pooled once, under its own level's weights and under those of the finer levels, downsampled.
         """
         evidence = {level: [] for level in self.levels}
         rows, columns = [], []
@@ -147,7 +140,7 @@ def build_model(
 ) -> nn.Module:
     """Return the named network for K attributes, in float32 on the CPU, with PyTorch's default start.
 
-    Raises AlmError if the approach or the backbone is unknown, or K is no whole number from 1 on.
+    Raises AlmError if the approach or the backbone is unknown, or K is not a whole number from 1 on.
     """
     if approach not in list(APPROACHES):
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")

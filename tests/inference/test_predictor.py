@@ -197,10 +197,10 @@ def test_a_published_checkpoint_is_told_its_attributes(tmp_path, people, old):
     model = model_of()
     path = published_file(tmp_path / "published.pth.tar", model, old=old)
     with pytest.raises(
-        alm.AlmError, match=r"published\.pth\.tar: it does not name its 3 attributes; say which"
+        alm.AlmError, match=r"published\.pth\.tar: it does not name its 3 attributes; give their names"
     ):
         alm.Predictor.from_checkpoint(path)
-    with pytest.raises(alm.AlmError, match="2 attributes are named, and it is of 3"):
+    with pytest.raises(alm.AlmError, match="2 names of attributes, but it has 3"):
         alm.Predictor.from_checkpoint(path, attributes=["a", "b"])
     predictor = alm.Predictor.from_checkpoint(path, device="cpu", attributes=ATTRIBUTES)
     assert predictor.attributes == ATTRIBUTES
