@@ -33,7 +33,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def explain_choice(name: str, device: torch.device) -> str:
-    """Return the line that says which device was chosen, and why."""
+    """Return the line that says which device it is, and why."""
     line = f"Device: {device.type}, {device_name(device)}"
     if name == "auto":
         passed = DEVICES[: DEVICES.index(device.type)]
@@ -107,7 +107,7 @@ def compute_exactly(device: torch.device) -> str:
 
 
 def is_pinned_for(device: torch.device) -> bool:
-    """Whether torch pins for this device unless told another: before torch.accelerator it meant CUDA."""
+    """Whether torch pins for this device by default; before torch.accelerator the default was CUDA."""
     return hasattr(torch, "accelerator") or device.type == "cuda"
 
 

@@ -25,5 +25,5 @@ def usable_cores() -> int:
 
 def default_threads() -> int:
     """Return how many threads a network gets: OMP_NUM_THREADS, as in torch, else the usable cores."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(wanted)) if re.fullmatch("[0-9]{1,4}", wanted) else usable_cores()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(threads)) if re.fullmatch("[0-9]{1,4}", threads) else usable_cores()

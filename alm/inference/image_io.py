@@ -38,7 +38,7 @@ PHOTOMETRIC_INTERPRETATION = 262
 
 
 def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
-    """Return a picture, decoded, in RGB; of an animation the first frame. Transparency is left out.
+    """Return a picture in RGB, or an animation's first frame; transparency is dropped.
 
     16-bit grey is scaled to 8 bits. `turned` obeys the EXIF orientation, which training does not. Raises
     PictureError if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating point,

@@ -138,7 +138,7 @@ APPROACHES = {network.approach: network for network in (ALM, Baseline)}
 def build_model(
     approach: str, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"
 ) -> nn.Module:
-    """Return the named network for K attributes, in float32 on the CPU, with PyTorch's default start.
+    """Return a new network for K attributes, in float32 on the CPU, started as PyTorch does by default.
 
     Raises AlmError if the approach or the backbone is unknown, or K is not a whole number from 1 on.
     """

@@ -54,21 +54,22 @@ def in_onnxruntime(path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the exporters' remarks about themselves
 @pytest.mark.parametrize(
-    ("approach", "exporter"),
+    ("approach", "prepare", "exporter"),
     [
-        ("inception_iccv", traced),
-        ("inception_iccv", exported),
-        ("inception_iccv", classic),
-        ("inception_iccv", dynamo),
-        ("bn_inception", classic),
+        ("inception_iccv", folded, traced),
+        ("inception_iccv", folded, exported),
+        ("inception_iccv", folded, classic),
+        ("inception_iccv", folded, dynamo),
+        ("inception_iccv", lambda model: model, classic),  # a whole network, with its normalization
+        ("bn_inception", folded, classic),
     ],
 )
-def test_a_folded_network_agrees(tmp_path, approach, exporter):
+def test_an_exported_network_agrees(tmp_path, approach, prepare, exporter):
     torch.manual_seed(0)
     model = alm.build_model(approach, 5).eval().requires_grad_(False)
     for parameter in model.parameters():  # logits of the size that training gives
         parameter.mul_(1.5)
-    model = folded(model)
+    model = prepare(model)
     network = exporter(model, str(tmp_path / "model.onnx"))
     for images in (IMAGES, IMAGES[:1], EXAMPLE):
         expected = model(images)

@@ -51,8 +51,9 @@ def test_auto_is_the_first_there_and_says_why(machine):
     assert devices.choose_device("auto").type == "sdaa"
 
 
-def test_named_device_needs_no_reason():
+def test_a_device_that_was_asked_for_needs_no_reason():
     name = devices.device_name(torch.device("cpu"))
+    assert name.strip()
     assert devices.explain_choice("cpu", torch.device("cpu")) == f"Device: cpu, {name}"
 
 
@@ -89,7 +90,7 @@ def test_extension_is_imported_before_torch_is_asked(monkeypatch):
         ("import a_part_of_it_that_is_missing", r"No module named 'a_part_of_it_that_is_missing'"),
     ],
 )
-def test_broken_extension_is_named_with_its_own_error_and_passed_over(monkeypatch, tmp_path, line, reason):
+def test_a_broken_extension_gives_its_own_error_and_auto_takes_the_next(monkeypatch, tmp_path, line, reason):
     (tmp_path / "torch_sdaa.py").write_text(line)
     monkeypatch.delitem(sys.modules, "torch_sdaa")
     monkeypatch.syspath_prepend(tmp_path)
@@ -99,25 +100,21 @@ def test_broken_extension_is_named_with_its_own_error_and_passed_over(monkeypatc
     assert reason in devices.explain_choice("auto", devices.choose_device("auto"))
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("cpu", False), ("cuda", True), ("sdaa", True)])
-def test_what_works_beside_the_cpu_is_an_accelerator(kind, expected):
-    assert devices.is_accelerator(types.SimpleNamespace(type=kind)) is expected
-
-
+@pytest.mark.slow
 def test_peak_memory_is_that_of_this_process_alone():
-    """A child's first reading would be its parent's peak if the system's resource usage were asked."""
+    """The system's resource usage would give the child its parent's peak."""
     program = """
 import torch
 from alm.devices.device import peak_memory
 before = peak_memory(torch.device("cpu"))
-torch.ones(100_000_000)
+torch.ones(25_000_000)
 print(before, peak_memory(torch.device("cpu")))
 """
-    torch.ones(400_000_000)
+    torch.ones(250_000_000)
     answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=True)
     before, after = map(int, answer.stdout.split())
-    assert after - before >= 390e6  # what was written to
-    assert after < 1.6e9 <= devices.peak_memory(torch.device("cpu"))
+    assert after - before >= 95e6
+    assert after < 1e9 <= devices.peak_memory(torch.device("cpu"))
 
 
 def test_accelerators_are_asked_themselves(monkeypatch):
@@ -157,10 +154,10 @@ def test_names_are_found(code):
 
 
 def test_no_other_file_names_a_device():
-    found = []
+    places = []
     for directory in ("alm", "utils", "run_scripts"):
         for path in sorted((REPOSITORY / directory).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if names_a_device(node) and path != REPOSITORY / "alm" / "devices" / "device.py":
-                    found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
-    assert found == []
+                    places.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
+    assert places == []

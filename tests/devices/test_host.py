@@ -18,7 +18,3 @@ def test_threads_are_what_torch_heeds_too(variable, threads, monkeypatch):
     monkeypatch.setattr(processor, "usable_cores", lambda: 5)
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
     assert processor.default_threads() == threads
-
-
-def test_the_processor_has_a_name():
-    assert processor.processor_name().strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from PIL.PngImagePlugin import PngImageFile
 from support import REPOSITORY
 from torchvision.transforms import Resize
@@ -20,7 +20,7 @@ from torchvision.transforms import Resize
 import alm
 from alm.errors import PictureError
 from alm.inference import image_io as pictures
-from alm.inference.image_io import FORMATS, read_picture, read_pictures, read_resized
+from alm.inference.image_io import read_picture, read_pictures, read_resized
 from alm.inference.prediction import read_input
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
@@ -58,23 +58,14 @@ def png_of(width, height, bits, colour, rows):
 @pytest.mark.parametrize(
     ("mode", "suffix", "size"),
     [
-        ("RGB", "jpg", (64, 128)),
-        ("RGB", "png", (100, 200)),
-        ("RGB", "bmp", (128, 256)),
         ("RGB", "jpeg", (301, 517)),
+        ("RGB", "bmp", (128, 256)),
         ("RGB", "png", (1, 1)),
-        ("RGB", "webp", (70, 150)),
-        ("RGB", "tiff", (70, 150)),
-        ("RGB", "ppm", (70, 150)),
-        ("L", "jpg", (70, 150)),
-        ("L", "png", (70, 150)),
-        ("L", "pgm", (70, 150)),
-        ("1", "png", (70, 150)),
-        ("P", "png", (70, 150)),
-        ("P", "gif", (70, 150)),
-        ("LA", "png", (70, 150)),
-        ("RGBA", "png", (70, 150)),
-        ("CMYK", "jpg", (70, 150)),
+        *(("RGB", suffix, SIZE) for suffix in ("webp", "tiff", "ppm")),
+        *(("L", suffix, SIZE) for suffix in ("jpg", "pgm")),
+        *((mode, "png", SIZE) for mode in ("1", "P", "LA", "RGBA")),
+        ("P", "gif", SIZE),
+        ("CMYK", "jpg", SIZE),
     ],
 )
 def test_pictures_are_those_of_torchvision(tmp_path, mode, suffix, size):
@@ -132,30 +123,13 @@ def test_grey_without_a_defined_white_is_refused(tmp_path, values):
         read_picture(tmp_path / "a.tiff")
 
 
-def test_a_program_in_a_picture_is_not_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["EPS", "ICO"])
+def test_other_formats_are_refused_and_start_no_program(tmp_path, monkeypatch, form):
     """Pillow reads EPS by starting Ghostscript."""
-    from PIL import EpsImagePlugin
-
-    monkeypatch.setattr(
-        EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started")
-    )
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
-    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
-    with pytest.raises(PictureError, match=r"it is none of JPEG, PNG"):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was started"))
+    noise().save(tmp_path / "a.jpg", format=form)
+    with pytest.raises(PictureError, match=r"a\.jpg \(it is none of JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM\);"):
         read_picture(tmp_path / "a.jpg")
-    assert set(FORMATS) == {"JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"}
-
-
-@pytest.mark.parametrize("form", ["EPS", "ICO", "TGA", "JPEG2000"])
-def test_of_another_format_those_that_are_read_are_named(tmp_path, form):
-    path = tmp_path / "a.jpg"
-    noise().save(path, format=form)
-    with pytest.raises(PictureError) as error:
-        read_picture(path)
-    assert str(error.value) == (
-        f"cannot read picture {path} (it is none of JPEG, PNG, BMP, GIF, WEBP, TIFF, PPM); replace it or "
-        "leave it out"
-    )
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
@@ -168,65 +142,57 @@ def test_of_several_frames_or_pages_the_first_is_taken(tmp_path, suffix):
     assert read_picture(tmp_path / f"a.{suffix}").getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_more_pixels_than_a_picture_has_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
-    noise(size=(101, 100)).save(tmp_path / "a.png")
-    read_picture(tmp_path / "a.png")
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 10_000)
-    monkeypatch.setattr(pictures, "to_rgb", lambda picture: pytest.fail("it was decoded"))
-    with pytest.raises(PictureError, match=r"a\.png \(101 x 100, more than"):
-        read_picture(tmp_path / "a.png")
-
-
 def declared(width, height):
     """Return a PNG of so many pixels, grey, of which hardly any are there."""
     return png_of(width, height, 8, 0, bytes(1000))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("size", [(8001, 8000), (12_000, 9_000), (20_000, 10_000), (2**31 - 1, 2**31 - 1)])
-def test_bombs_are_refused_in_our_words(tmp_path, size):
+@pytest.mark.parametrize("size", [(8001, 8000), (12_000, 9_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_in_our_words_and_not_decoded(tmp_path, monkeypatch, size):
     """Above 89 million pixels Pillow warns, above 178 it raises an error of its own."""
+    monkeypatch.setattr(pictures, "to_rgb", lambda picture: pytest.fail("it was decoded"))
     (tmp_path / "a.png").write_bytes(declared(*size))
     with pytest.raises(PictureError, match=r"a\.png \(.*more than 64 million pixels\); replace it"):
         read_picture(tmp_path / "a.png")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-def test_of_a_bomb_the_terminal_shows_one_line(tmp_path, workers):
-    """In the command's process and in one that reads for it."""
+def test_of_a_bomb_the_terminal_shows_one_line(tmp_path):
+    """In the command's process, and in a worker."""
     (tmp_path / "a.png").write_bytes(declared(12_000, 9_000))
     (tmp_path / "list.txt").write_text("a.png 1\n")
     program = (
         "from run_scripts.cli.main import clear_ending\n"
         "from utils.data.dataset import MultiLabelDataset\n"
         "from utils.data.loader import Loader\n"
-        "with clear_ending():\n"
-        f"    loader = Loader(MultiLabelDataset('.', 'list.txt'), 1, workers={workers})\n"
-        "    list(loader.epoch(0))\n"
+        "for workers in (0, 1):\n"
+        "    try:\n"
+        "        with clear_ending():\n"
+        "            list(Loader(MultiLabelDataset('.', 'list.txt'), 1, workers=workers).epoch(0))\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code == 1\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True)
-    assert ran.returncode == 1
-    error = (
-        f"cannot read picture {tmp_path / 'a.png'} (12000 x 9000, more than 64 million pixels); replace it "
-    )
-    assert ran.stderr.decode() == f"error: {error}or leave it out\n"
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stderr.decode().splitlines()
+    assert len(lines) == 2
+    start = f"error: cannot read picture {tmp_path / 'a.png'} (12000 x 9000"
+    assert all(line.startswith(start) for line in lines)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tiff", "ppm"])
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_truncated_pictures_are_named(tmp_path, suffix, share):
+def test_truncated_pictures_are_refused(tmp_path, suffix, share):
     path = tmp_path / f"bad.{suffix}"
     noise().save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(PictureError, match=rf"{path} .*leave it out$"):  # on one line
         read_pictures([path])
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
 
 
-def test_files_that_are_no_pictures_are_named(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "notes.jpg").write_text("no picture", encoding="utf-8")
     for path in (tmp_path / "notes.jpg", tmp_path / "absent.jpg", tmp_path):
         with pytest.raises(alm.AlmError, match=rf"cannot read picture {path} "):
@@ -262,14 +228,11 @@ def test_what_the_file_itself_causes_is_a_damaged_picture(tmp_path, monkeypatch,
         read_picture(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("replaces", [False, True])
-def test_training_takes_no_other_picture_for_one_that_the_machine_could_not_read(
-    tmp_path, monkeypatch, replaces
-):
+def test_no_other_picture_replaces_one_that_the_machine_could_not_read(tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         noise().save(tmp_path / name)
     (tmp_path / "list.txt").write_text("a.png 1\nb.png 0\n", encoding="utf-8")
-    loader = Loader(MultiLabelDataset(tmp_path, tmp_path / "list.txt"), 2, workers=0, replaces=replaces)
+    loader = Loader(MultiLabelDataset(tmp_path, tmp_path / "list.txt"), 2, workers=0, replaces=True)
     monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O")))
     with pytest.raises(OSError, match="I/O") as caught:
         list(loader.epoch(0))

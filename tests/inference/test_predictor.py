@@ -8,10 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file
+from support.models import ATTRIBUTES, model_of, published_file
 
 import alm
-from alm.checkpoint.restore import save_checkpoint
 from alm.errors import PictureError
 from alm.inference.image_io import read_picture, resized
 from alm.inference.prediction import boxes, read_input
@@ -46,12 +45,10 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_a_prediction_is_the_models_mapped_by_hand(tmp_path, people, align_corners):
-    model = model_of()
+def test_a_prediction_is_the_models_mapped_by_hand(people, align_corners):
+    model, people = model_of().eval(), people[:3]
     model.align_corners = align_corners
-    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model))
-    predicted = alm.Predictor.from_checkpoint(tmp_path / "7.pth.tar", device="cpu")(people, batch_size=2)
-    model = alm.load_model(tmp_path / "7.pth.tar")
+    predicted = alm.Predictor(model, ATTRIBUTES, "cpu")(people, batch_size=2)
     images = alm.preprocess(alm.read_pictures(people))
     with torch.inference_mode():
         logits, regions = model(images), model.localize(images)
@@ -89,15 +86,6 @@ def test_a_box_lies_in_the_picture_and_has_an_area(s_x, s_y, t_x, t_y, align_cor
         assert 0 <= top < bottom <= 1
 
 
-def test_the_whole_map_is_the_whole_picture():
-    """Under align_corners the outermost samples are the centres of the outermost cells."""
-    whole = dict.fromkeys(LEVELS, np.array([1, 1, 0, 0]))
-    assert all(box.tolist() == [0, 0, 1, 1] for box in boxes(whole, False).values())
-    for level, box in boxes(whole, True).items():
-        x, y = 0.5 / np.array(CELLS[level])
-        assert np.allclose(box, [x, y, 1 - x, 1 - y])
-
-
 def test_paths_pictures_and_arrays_give_the_same(predictor, people):
     expected = predictor(people)
     pictures = [Image.open(path) for path in people]
@@ -106,14 +94,12 @@ def test_paths_pictures_and_arrays_give_the_same(predictor, people):
         assert all(same(a, b) for a, b in zip(expected, predictor(images), strict=True))
     stacked = np.stack([arrays[0]] * 3)
     assert [same(prediction, expected[0]) for prediction in predictor(stacked)] == [True] * 3
-
-
-def test_one_picture_is_a_list_of_one(predictor, people):
-    expected = predictor(people)[0]
-    for image in (people[0], str(people[0]), Image.open(people[0]), np.asarray(read_picture(people[0]))):
+    for image in (people[0], str(people[0]), pictures[0], arrays[0]):  # one picture, a list of one
         (prediction,) = predictor(image)
-        assert same(prediction, expected)
+        assert same(prediction, expected[0])
     assert predictor([]) == []
+    with pytest.raises(alm.AlmError, match="a batch of 0"):
+        predictor(people, batch_size=0)
 
 
 def test_batches_are_read_when_they_are_asked_for(predictor, people):
@@ -179,11 +165,6 @@ def test_what_is_no_picture_is_refused(predictor, image, words):
         predictor(image)
 
 
-def test_a_batch_of_none_is_refused(predictor, people):
-    with pytest.raises(alm.AlmError, match="a batch of 0: give a whole number from 1 on"):
-        predictor(people, batch_size=0)
-
-
 def test_thresholds(predictor, people):
     prediction = predictor(people[0])[0]
     half = prediction.probabilities > 0.5
@@ -192,26 +173,20 @@ def test_thresholds(predictor, people):
     assert not prediction.positive(prediction.probabilities).any()  # above, not at
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_a_published_checkpoint_is_told_its_attributes(tmp_path, people, old):
+def test_a_published_checkpoint_needs_the_names_of_its_attributes(tmp_path, people):
     model = model_of()
-    path = published_file(tmp_path / "published.pth.tar", model, old=old)
-    with pytest.raises(
-        alm.AlmError, match=r"published\.pth\.tar: it does not name its 3 attributes; give their names"
-    ):
+    path = published_file(tmp_path / "published.pth.tar", model)
+    with pytest.raises(alm.AlmError, match=r"published\.pth\.tar: it does not name its 3 attributes"):
         alm.Predictor.from_checkpoint(path)
-    with pytest.raises(alm.AlmError, match="2 names of attributes, but it has 3"):
-        alm.Predictor.from_checkpoint(path, attributes=["a", "b"])
-    predictor = alm.Predictor.from_checkpoint(path, device="cpu", attributes=ATTRIBUTES)
-    assert predictor.attributes == ATTRIBUTES
-    assert predictor.align_corners is old
-    forced = alm.Predictor.from_checkpoint(path, device="cpu", attributes=ATTRIBUTES, align_corners=False)
-    assert forced.align_corners is False
-    direct = alm.Predictor(model.eval(), ATTRIBUTES, "cpu")
-    assert all(same(a, b) for a, b in zip(forced(people), direct(people), strict=True))
+    predictor = alm.Predictor.from_checkpoint(path, "cpu", ATTRIBUTES)
+    assert (predictor.attributes, predictor.align_corners) == (ATTRIBUTES, True)
+    forced = alm.Predictor.from_checkpoint(path, "cpu", ATTRIBUTES, align_corners=False)
+    assert same(*forced(people[0]), *alm.Predictor(model, ATTRIBUTES, "cpu")(people[0]))
 
 
 def test_other_names_than_the_checkpoints_are_refused(checkpoint):
+    with pytest.raises(alm.AlmError, match="2 names of attributes, but it has 3"):
+        alm.Predictor(model_of(), ["a", "b"])
     with pytest.raises(alm.AlmError, match=r"its attribute 2 is 'Bag', not 'Cap'"):
         alm.Predictor.from_checkpoint(checkpoint, attributes=("Hat", "Cap", "Skirt"))
 
@@ -228,10 +203,9 @@ def test_threads_share_a_predictor(predictor, people):
     """Each gets what its picture alone would get, to the last bit."""
     expected = [predictor(path)[0] for path in people]
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda number: predictor(people[number % len(people)])[0], range(20)))
+        results = list(pool.map(lambda number: predictor(people[number % len(people)])[0], range(10)))
     for number, result in enumerate(results):
         alone = expected[number % len(people)]
-        assert result.size == alone.size
         assert np.array_equal(result.probabilities, alone.probabilities)
         assert all(np.array_equal(result.regions[level], alone.regions[level]) for level in LEVELS)
 

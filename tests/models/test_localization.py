@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from alm.models.localization import (
     Localization,
-    axis_weights,
     downsampled_weights,
     pooled,
     positions,
@@ -16,10 +15,8 @@ from alm.models.localization import (
 )
 
 sizes = st.integers(2, 12)
-raw = st.one_of(st.floats(-3, 3), st.floats(-40, 40), st.sampled_from([-1e4, 1e4, 0.0]))
-shifts = st.floats(
-    -30, 30
-)  # tanh keeps within [-1, 1]; the closed form must hold far outside the picture too
+scales = st.one_of(st.floats(0, 1), st.floats(0, 5), st.sampled_from([0.0, 1e-40, 1e-18, 1.0]))
+shifts = st.one_of(st.floats(-1, 1), st.floats(-30, 30))  # also far outside the picture
 
 
 def weighted_mean(features, region, align_corners):
@@ -33,21 +30,10 @@ def regions_of(theta):
 
 
 @settings(deadline=None, max_examples=200)
-@given(sizes, sizes, st.lists(raw, min_size=4, max_size=4), st.booleans(), st.integers(0, 2**31))
-def test_weights_are_those_of_grid_sample(height, width, theta, align_corners, seed):
+@given(sizes, sizes, st.tuples(scales, scales, shifts, shifts), st.booleans(), st.integers(0, 2**31))
+def test_weights_are_those_of_grid_sample(height, width, region, align_corners, seed):
     features = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed)).double()
-    region = regions_of(torch.tensor([theta], dtype=torch.float64))
-    expected = sampled_mean(features, region, align_corners)
-    torch.testing.assert_close(weighted_mean(features, region, align_corners), expected, rtol=0, atol=1e-12)
-
-
-@settings(deadline=None, max_examples=100)
-@given(sizes, sizes, st.floats(0, 5), st.floats(0, 5), shifts, shifts, st.booleans())
-def test_weights_hold_far_outside_the_picture(
-    height, width, scale_x, scale_y, shift_x, shift_y, align_corners
-):
-    features = torch.arange(height * width, dtype=torch.float64).sin().view(1, 1, height, width)
-    region = torch.tensor([[scale_x, scale_y, shift_x, shift_y]], dtype=torch.float64)
+    region = torch.tensor([region], dtype=torch.float64)
     expected = sampled_mean(features, region, align_corners)
     torch.testing.assert_close(weighted_mean(features, region, align_corners), expected, rtol=0, atol=1e-12)
 
@@ -77,16 +63,6 @@ def touches_a_kink(values, size, align_corners, margin=1e-6):
         if ((sampled - sampled.round()).abs() < margin).any():
             return True
     return False
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.floats(0, 1), st.floats(-1, 1), sizes, st.booleans())
-def test_weights_sum_to_one(scale, shift, size, align_corners):
-    scale, shift = torch.tensor(scale, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64)
-    weights = axis_weights(scale, shift, size, align_corners)
-    assert weights.shape == (size,)
-    assert (weights >= 0).all()
-    assert abs(weights.sum().item() - 1) < 1e-12
 
 
 def test_downsampled_weights_are_upsampling_transposed():

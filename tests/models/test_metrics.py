@@ -48,59 +48,38 @@ def test_equal_the_loops(count, attributes, seed, batch):
     np.testing.assert_allclose(ours, by_loops(logits, targets), rtol=1e-12, atol=1e-15)
 
 
-def test_threshold_is_a_probability_above_one_half():
-    metrics = alm.AttributeMetrics(1)
-    metrics.update(torch.tensor([[0.0], [1e-30], [-1e-30]]), torch.tensor([[0], [1], [0]]))
-    assert metrics.compute()["ma"] == 1.0
-
-
-def test_attribute_without_negatives_is_left_out():
+def test_the_threshold_excludes_0_and_an_attribute_without_negatives_is_left_out():
     metrics = alm.AttributeMetrics(2)
-    metrics.update(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([[1, 1], [1, 0]]))
+    metrics.update(torch.tensor([[1.0, 1e-30], [1.0, 0.0]]), torch.tensor([[1, 1], [1, 0]]))
     figures = metrics.compute()
     assert figures["attribute_ma"].isnan().tolist() == [True, False]
     assert figures["ma"] == 1.0
+    nothing = alm.AttributeMetrics(3).compute()
+    assert math.isnan(nothing["ma"])
+    assert nothing["accuracy"] == nothing["f1"] == 0.0
 
 
-def test_nothing_counted_divides_by_nothing():
-    figures = alm.AttributeMetrics(3).compute()
-    assert math.isnan(figures["ma"])
-    assert figures["accuracy"] == figures["f1"] == 0.0
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_nan_gives_no_figure_and_says_of_how_many_pictures(count):
+def test_nan_gives_no_figure_and_says_of_how_many_pictures():
     logits = torch.zeros(5, 3)
-    logits[:count, 1:] = torch.nan
+    logits[1:3, 1:] = torch.nan
     logits[4, 0] = torch.inf  # a prediction like any other
     metrics = alm.AttributeMetrics(3)
     metrics.update(logits[:2], torch.ones(2, 3))
     metrics.update(logits[2:], torch.ones(3, 3))
-    with pytest.raises(alm.AlmError, match=rf"predictions of {count} of 5 pictures are NaN"):
+    with pytest.raises(alm.AlmError, match="predictions of 2 of 5 pictures are NaN"):
         metrics.compute()
-
-
-def test_shapes_must_match():
-    with pytest.raises(alm.AlmError, match=r"logits \(2, 3\) and labels \(2, 1\) have different shapes"):
-        alm.AttributeMetrics(3).update(torch.zeros(2, 3), torch.zeros(2, 1))
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3,), (2, 3, 1)])
-def test_columns_must_be_the_attributes(shape):
-    with pytest.raises(alm.AlmError, match=r"are not \(pictures, 3\), a column for each attribute"):
-        alm.AttributeMetrics(3).update(torch.zeros(shape), torch.zeros(shape))
 
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_labels_other_than_0_1_2_are_refused(label, monkeypatch):
     """On the CPU at once; on an accelerator, which must not wait, at the end."""
     targets = torch.tensor([[0, 1], [2, label]])
-    with pytest.raises(alm.AlmError, match=rf"label {label} is not 0, 1 or 2"):
+    with pytest.raises(alm.AlmError, match=rf"label {label} is not"):
         alm.AttributeMetrics(2).update(torch.zeros(2, 2), targets)
     monkeypatch.setattr(loss_module, "is_accelerator", lambda device: True)
     metrics = alm.AttributeMetrics(2)
     metrics.update(torch.zeros(2, 2), targets)
-    with pytest.raises(alm.AlmError, match="1 of 2 pictures have labels other than 0, 1 and 2"):
+    with pytest.raises(alm.AlmError, match="1 of 2 pictures have labels other"):
         metrics.compute()
 
 

@@ -1,8 +1,9 @@
-"""The fast model against the plain oracle; building by name; folding; work counted, not timed."""
+"""The fast model against the plain oracle; building by name; work counted, not timed."""
 
 import numpy as np
 import pytest
 import torch
+from support import THOROUGH
 from support.oracle import forward
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -10,7 +11,6 @@ import alm
 from alm.checkpoint.restore import reference_state, to_reference
 from alm.devices.precision import autocast
 from alm.models.bn_inception import BNInception, ConvNorm
-from alm.models.folding import folded
 
 
 def random_model(num_attributes=5, seed=0, **options):
@@ -27,17 +27,13 @@ def random_model(num_attributes=5, seed=0, **options):
     return model
 
 
-@pytest.mark.parametrize("count", [0, -1, 2.5, "x", None, True, [3], np.float32(2)])
+@pytest.mark.parametrize("count", [0, 2.5, "x", True, np.float32(2)])
 def test_a_wrong_number_of_attributes_is_refused(count):
-    with pytest.raises(alm.AlmError, match=r" attributes: give a whole number from 1 on$"):
+    with pytest.raises(alm.AlmError, match="give a whole number from 1 on"):
         alm.build_model("inception_iccv", count)
 
 
-def test_numpys_whole_numbers_are_whole_numbers():
-    assert alm.build_model("bn_inception", np.int64(3)).classifier.out_features == 3
-
-
-@pytest.mark.parametrize("name", ["resnet", "", None, ["inception_iccv"]])
+@pytest.mark.parametrize("name", ["resnet", None, ["inception_iccv"]])
 def test_an_unknown_approach_or_backbone_is_refused(name):
     with pytest.raises(alm.AlmError, match=r"^unknown approach .*; known: inception_iccv, bn_inception$"):
         alm.build_model(name, 3)
@@ -45,17 +41,19 @@ def test_an_unknown_approach_or_backbone_is_refused(name):
         alm.build_model("inception_iccv", 3, backbone=name)
 
 
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("align_corners", "training"), [(False, False), (True, False), (False, True)])
 def test_equals_the_oracle(align_corners, training):
     model = random_model(align_corners=align_corners).train(training)
     state = reference_state(model)
     images = torch.randn(2, 3, 256, 128).double()
-    predictions, regions = model(images), model.eval().localize(images) if not training else None
+    predictions, regions = model.predict(images)
+    alone = model.localize(images)
     expected, expected_regions = forward(state, images, align_corners, training)
     for ours, theirs in zip(predictions, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
-    for level in regions or ():
+    assert list(regions) == list(alone) == ["3b", "4d", "5b"]
+    for level in regions:
+        assert torch.equal(alone[level], regions[level])
         torch.testing.assert_close(regions[level], expected_regions[level], rtol=0, atol=1e-11)
 
 
@@ -74,40 +72,15 @@ def test_gradients_equal_the_oracles():
         torch.testing.assert_close(gradient, state[name].grad, rtol=0, atol=1e-9 * max(scale, 1), msg=name)
 
 
-def test_the_product_order_does_not_matter():
-    """With 40 attributes there are more regions than positions on the coarser maps."""
-    model = random_model(num_attributes=40).eval()
-    images = torch.randn(1, 3, 256, 128).double()
-    expected, _ = forward(reference_state(model), images)
-    for ours, theirs in zip(model(images), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("approach", list(alm.APPROACHES))
-def test_every_approach_builds_trains_and_folds(approach):
-    model = alm.build_model(approach, 7)
-    images = torch.randn(2, 3, 256, 128)
-    predictions = model.train()(images)
-    assert len(predictions) == (4 if approach == "inception_iccv" else 1)
-    assert all(prediction.shape == (2, 7) for prediction in predictions)
-    sum(prediction.sum() for prediction in predictions).backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-    quick = folded(model)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in quick.modules())
-    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
-    with torch.no_grad():
-        for ours, theirs in zip(quick(images), model.eval()(images), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_bfloat16_stays_near_float32(training):
-    """Logits in evaluation; loss and each gradient's norm also in training, where normalization by a small
+    """Logits in evaluation; loss and gradient norms also in training: there the normalization by a small
     batch of noise magnifies the rounding of single logits.
     """
     model = random_model(7).float().train(training)
-    images, labels = torch.randn(8, 3, 256, 128), torch.randint(0, 2, (8, 7))
+    count, *size = (8, 256, 128) if THOROUGH else (4, 128, 64)
+    images, labels = torch.randn(count, 3, *size), torch.randint(0, 2, (count, 7))
     criterion = alm.WeightedBCELoss([0.5] * 7)
     logits, losses, norms = [], [], []
     for precision in (None, torch.bfloat16):
@@ -138,47 +111,32 @@ def relative_error(exact, rounded):
     return ((rounded - exact).norm() / exact.norm()).item()
 
 
-def test_parameter_counts_are_the_published_ones():
-    assert sum(p.numel() for p in alm.build_model("inception_iccv", 35).parameters()) == 15_147_120
-
-
-@pytest.mark.parametrize("approach", list(alm.APPROACHES))
-@pytest.mark.parametrize("training", [False, True])
-def test_one_pass_gives_predictions_and_regions(approach, training):
-    torch.manual_seed(0)
-    model = alm.build_model(approach, 5).train(training)
-    images = torch.randn(2, 3, 256, 128)
-    predictions, regions = model.predict(images)
-    assert all(map(torch.equal, predictions, model(images)))
-    alone = model.localize(images)
-    assert list(regions) == list(alone) == (["3b", "4d", "5b"] if approach == "inception_iccv" else [])
-    assert all(torch.equal(regions[level], alone[level]) for level in regions)
-
-
-def test_one_pass_costs_one_pass():
-    model = alm.build_model("inception_iccv", 5).eval()
-    with torch.no_grad(), Work() as work:
-        model.predict(torch.randn(1, 3, 256, 128))
-    assert work.convolutions == 69
-
-
 def test_the_registry_is_what_builds():
-    assert {name: type(alm.build_model(name, 2)) for name in alm.APPROACHES} == alm.APPROACHES
-    assert all(network.approach == name for name, network in alm.APPROACHES.items())
+    models = {name: alm.build_model(name, np.int64(35)) for name in alm.APPROACHES}  # numpy's numbers too
+    assert {name: type(model) for name, model in models.items()} == alm.APPROACHES
+    assert all(model.approach == name for name, model in models.items())
+    assert sum(p.numel() for p in models["inception_iccv"].parameters()) == 15_147_120  # as published
+
+
+def test_the_baseline_trains():
+    model, images = alm.build_model("bn_inception", 7).train(), torch.randn(2, 3, 256, 128)
+    (logits,) = model(images)
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.localize(images) == {}
+
+
+def test_a_picture_does_not_see_its_batch():
+    model, images = random_model().eval(), torch.randn(3, 3, 256, 128).double()
+    with torch.no_grad():
+        pieces = torch.cat([alm.vote(model(part)) for part in images.split(2)])
+        torch.testing.assert_close(pieces, alm.vote(model(images)), rtol=0, atol=1e-11)
 
 
 def test_vote_is_the_maximum():
     predictions = torch.tensor([[[1.0, -2.0]], [[0.5, 3.0]], [[-1.0, 0.0]]])
     assert alm.vote(tuple(predictions)).tolist() == [[1.0, 3.0]]
-
-
-@pytest.mark.parametrize("parts", [1, 2, 4])
-def test_a_picture_does_not_see_its_batch(parts):
-    model = random_model().eval()
-    images = torch.randn(4, 3, 256, 128).double()
-    whole = alm.vote(model(images))
-    pieces = torch.cat([alm.vote(model(part)) for part in images.chunk(parts)])
-    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-11)
 
 
 class Work(TorchDispatchMode):
@@ -203,7 +161,7 @@ def test_localization_adds_no_convolution_and_no_large_map():
         BNInception().eval()(images)
     model = alm.build_model("inception_iccv", num_attributes).eval()
     with torch.no_grad(), Work() as whole:
-        model(images)
+        model.predict(images)
     assert backbone.convolutions == sum(isinstance(m, ConvNorm) for m in model.modules()) == 69
     assert whole.convolutions == backbone.convolutions
     assert whole.largest == backbone.largest < len(images) * num_attributes * 256 * 32 * 16

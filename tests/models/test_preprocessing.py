@@ -20,22 +20,17 @@ def test_equals_torchvision_bit_for_bit():
     assert torch.equal(preprocess(pixels, torch.tensor([True]))[0], published(flipped))
 
 
-def test_mirrors_the_pictures_named_and_no_others():
+def test_mirrors_some_pictures_and_no_others():
     images = torch.randint(0, 256, (3, 3, 8, 4), dtype=torch.uint8)
     plain, mirrored = preprocess(images), preprocess(images, torch.tensor([False, True, False]))
+    assert plain.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(mirrored[1], plain[1].flip(-1))
     assert torch.equal(mirrored[::2], plain[::2])
 
 
-def test_gives_channels_last_memory():
-    images = torch.zeros(2, 3, 8, 4, dtype=torch.uint8)
-    assert preprocess(images).is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
-def test_other_types_are_refused(dtype):
-    with pytest.raises(alm.AlmError, match="takes pictures as uint8, 0 to 255, not torch"):
-        preprocess(torch.zeros(1, 3, 8, 4, dtype=dtype))
+def test_other_types_are_refused():
+    with pytest.raises(alm.AlmError, match=r"uint8.*not torch\.float32"):
+        preprocess(torch.zeros(1, 3, 8, 4))
 
 
 def test_constants_are_made_once_and_evaluating_first_does_not_spoil_them():
