@@ -20,9 +20,8 @@ from alm.training.trainer import (
     NonFiniteLossError,
     NonFiniteSteps,
     Trainer,
-    never,
     stop_after,
-)
+)  # fmt: skip
 
 
 @dataclass
@@ -30,12 +29,12 @@ class RunSettings:
     """How long a run trains, at which rate, and what it keeps.
 
     Attributes:
-        epochs: how many are trained in all.
+        epochs: their number in all.
         lr, decay_epochs: the learning rate, times 0.1 from each of these epochs on, counted from 0.
         max_iters: the most iterations of an epoch.
         save_freq: keep a checkpoint of every `save_freq`-th epoch, and of the last one.
         save_every_iters: keep one after every `save_every_iters`-th iteration too.
-        keep: how many of the epochs' checkpoints stay, and how many of the iterations'; None: all.
+        keep: the number of epoch checkpoints that stay, and of iteration checkpoints; None: all.
         prefix: of the checkpoints' names.
     """
 
@@ -54,11 +53,11 @@ class RunProgress:
     """How far a run is; every field is a part of its checkpoints.
 
     Attributes:
-        epoch, iterations: how much is done in all.
-        iteration, seen: how much of the next epoch is done: iterations, and pictures in its order.
+        epoch, iterations: the number of whole epochs, and of iterations in all.
+        iteration, seen: the number of iterations and of pictures of the next epoch that are done.
         unevaluated: whether the last whole epoch still waits for its evaluation.
         best_ma, best_accu: the best figures of any evaluation so far.
-        saved: the names of the numbered checkpoints that are there, in the order of saving.
+        saved: the names of the numbered checkpoints, in the order of saving.
     """
 
     epoch: int = 0
@@ -72,9 +71,8 @@ class RunProgress:
 
 
 class LoaderGuard:
-    """A loader's batches until `stop()`, or until reading one fails: `error` is the reason then.
-
-    So the steps before are counted and can be saved before the error is raised.
+    """A loader's batches until `stop()`, or until reading one fails. `error` is the reason then, so that the
+    steps before can be saved first.
     """
 
     def __init__(self, batches: Iterable[Batch], stop: Callable[[], bool]):
@@ -113,7 +111,7 @@ class TrainingRun:
         train_loader: Loader,
         val_loader: Loader | None = None,
         evaluated: Callable[[int, Evaluation], None] = lambda epoch, evaluation: None,
-        stop: Callable[[], bool] = never,
+        stop: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Train until all epochs are done; evaluate after each if there is a `val_loader`.
 
@@ -150,8 +148,8 @@ class TrainingRun:
         return True
 
     def state_dict(self) -> dict:
-        """Return a checkpoint: all that the rest of the run depends on. What is random follows from the seed,
-        the epoch and a picture's index, so no generator has a state.
+        """Return a checkpoint. What is random follows from the seed, the epoch and a picture's index, so no
+        generator has a state.
         """
         return self.identity | {
             "format": OWN_FORMAT,
@@ -189,7 +187,6 @@ class TrainingRun:
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
     def _set_learning_rate(self, epoch: int) -> float:
-        """Give the optimizer an epoch's learning rate; return it."""
         lr = self.settings.lr
         for decay in self.settings.decay_epochs:
             if epoch >= decay:
@@ -201,11 +198,13 @@ class TrainingRun:
     def _train(self, loader: Loader, stop: Callable[[], bool]) -> bool:
         """Train the rest of an epoch and save every `save_every_iters`; return whether the epoch is whole."""
         progress = self.progress
+        every = self.settings.save_every_iters
         of = progress.iteration + loader.left(progress.seen)
         end = min(of, self.settings.max_iters or of)
         batches = LoaderGuard(loader.epoch(progress.epoch, progress.seen), stop)
         while progress.iteration < end:
-            count = min(end - progress.iteration, self._iterations_to_save())
+            to_save = every - progress.iterations % every if every else sys.maxsize
+            count = min(end - progress.iteration, to_save)
             try:
                 amount = self.trainer.train(islice(batches, count), progress.epoch, progress.iteration, of)
             except NonFiniteLossError as error:
@@ -213,27 +212,28 @@ class TrainingRun:
             progress.iteration += amount.iterations
             progress.iterations += amount.iterations
             progress.seen += amount.pictures
-            if batches.error:
+            error = batches.error
+            if progress.iteration < end and not error:
+                if stop():
+                    return False
+                if amount.iterations == count:
+                    self._save()
+                    continue
+                error = AlmError(
+                    f"the loader gave {progress.iteration} of the {of} batches of epoch {progress.epoch}; "
+                    "make its `left` and `epoch` agree"
+                )
+            if error:
                 if amount.iterations:
                     self._save()
                 if not self.unsaved and (self.directory / LAST).exists():
                     self.trainer.log.note("saved", last=self.directory / LAST)
-                raise batches.error
-            if progress.iteration < end:
-                if stop():
-                    return False
-                self._save()
+                raise error
         if progress.iteration < of:
             self.trainer.log.note("early_stop", iterations=progress.iteration)
         return True
 
-    def _iterations_to_save(self) -> int:
-        """Return the number of iterations to the next save within an epoch."""
-        every = self.settings.save_every_iters
-        return every - self.progress.iterations % every if every else sys.maxsize
-
     def _remember(self, evaluation: Evaluation) -> None:
-        """Keep the best figures, and save the run with them."""
         progress = self.progress
         progress.unevaluated = False
         progress.best_accu = max(progress.best_accu, evaluation.accu)
@@ -245,27 +245,29 @@ class TrainingRun:
             progress.best_ma = former  # best.pth.tar is still of this one
 
     def _save(self, is_best: bool = False) -> list[str]:
-        """Save the run under each name that is due, always as the last one; return the names it got.
+        """Save the run under each name that is due, always as the last one; return the names of its files.
 
         If the disk does not take it, the log says so. Raises AlmError, and saves nothing, if a weight is not
         finite.
         """
-        progress, before = self.progress, self.progress.saved
-        number = self._number_due()
+        progress, before, settings = self.progress, self.progress.saved, self.settings
+        epoch, iteration, number = progress.epoch, progress.iteration, None
+        if iteration or epoch % settings.save_freq == 0 or epoch == settings.epochs:
+            number = numbered_name(settings.prefix, epoch, iteration)
         names = [name for name in (number, BEST if is_best else None, LAST) if name]
         if number and number not in before:
             progress.saved = [*before, number]  # a checkpoint lists itself
         state = self.state_dict()
         if not all_finite(state["state_dict"]):
             raise AlmError(
-                f"the weights are not finite after epoch {progress.epoch}, so they are not saved; "
+                f"the weights are not finite after epoch {epoch}, so they are not saved; "
                 f"{NonFiniteSteps.ADVICE}{self._last_checkpoint()}"
             )
         written: list[str] = []
         try:
             for name in save_under(self.directory, names, state):
                 written.append(name)
-            if keep := self.settings.keep:
+            if keep := settings.keep:
                 progress.saved = drop_surplus(self.directory, progress.saved, keep, self.directory / names[0])
             self.unsaved = None
             return written
@@ -278,25 +280,14 @@ class TrainingRun:
         self.trainer.log.note("not_saved", reason=self.unsaved)
         return written
 
-    def _number_due(self) -> str | None:
-        """Return the numbered name that is due now, None if there is none."""
-        epoch, iteration, settings = self.progress.epoch, self.progress.iteration, self.settings
-        if iteration or epoch % settings.save_freq == 0 or epoch == settings.epochs:
-            return numbered_name(settings.prefix, epoch, iteration)
-        return None
-
     def _with_pictures(self, error: NonFiniteLossError, loader: Loader) -> NonFiniteLossError:
         """Return the error with the pictures of its batch and the run's last checkpoint."""
         names = loader.names(self.progress.epoch, self.progress.seen + error.before, error.pictures)
         self.trainer.log.note("at_fault", pictures=" ".join(names))
         first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return NonFiniteLossError(
-            f"{error}{self._last_checkpoint()}; the pictures of that step are {first}",
-            error.before,
-            error.pictures,
-        )
+        message = f"{error}{self._last_checkpoint()}; the pictures of that step are {first}"
+        return NonFiniteLossError(message, error.before, error.pictures)
 
     def _last_checkpoint(self) -> str:
-        """Return the end of an error that names the run's last checkpoint."""
         last = self.directory / LAST
         return f"; {last} is the last checkpoint" if last.exists() else ""

@@ -121,9 +121,7 @@ class Evaluation:
 
 
 class NonFiniteLossError(AlmError):
-    """The loss became NaN or infinite in a step over `pictures` pictures, `before` pictures after the first
-    of the batches that were handed in.
-    """
+    """A step over `pictures` pictures is not finite; `before` pictures of the call came before it."""
 
     def __init__(self, message: str, before: int, pictures: int):
         super().__init__(message)
@@ -135,7 +133,7 @@ class NonFiniteSteps:
     """Policy for steps whose loss or gradients are not finite.
 
     By default the first one raises. With `skip=True` such steps change nothing and are counted in `skipped`,
-    and MOST_IN_A_ROW in a row raise; the device is waited for before each change of the weights.
+    and MOST_IN_A_ROW in a row raise; each step then waits for the device.
     """
 
     MOST_IN_A_ROW = 10
@@ -153,7 +151,7 @@ class NonFiniteSteps:
         return torch.stack([value.isfinite().all() for value in values]).all()
 
     def check(self, step: Step, values: StepValues, place: str) -> bool:
-        """Return whether a step was skipped, and count it; `place` is where it is in the run, in words.
+        """Return whether a step was skipped, and count it; `place` is its epoch and iteration in words.
 
         Raises NonFiniteLossError.
         """
@@ -176,7 +174,7 @@ class NonFiniteSteps:
 
 @contextmanager
 def explain_step_errors(pictures: int) -> Iterator[None]:
-    """Turn a lack of memory or of an operator, in a step over that many pictures, into an AlmError."""
+    """Turn a lack of memory or of an operator, in a step over so many pictures, into an AlmError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
@@ -201,18 +199,8 @@ def stop_after(batches: Iterable[Batch], stop: Callable[[], bool]) -> Iterator[B
             return
 
 
-def never() -> bool:
-    """Ask for no end."""
-    return False
-
-
-def unwatched(images: Tensor, labels: Tensor, mirror: Tensor) -> AbstractContextManager:
-    """Watch nothing of a training step."""
-    return nullcontext()
-
-
 class Amount(NamedTuple):
-    """How much was trained."""
+    """The amount of training in a call of `Trainer.train`."""
 
     iterations: int
     pictures: int
@@ -235,7 +223,8 @@ class Trainer:
     precision: torch.dtype | None  # autocast's type; None: float32
     log: Log
     compiled: Network | None = None  # what training calls instead of the model
-    watch: Callable[..., AbstractContextManager] = unwatched  # entered with a batch around its training step
+    # A context around the training step of a batch.
+    watch: Callable[..., AbstractContextManager] = lambda images, labels, mirror: nullcontext()
     nonfinite: NonFiniteSteps = field(default_factory=NonFiniteSteps)
     localize: bool = False  # evaluations give branches and regions too
 
@@ -268,7 +257,7 @@ class Trainer:
         return Amount(queue.count, queue.pictures)
 
     @torch.inference_mode()
-    def evaluate(self, loader: Loader, stop: Callable[[], bool] = never) -> Evaluation | None:
+    def evaluate(self, loader: Loader, stop: Callable[[], bool] = lambda: False) -> Evaluation | None:
         """Evaluate the loader's pictures; None if `stop()`, called after each batch, returned True.
 
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
@@ -314,7 +303,6 @@ class Trainer:
         return evaluation
 
     def _step(self, network: Network, *batch: Tensor) -> StepValues:
-        """Take a training step."""
         self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
         images, labels, mirror = self._on_device(*batch)
         buffers = [buffer.clone() for buffer in self.model.buffers()] if self.nonfinite.skip else []

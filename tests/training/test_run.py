@@ -1,9 +1,7 @@
 """A run: what is saved when, what it goes on from, and that nothing worth keeping is lost."""
 
-import copy
 import os
 import signal
-import warnings
 from contextlib import nullcontext
 
 import pytest
@@ -38,10 +36,8 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     resumed.fit(Batches(), Batches())
     assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
     assert resumed.progress.iterations == whole.progress.iterations == 20
-    assert (resumed.progress.best_ma, resumed.progress.best_accu) == (
-        whole.progress.best_ma,
-        whole.progress.best_accu,
-    )
+    for name in ("best_ma", "best_accu"):
+        assert getattr(resumed.progress, name) == getattr(whole.progress, name)
 
 
 class Stops:
@@ -56,7 +52,7 @@ class Stops:
 
 
 @pytest.mark.parametrize("save_every_iters", [None, 3])
-@pytest.mark.parametrize("after", range(0, 24, 3))
+@pytest.mark.parametrize("after", [0, 2, 5, 9, 15])
 def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, after, save_every_iters):
     """In an epoch, between two, in an evaluation: weights, losses, figures, files."""
     options = {"decay_epochs": (2,), "save_freq": 2, "save_every_iters": save_every_iters}
@@ -134,11 +130,14 @@ def test_a_worker_that_is_killed_costs_no_training(tmp_path):
     assert len(trainer.log.of("iteration")) < 16
 
 
-@pytest.mark.parametrize("save_freq", [1, 10])
 @pytest.mark.parametrize(
-    "error", [alm.AlmError("cannot read picture"), OSError("no space left"), KeyboardInterrupt()]
+    ("save_freq", "error", "of_the_loader"),
+    [
+        (1, alm.AlmError("cannot read picture"), True),
+        (10, OSError("no space left"), False),
+        (10, KeyboardInterrupt(), True),
+    ],
 )
-@pytest.mark.parametrize("of_the_loader", [True, False])
 def test_an_epoch_outlives_its_evaluation(tmp_path, save_freq, error, of_the_loader):
     """A damaged picture of the other list, or a full disk for the figures, must not cost the training."""
 
@@ -155,23 +154,27 @@ def test_an_epoch_outlives_its_evaluation(tmp_path, save_freq, error, of_the_loa
 
 
 class Failing(Batches):
-    """Batches that the loader fails to read from number `at` on."""
+    """Batches that the loader fails to read from number `at` on; without an error, it just ends there."""
 
     def __init__(self, at, error):
         super().__init__()
         self.at, self.error = at, error
 
     def epoch(self, epoch, seen=0):
-        yield from list(super().epoch(epoch, seen))[: self.at]
-        raise self.error
+        yield from list(super().epoch(epoch, seen))[: max(self.at - seen // 3, 0)]
+        if self.error:
+            raise self.error
 
 
-@pytest.mark.parametrize("error", [alm.AlmError("a worker died"), OSError("the disk is gone")])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(alm.AlmError("died"), "died"), (OSError("gone"), "gone"), (None, "3 of the 4 batches of epoch 0")],
+)
 @pytest.mark.parametrize("save_every_iters", [None, 3])
-def test_a_loader_that_fails_costs_no_training(tmp_path, error, save_every_iters):
+def test_a_loader_that_fails_costs_no_training(tmp_path, error, words, save_every_iters):
     """All that was trained is saved, and goes on as if nothing had been."""
     run = run_of(tmp_path, 1, save_every_iters=save_every_iters)
-    with pytest.raises(type(error), match=str(error)):
+    with pytest.raises((alm.AlmError, OSError), match=words):
         run.fit(Failing(3, error))
     ((note,),) = run.trainer.log.of("saved")
     checkpoint = load(note["last"])
@@ -255,14 +258,3 @@ def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):
     run = run_of(tmp_path, 60)
     run.load_state_dict({"epoch": 40, "best_accu": torch.tensor(0.875), "state_dict": {}})
     assert (run.progress.epoch, run.progress.iterations, run.progress.best_accu) == (40, 0, 0.875)
-
-
-def test_the_state_is_a_copy_of_nothing_else(tmp_path):
-    """Loading one's own state changes nothing."""
-    run = run_of(tmp_path, 1)
-    run.fit(Batches())
-    before = copy.deepcopy(run.state_dict())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run.load_state_dict(before)
-    assert str(run.state_dict()) == str(before)
