@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 import torch
@@ -38,9 +38,8 @@ class Step(NamedTuple):
 
 
 class HostCopy:
-    """A copy of a tensor's values that starts now and is read later; the device goes on in the meantime.
-
-    A device without pinned memory or events copies when the values are read.
+    """A copy of a tensor's values that starts now and is read later, while the device goes on. A device
+    without pinned memory or events copies when the values are read.
     """
 
     def __init__(self, values: Tensor):
@@ -87,10 +86,7 @@ class StepQueue:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None:
-            self._report_all_but(0)
-            return
-        with suppress(Exception):  # the error that ended the epoch is the one to raise
+        with nullcontext() if kind is None else suppress(Exception):  # the error that ends the epoch counts
             self._report_all_but(0)
 
     def _report_all_but(self, count: int) -> None:

@@ -13,11 +13,8 @@ COLOURS = {"better": BLUE, "worse": VERMILION, "not to be told apart": "#888888"
 
 
 def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, path: str | Path) -> None:
-    """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are the
-    names of the two.
-
-    Raises AlmError if matplotlib is missing or the format is unknown, OSError if the picture cannot be
-    written.
+    """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are names.
+    Raises what `drawn_figure` raises.
     """
     by_name = {
         name: difference
@@ -25,12 +22,13 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
         if not math.isnan(difference.difference)
     }
     largest = sorted(by_name, key=lambda name: -abs(by_name[name].difference))[:MOST_ATTRIBUTES]
-    attribute_rows = {
-        name: by_name[name] for name in sorted(largest, key=lambda name: -by_name[name].difference)
-    }
+    largest.sort(key=lambda name: -by_name[name].difference)
+    attribute_rows = {name: by_name[name] for name in largest}
     figures = {name: paired.figures[key] for key, name in FIGURES.items()}
     rows = len(figures), max(len(attribute_rows), 1)
     with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *attribute_rows])) as figure:
+        from matplotlib.lines import Line2D  # of an extra
+
         above, below = figure.subplots(2, height_ratios=rows)
         a, b = (drawable(cut(name, LONGEST_LABEL)) for name in (a, b))
         figure.suptitle(f"B {b}\nagainst A {a}", fontsize=10)
@@ -41,7 +39,9 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
         more = f"; {rest} smaller differences left out" if rest else ""
         below.set_title(f"mA of each attribute (coloured: by Holm's method{more})", loc="left", fontsize=9)
         below.set_xlabel("B - A, in points of 100, with its 95 % interval", fontsize=9)
-        figure.legend(handles=legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+        style = {"marker": "o", "markersize": 4, "linewidth": 2}
+        lines = [Line2D([], [], color=COLOURS[name], label=f"B is {name}", **style) for name in COLOURS]
+        figure.legend(handles=lines, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
 
 
 def draw_rows(axes, differences: Mapping[str, Difference]) -> None:
@@ -56,13 +56,3 @@ def draw_rows(axes, differences: Mapping[str, Difference]) -> None:
     axes.set_ylim(len(differences) - 0.4, -0.6)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", alpha=0.3)
-
-
-def legend() -> list:
-    """Return a line for each verdict."""
-    from matplotlib.lines import Line2D  # of an extra
-
-    return [
-        Line2D([], [], color=colour, marker="o", markersize=4, linewidth=2, label=f"B is {verdict}")
-        for verdict, colour in COLOURS.items()
-    ]

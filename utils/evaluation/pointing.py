@@ -100,7 +100,7 @@ def measures(guess: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Return the area (M,) of boxes (M, 4), as a share of the picture's."""
+    """Return the areas (M,) of boxes (M, 4)."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
@@ -143,7 +143,6 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 
 def pointing_lines(pointing: Pointing) -> str:
-    """Return the lines below the table of an evaluation whose list has true boxes."""
     attributes = counted(pointing.attributes, "attribute")
     lines = [f"Regions against {pointing.boxes.sum():,} true boxes, means of {attributes}:"]
     lines.append("\t" + " " * 15 + "".join(f"{title:>10}" for title in TITLES))
@@ -154,28 +153,26 @@ def pointing_lines(pointing: Pointing) -> str:
 
 
 def verdicts(pointing: Pointing) -> list[str]:
-    """Return sentences on the winning level's regions."""
     means = {name: values for name, values in pointing.means().items() if not np.isnan(values).any()}
     own = means[WINNING]
     baselines = [(name, point, box) for name, (point, box) in IN_WORDS.items() if name in means]
     points = [f"{point} in {100 * means[name][POINTING]:.0f} %" for name, point, _ in baselines]
-    boxes: dict[str, list[str]] = {"both measures": [], "one of the two measures": [], "neither measure": []}
+    boxes: dict[str, list[str]] = {"neither measure": [], "one of the two measures": [], "both measures": []}
     for name, _, box in baselines:
         wins = int((own[[POINTING, IOU]] > means[name][[POINTING, IOU]]).sum())
-        boxes[("neither measure", "one of the two measures", "both measures")[wins]].append(box)
+        list(boxes.values())[wins].append(box)
     return [
         f"The centre of the winning level's region lies in the true box in {100 * own[POINTING]:.0f} % of "
         f"the cases; {', '.join(points)}.",
         *(
             f"The regions beat {' and '.join(beaten)} on {measures}, pointing and IoU."
-            for measures, beaten in boxes.items()
+            for measures, beaten in reversed(boxes.items())
             if beaten
         ),
     ]
 
 
 def pointing_record(pointing: Pointing, attributes: Sequence[str]) -> dict:
-    """Return the figures for JSON; an undefined one is None."""
     return {
         "boxes": int(pointing.boxes.sum()),
         "mean": {name: by_measure(values) for name, values in pointing.means().items()},
@@ -189,5 +186,4 @@ def pointing_record(pointing: Pointing, attributes: Sequence[str]) -> dict:
 
 
 def by_measure(values: np.ndarray) -> dict[str, float | None]:
-    """Return one value for each of MEASURES, by name."""
     return {name: none_for_nan(value) for name, value in zip(MEASURES, values.tolist(), strict=True)}

@@ -17,7 +17,6 @@ from utils.io.phrases import counted, first_few, nearest
 from utils.io.untrusted import read_text
 
 DELIMITERS = (",", "\t", ";")
-DIGITS = 9  # that give a float32 back
 SCALES = ("auto", "logits", "probabilities")
 
 
@@ -49,7 +48,7 @@ def write_predictions(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", *attributes])
         for name, row in zip(names, logits.tolist(), strict=True):
-            writer.writerow([name, *(f"{logit:.{DIGITS}g}" for logit in row)])
+            writer.writerow([name, *(f"{logit:.9g}" for logit in row)])  # gives a float32 back
 
 
 def read_predictions(path: str | Path) -> PredictionsFile:
@@ -106,13 +105,8 @@ def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.
         values = np.array([[float(cell) for cell in row] for row in cells])
     except ValueError:
         values = None
-    if values is None or np.isnan(values).any():
-        raise AlmError(cell_fault(file, columns, cells))
-    return values
-
-
-def cell_fault(file: PredictionsFile, columns: list[int], cells: list[list[str]]) -> str:
-    """Return what is wrong with cells that are NaN or no numbers: how many, and the first of them."""
+    if values is not None and not np.isnan(values).any():
+        return values
     faults = [
         (line, file.columns[k], cell)
         for line, row in zip(file.lines, cells, strict=True)
@@ -120,14 +114,13 @@ def cell_fault(file: PredictionsFile, columns: list[int], cells: list[list[str]]
         if not is_number(cell)
     ]
     line, column, cell = faults[0]
-    return (
+    raise AlmError(
         f"{file.path}:{line}: {cell[:40]!r} in the column {column!r} is no number, the first of "
         f"{len(faults)} such cells; give each picture one number per attribute"
     )
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number, and not NaN."""
     try:
         return float(text) == float(text)
     except ValueError:
@@ -155,7 +148,6 @@ def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | 
 
 
 def refuse(names: Sequence[str], before: str, after: str) -> None:
-    """Raise AlmError if there are any such pictures: how many, and the first few."""
     if names:
         raise AlmError(f"{before} {counted(names, 'picture')} {after}: {first_few(names)}")
 

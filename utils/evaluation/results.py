@@ -15,13 +15,8 @@ if TYPE_CHECKING:  # which needs torch
     from alm.training.trainer import Evaluation
 
 COUNTS = (
-    "true_positive",
-    "true_negative",
-    "positive",
-    "negative",
-    "predicted_positive",
-    "predicted_negative",
-)
+    "true_positive", "true_negative", "positive", "negative", "predicted_positive", "predicted_negative"
+)  # fmt: skip
 
 
 def evaluation_table(evaluation: "Evaluation", attributes: Sequence[str], seen: int, listed: int) -> str:
@@ -75,10 +70,9 @@ def evaluation_record(evaluation: "Evaluation", attributes: Sequence[str], seen:
 
 
 def with_digits(value: float, digits: int) -> str:
-    """Return a number with so many decimal places, `n/a` if it is NaN."""
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def none_for_nan(value: float) -> float | None:
-    """Return the number, or None for NaN, which JSON cannot say."""
+    """Return the value, or None for NaN, which JSON cannot say."""
     return None if math.isnan(value) else value

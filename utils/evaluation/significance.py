@@ -17,12 +17,8 @@ from alm.constants import UNKNOWN
 from alm.errors import AlmError
 
 FIGURES = {  # name -> title in tables
-    "ma": "mA",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1_Score",
-}
+    "ma": "mA", "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1_Score"
+}  # fmt: skip
 LEVEL = 0.95  # of the intervals; 1 - LEVEL is the chance that Holm's method lists any attribute wrongly
 DRAWS, SEED = 1000, 1
 AT_ONCE = 50  # draws in memory
@@ -51,7 +47,6 @@ class Tally(NamedTuple):
 
     @property
     def units(self) -> int:
-        """U, how many there are."""
         return len(self.pictures)
 
 
@@ -75,7 +70,6 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """Second - first."""
         return self.second - self.first
 
     @property
@@ -94,7 +88,7 @@ class Paired:
         figures: the Difference of each of FIGURES; it differs if its interval does not contain 0.
         attributes: the Difference of each attribute's mA; it differs by Holm's method over all attributes.
         p_values: float64 (K,), NaN if the attribute's mA is undefined.
-        units, resampled: how many "pictures" or "identities" there are.
+        units, resampled: their number, and whether they are "pictures" or "identities".
     """
 
     figures: dict[str, Difference]
@@ -242,5 +236,4 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return part / whole; 0 if the whole is 0."""
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

@@ -45,7 +45,7 @@ def best_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> Choice:
 
 
 def best_threshold(values: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
-    """Return one attribute's threshold, and the balanced accuracy at it and at 0.5."""
+    """Return one attribute's threshold, and the balanced accuracy at this and at 0.5."""
     if positive.all() or not positive.any():
         return THRESHOLD, math.nan, math.nan
     order = np.argsort(values)
@@ -65,7 +65,7 @@ def best_threshold(values: np.ndarray, positive: np.ndarray) -> tuple[float, flo
 def write_thresholds(
     path: str | Path, attributes: Sequence[str], choice: Choice, about: Mapping[str, object]
 ) -> None:
-    """Write the thresholds by attribute, and `about` them, whole or not at all."""
+    """Write the thresholds by attribute, with the parts of `about`, whole or not at all."""
     thresholds = dict(zip(attributes, choice.thresholds.tolist(), strict=True))
     write_json(path, {"format": FORMAT, **about, "thresholds": thresholds})
 
@@ -94,9 +94,7 @@ def read_thresholds(path: str | Path, attributes: Sequence[str]) -> np.ndarray:
 
 
 def named_thresholds(path: str | Path) -> dict | None:
-    """Read the unchecked thresholds of a file by name, None if it is no such file. Raises DataError if it
-    cannot be read or is not text.
-    """
+    """Read unchecked thresholds by name; None if it is no such file. Raises DataError as `read_text`."""
     content = parsed(read_text(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None

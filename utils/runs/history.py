@@ -33,7 +33,6 @@ def read_history(directory: Path) -> History:
 
 
 def read_training(path: Path) -> list[tuple[float, float]]:
-    """Return the points of the loss's curve."""
     try:
         losses = {step: loss for step, loss in read_losses(path).losses.items() if math.isfinite(loss)}
     except LogError:
@@ -45,7 +44,6 @@ def read_training(path: Path) -> list[tuple[float, float]]:
 
 
 def read_evaluations(path: Path) -> dict[int, dict[str, float | None]]:
-    """Return mA and loss after each epoch."""
     try:
         lines = read_text(path).splitlines() if path.is_file() else []
     except DataError:

@@ -26,28 +26,24 @@ NOTES = {
 
 
 def note(event: str, **details) -> str:
-    """Return the line of one of NOTES."""
     return NOTES[event].format_map(details)
 
 
 def argument_block(options: Mapping) -> str:
-    """Return the options that a run starts with, one per line."""
     lines = (f"\t{name}: {printable(str(value))}" for name, value in options.items())
     return "\n".join([RULE, "Arguments = ", *lines, RULE])
 
 
 def parameter_count(count: int) -> str:
-    """Return the line that says how large the model is."""
     return f"Number of model parameters: {count}\n"
 
 
 def learning_rate(lr: float) -> str:
-    """Return the line above an epoch."""
     return f"\nLearning Rate: {lr}\n"
 
 
 def training_step(time: float, epoch: int, iteration: int, rank: int, loss: float, ips: float) -> str:
-    """Return a training step's line; `time` in seconds since 1970, `ips` in pictures per second."""
+    """Return a training step's line; `time` is in seconds since 1970, `ips` in pictures per second."""
     return (
         f"TCAPPDLL {local_time(time)} - Epoch: {epoch} Iteration: {iteration}"
         f"  rank : {rank}  train.loss : {loss!r}  train.ips : {ips!r} imgs/s"
@@ -55,17 +51,15 @@ def training_step(time: float, epoch: int, iteration: int, rank: int, loss: floa
 
 
 def mean_accu(accu: float) -> str:
-    """Return the line below an evaluation's batches."""
     return f" * Accu {accu:.3f}"
 
 
 def event(**fields) -> str:
-    """Return a line of the JSON stream."""
     return f"TCAPPDLL {json.dumps(fields)}"
 
 
 def faults_survived(replaced: Mapping[str, str], skipped: int) -> list[str]:
-    """Return the lines at a run's end about pictures that were replaced and steps that were left out."""
+    """Return lines about pictures, mapped to the ones in their place, and the number of skipped steps."""
     lines = []
     if replaced:
         names = ", ".join(f"{name} ({other} in its place)" for name, other in replaced.items())
@@ -76,12 +70,10 @@ def faults_survived(replaced: Mapping[str, str], skipped: int) -> list[str]:
 
 
 def interrupted(signal: str, last: Path) -> str:
-    """Return the last line of a run that a signal ended."""
     return f"Stopped: {signal}; saved {last}; go on with --resume auto --output_dir {last.parent}"
 
 
 def failure(reason: str) -> str:
-    """Return the last line of a run that an error ended."""
     return f"Ended: {reason}"
 
 
@@ -109,11 +101,9 @@ class Progress:
         self._pictures += pictures
 
     def state_dict(self) -> dict:
-        """Return the sums behind the means."""
         return {"sums": list(self._sums), "iterations": self._iterations, "pictures": self._pictures}
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from sums that `state_dict` returned."""
         self._sums = list(state["sums"])
         self._iterations, self._pictures = state["iterations"], state["pictures"]
 

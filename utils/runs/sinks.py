@@ -36,13 +36,12 @@ class LineFile:
         try:
             self._file = open(path, "ab+", buffering=0)  # noqa: SIM115, closed by __exit__
             self._size = self._file.seek(0, os.SEEK_END)
-            if self._is_torn():
-                self._unwritten += b"\n"
+            if self._size:
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":  # an interrupted run left the last line without its end
+                    self._unwritten += b"\n"
         except OSError as error:
-            reason = error.strerror or error
-            raise LogError(
-                f"cannot write the log {path}: {reason}; name a file that can be written"
-            ) from error
+            raise refusal(f"the log {path}", error, "a file that can be written") from error
 
     def __enter__(self):
         return self
@@ -71,13 +70,6 @@ class LineFile:
             while self._unwritten:  # a disk may take a part
                 del self._unwritten[: self._file.write(self._unwritten)]
 
-    def _is_torn(self) -> bool:
-        """Whether an interrupted run left the last line without its end."""
-        if self._size == 0:
-            return False
-        self._file.seek(-1, os.SEEK_END)
-        return self._file.read(1) != b"\n"
-
 
 class EventStream(LineFile):
     """The JSON stream: one event per line, the METADATA of all metrics first."""
@@ -86,21 +78,17 @@ class EventStream(LineFile):
         super().__init__(path)
         self._start = time.monotonic()
         try:
-            self._declare()
+            for metric, (unit, goal, stage) in METRICS.items():
+                timestamp, date, elapsed = self._now()
+                metadata = {"unit": unit, "GOAL": goal, "STAGE": stage}
+                times = {"timestamp": timestamp, "elapsedtime": elapsed, "datetime": date}
+                self.write(log_text.event(**times, type="METADATA", metric=metric, metadata=metadata))
         except OSError as error:
             with suppress(OSError):
                 self.undo()
             with suppress(OSError):
                 self.__exit__()
-            reason = error.strerror or error
-            raise LogError(f"cannot write the log {path}: {reason}; name a file elsewhere") from error
-
-    def _declare(self) -> None:
-        for metric, (unit, goal, stage) in METRICS.items():
-            timestamp, date, elapsed = self._now()
-            metadata = {"unit": unit, "GOAL": goal, "STAGE": stage}
-            times = {"timestamp": timestamp, "elapsedtime": elapsed, "datetime": date}
-            self.write(log_text.event(**times, type="METADATA", metric=metric, metadata=metadata))
+            raise refusal(f"the log {path}", error, "a file elsewhere") from error
 
     def log(self, step: list[int], values: dict[str, float]) -> None:
         """Write one LOG event: `step` is [epoch, iteration] or [epoch], `values` name -> number."""
@@ -134,7 +122,7 @@ class Scalars:
         try:
             try_directory(folder)
         except OSError as error:
-            raise self._refusal(error) from error
+            raise refusal(f"TensorBoard scalars to {folder}", error, "another --tensorboard") from error
         self._writer_class, self._writer = SummaryWriter, None
 
     def __enter__(self):
@@ -145,17 +133,15 @@ class Scalars:
             self._writer.close()
 
     def add(self, metrics: dict[str, float], step: int) -> None:
-        """Write one point of each metric's curve."""
         if self._writer is None:
             try:
                 self._writer = self._writer_class(str(self._folder), purge_step=self._first or None)
             except OSError as error:
-                raise self._refusal(error) from error
+                place = f"TensorBoard scalars to {self._folder}"
+                raise refusal(place, error, "another --tensorboard") from error
         for name, value in metrics.items():
             self._writer.add_scalar(name.replace(".", "/"), value, step)  # train/loss: one group per stage
 
-    def _refusal(self, error: OSError) -> LogError:
-        reason = error.strerror or error
-        return LogError(
-            f"cannot write TensorBoard scalars to {self._folder}: {reason}; name another --tensorboard"
-        )
+
+def refusal(target: str, error: OSError, remedy: str) -> LogError:
+    return LogError(f"cannot write {target}: {error.strerror or error}; name {remedy}")

@@ -80,7 +80,7 @@ class TrainingLog:
             self.close()
 
     def close(self) -> None:
-        """Close all files; the stream stays open. A second call does nothing."""
+        """Close all files, once; the stream stays open."""
         unwritten, self._unwritten = self._unwritten, {}
         self._sinks.close()
         for error in unwritten.values():
@@ -92,8 +92,17 @@ class TrainingLog:
         if self._file is not None:
             with self._going_on():
                 self._file.write(text)
-        if self._stream is not None:
-            self._write_to_stream(text)
+        if self._stream is None:
+            return
+        try:
+            tqdm.write(text, file=self._stream)  # a progress bar on the terminal stays whole
+            self._stream.flush()
+        except OSError:  # a broken pipe, or a terminal that is gone
+            if self._file is None:
+                raise
+            if self._stream is sys.stdout:
+                send_to_null(sys.stdout)
+            self._stream = None
 
     def failed(self, reason: str) -> None:
         """Write to the file why the run ends, if it has begun; the command says it on the terminal."""
@@ -102,7 +111,6 @@ class TrainingLog:
                 self._file.write(log_text.failure(reason))
 
     def learning_rate(self, lr: float) -> None:
-        """An epoch begins, or goes on."""
         self.line(log_text.learning_rate(lr))
 
     def iteration(
@@ -116,7 +124,6 @@ class TrainingLog:
         accu: float,
         rank: int = 0,
     ) -> None:
-        """A training step is done; `of` is the number of iterations in a whole epoch."""
         self._begun = True
         if iteration == 0:
             self._training = log_text.Progress()
@@ -131,11 +138,9 @@ class TrainingLog:
             self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
 
     def note(self, event: str, **details) -> None:
-        """Something happened beside the steps: one of `log_text.NOTES`."""
         self.line(log_text.note(event, **details))
 
     def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:
-        """A batch was evaluated."""
         self._begun = True
         if iteration == 0:
             self._testing = log_text.Progress()
@@ -144,23 +149,17 @@ class TrainingLog:
             self.line(self._testing.line(f"Test: [{iteration}/{of}]"))
 
     def tested(self, accu: float) -> None:
-        """All batches were evaluated."""
         self.line(log_text.mean_accu(accu))
 
     def state_dict(self) -> dict:
-        """Return the running means of the epoch."""
         return self._training.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with running means that `state_dict` returned."""
         self._training.load_state_dict(state)
 
     def evaluation(self, epoch: int, figures: dict[str, float]) -> None:
-        """Log the figures of one evaluation as an event and as scalars; print nothing.
-
-        Args:
-            epoch: the number of epochs trained before it.
-            figures: name -> float, the names as in `sinks.METRICS` without `val.`.
+        """Log an evaluation after `epoch` epochs as an event and as scalars; print nothing. The figures have
+        the names of `sinks.METRICS` without `val.`.
         """
         metrics = {f"val.{name}": float(figure) for name, figure in figures.items()}
         self._add([epoch], {}, metrics, epoch)
@@ -175,9 +174,7 @@ class TrainingLog:
             self._metrics.write(json.dumps(record))
 
     def page(self, path: str | Path, text: str) -> bool:
-        """Write a whole file about the latest evaluation in place of the one before; return whether that was
-        possible.
-        """
+        """Write a whole file about the latest evaluation over the one before; return whether it worked."""
         self._unwritten.pop(path, None)
         with self._going_on("the next evaluation is written there again"):
             try:
@@ -188,7 +185,6 @@ class TrainingLog:
         return path not in self._unwritten
 
     def _add(self, step: list[int], tags: dict, metrics: dict[str, float], count: int) -> None:
-        """Log metrics as an event of `step` and as scalars at `count`."""
         if self._events is not None:
             with self._going_on():
                 self._events.log(step, tags | metrics)
@@ -205,14 +201,3 @@ class TrainingLog:
             if not self._begun:
                 raise
             warnings.warn(f"{error.filename}: {error.strerror or error}; {consequence}", stacklevel=4)
-
-    def _write_to_stream(self, text: str) -> None:
-        try:
-            tqdm.write(text, file=self._stream)  # a progress bar on the terminal stays whole
-            self._stream.flush()
-        except OSError:  # a broken pipe, or a terminal that is gone
-            if self._file is None:
-                raise
-            if self._stream is sys.stdout:
-                send_to_null(sys.stdout)
-            self._stream = None
