@@ -5,6 +5,7 @@ import math
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import THOROUGH
 
 from alm.inference.prediction import boxes
 from utils.evaluation.pointing import (
@@ -102,7 +103,7 @@ def test_one_picture_by_hand():
     np.testing.assert_allclose(pointing.figures[CHANCE][[0, 1, 2, 4], 0], [1 / 8, 15 * 10 / 400, 0, 1 / 4])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 if THOROUGH else 10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 3), st.integers(1, 3))
 def test_scores_are_those_of_a_plain_loop(seed, pictures, attributes, levels):
     random = np.random.default_rng(seed)
@@ -130,7 +131,7 @@ def test_the_regions_of_a_network_that_knows_are_perfect_and_chance_is_what_a_dr
     np.testing.assert_array_equal(pointing.figures[WHOLE][[1, 2, 4]], 1)
     size = true[..., 2:] - true[..., :2]
     drawn = []
-    for _ in range(4000):
+    for _ in range(2000):
         low = random.uniform(size=size.shape) * (1 - size)
         drawn.append(measures(np.concatenate([low, low + size], -1).reshape(-1, 4), true.reshape(-1, 4)))
     drawn = np.mean(drawn, axis=0).reshape(5, 30, 2).mean(axis=1)

@@ -38,7 +38,7 @@ def drawn(seed, count=200, attributes=4, accuracy=0.8):
     return (labels == 1) ^ (rng.random(labels.shape) > accuracy), labels
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100 if THOROUGH else 30)
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**31), st.integers(1, 4))
 def test_figures_of_a_draw_are_those_of_its_pictures(count, attributes, seed, people):
     rng = np.random.default_rng(seed)
@@ -111,16 +111,9 @@ def test_intervals_over_identities_hold_where_those_over_pictures_do_not():
 
         return sample
 
-    runs = 150 if THOROUGH else 60
+    runs = 150 if THOROUGH else 40
     assert (coverage(simulate(True), runs) >= (0.9 if THOROUGH else 0.86)).all()
     assert (coverage(simulate(False), runs) <= (0.75 if THOROUGH else 0.8)).all()
-
-
-def test_an_undefined_figure_has_an_undefined_interval():
-    labels = np.ones((40, 2), np.uint8)
-    spans = intervals(tally(labels == 1, labels))
-    assert np.isnan(spans["ma"]).all()
-    assert spans["recall"] == (1, 1)
 
 
 def test_fewer_than_30_give_no_interval():

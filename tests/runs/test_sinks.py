@@ -179,24 +179,21 @@ def disk(monkeypatch):
     return Disk
 
 
-def test_lines_that_a_full_disk_does_not_take_are_written_when_there_is_room(tmp_path, disk):
-    with TrainingLog(tmp_path / "train.log", stream=io.StringIO()) as log:
-        log.test(1, 9, 2, 0.5, 1.25, 0.5)
-        disk.is_full = True
-        for number in range(2):
-            with pytest.warns(UserWarning, match=r"train.log: No space left .* kept, and tried again"):
-                log.line(f"line {number}")
-        disk.is_full = False
-        log.line("line 2")
-    assert (tmp_path / "train.log").read_text(encoding="utf-8") == "line 0\nline 1\nline 2\n"
-
-
-def test_lines_that_are_lost_in_the_end_are_an_error(tmp_path, disk):
-    log = TrainingLog(tmp_path / "train.log", stream=io.StringIO())
+@pytest.mark.parametrize("room_again", [True, False])
+def test_lines_that_a_full_disk_does_not_take_are_written_later_or_are_an_error(tmp_path, disk, room_again):
+    path = tmp_path / "train.log"
+    log = TrainingLog(path, stream=io.StringIO())
     log.test(1, 9, 2, 0.5, 1.25, 0.5)
     disk.is_full = True
-    with pytest.warns(UserWarning, match="No space left"):
-        log.line("a line")
-    with pytest.raises(OSError, match="No space left") as error:
+    for number in range(2):
+        with pytest.warns(UserWarning, match=r"train.log: No space left .* kept, and tried again"):
+            log.line(f"line {number}")
+    if room_again:
+        disk.is_full = False
+        log.line("line 2")
         log.close()
-    assert error.value.filename == str(tmp_path / "train.log")
+        assert path.read_text(encoding="utf-8") == "line 0\nline 1\nline 2\n"
+    else:
+        with pytest.raises(OSError, match="No space left") as error:
+            log.close()
+        assert error.value.filename == str(path)

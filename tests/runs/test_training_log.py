@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -40,17 +41,12 @@ def test_stream_and_file_get_the_same_lines_at_once(tmp_path):
     assert stream.getvalue().endswith("train.loss : nan  train.ips : 8.0 imgs/s\n")
 
 
-def test_standard_output_is_the_default_stream_and_an_evaluations_event_is_no_line(capsys):
-    log = TrainingLog()
-    log.line("here")
-    log.evaluation(0, {"ma": 0.5})
-    assert capsys.readouterr() == ("here\n", "")
-
-
-def test_a_name_that_is_not_unicode_can_be_logged(tmp_path):
-    with TrainingLog(tmp_path / "train.log", stream=io.StringIO()) as log:
+def test_standard_output_is_the_default_stream_and_the_file_takes_what_is_not_unicode(capsys, tmp_path):
+    with TrainingLog(tmp_path / "train.log") as log:
         log.line("b\udcff.jpg")
+        log.evaluation(0, {"ma": 0.5})  # an event, and no line
     assert (tmp_path / "train.log").read_text(encoding="utf-8") == "b\\udcff.jpg\n"
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_progress_lines_come_every_print_freq_with_running_means():
@@ -66,9 +62,7 @@ def test_progress_lines_come_every_print_freq_with_running_means():
     log.note("early_stop", iterations=7)
     lines = [line for line in stream.getvalue().split("\n") if not line.startswith("TCAPPDLL")]
     epoch = [
-        "",
-        "Learning Rate: 0.1",
-        "",
+        *("", "Learning Rate: 0.1", ""),
         "Epoch: [3][0/3]\tTime 1.000 (1.000)\tLoss 3.0000 (3.0000)\tAccu 0.500 (0.500)",
         "Epoch: [3][2/3]\tTime 3.000 (2.000)\tLoss 1.0000 (2.0000)\tAccu 0.500 (0.500)",
     ]
@@ -83,30 +77,23 @@ def test_progress_lines_come_every_print_freq_with_running_means():
     ]
 
 
-def test_a_page_that_cannot_be_written_is_written_after_the_next_evaluation(tmp_path):
-    place = tmp_path / "place"
-    with TrainingLog(stream=io.StringIO()) as log:
-        log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
-        with pytest.warns(UserWarning, match=r"page.html: No such file .*; the next evaluation"):
-            assert not log.page(place / "page.html", "the first")
-        place.mkdir()
-        assert log.page(place / "page.html", "the second")
-    assert (place / "page.html").read_text(encoding="utf-8") == "the second"
-
-
-def test_a_page_that_is_still_unwritten_at_the_end_is_an_error(tmp_path):
-    log = TrainingLog(tmp_path / "train.log", stream=io.StringIO())
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_page_that_cannot_be_written_is_tried_again_and_is_an_error_at_the_end(tmp_path, in_time):
+    path = tmp_path / "place" / "page.html"
+    log = TrainingLog(stream=io.StringIO())
+    with pytest.raises(OSError, match=r"place.page.html"):
+        log.page(path, "before the first iteration")
+    log = TrainingLog(stream=io.StringIO())
     log.iteration(0, 0, 1, 2, 0.5, 1.25, 0.5)
-    with pytest.warns(UserWarning, match=r"page.html: No such file"):
-        log.page(tmp_path / "a" / "page.html", "the page")
-    with pytest.raises(OSError, match=r"a.page.html"):
+    with pytest.warns(UserWarning, match=r"page.html: No such file .*; the next evaluation"):
+        assert not log.page(path, "the first")
+    if in_time:
+        path.parent.mkdir()
+        assert log.page(path, "the second")
+        assert path.read_text(encoding="utf-8") == "the second"
+    with nullcontext() if in_time else pytest.raises(OSError, match=r"place.page.html"):
         log.close()
     log.close()
-
-
-def test_before_the_first_iteration_a_page_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(OSError, match=r"a.page.html"), TrainingLog(stream=io.StringIO()) as log:
-        log.page(tmp_path / "a" / "page.html", "the page")
 
 
 class GoneStream(io.StringIO):
@@ -139,12 +126,8 @@ def test_a_piped_run_whose_reader_stops_ends_well(tmp_path):
         "print('more, from elsewhere')\n"
     )
     path = tmp_path / "train.log"
-    run = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=REPOSITORY, **pipes)
     assert run.stdout.readline().strip() == b"line 0"
     run.stdout.close()
     assert (run.stderr.read(), run.wait()) == (b"", 0)
