@@ -73,6 +73,7 @@ def test_it_localizes_and_folds(toy):
     assert all(map(torch.equal, folded(toy)(images), toy(images)))
 
 
+@pytest.mark.slow
 def test_predictions_and_an_exported_file_have_its_levels(toy, tmp_path):
     onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     names, path = ("Hat", "Bag", "Skirt", "Boots"), tmp_path / "toy.onnx"
