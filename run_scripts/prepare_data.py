@@ -54,16 +54,25 @@ def main() -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser("Prepare data sets for run_ALM.py.")
     subcommands = parser.add_subparsers(metavar="DATA", required=True)
-    add_peta(subcommands)
-    add_rap(subcommands)
-    add_pa100k(subcommands)
-    add_csv(subcommands)
-    add_synthetic(subcommands)
-    add_check(subcommands)
+    for add in (add_peta, add_rap, add_pa100k, add_csv, add_synthetic, add_check):
+        add(subcommands)
     return parser
 
 
 # The subcommands that write lists.
+
+SHARED = {  # options of several of them
+    "--source": {"metavar": "DIR", "type": Path,
+        "help": "the pictures' folder, or one that holds it. Every picture must be there"},
+    "--seed": {"metavar": "N", "type": whole_number(0), "help": f"seed of a random split (default: {SEED})"},
+    "--partition": {"metavar": "K", "type": whole_number(0),
+        "help": f"number of the annotation's split, counted from 0 (default: {PARTITION})"},
+    "--separate-val": {"action": "store_true",
+        "help": "write a list of the validation pictures. Without it they end the training list"},
+    "--attributes": {"metavar": "NAME", "nargs": "+",
+        "help": "official names, a file with one per line, or `all`, for --experiment custom "
+        "(default: the published ones)"},
+}  # fmt: skip
 
 
 def add_peta(subcommands) -> None:
@@ -76,10 +85,9 @@ def add_peta(subcommands) -> None:
     add("--split", metavar="FILE", type=Path, nargs="+",
         help="split by existing lists: training and test, or training, val and test")  # fmt: skip
     add("--identity-split", action="store_true", help="split at random, and put nobody into both lists")
-    add_seed(parser)
+    add_shared(parser, "--seed")
     add("--link", action="store_true", help="link the pictures into --output, as PETA_dataset")
-    add_partition(parser)
-    add_attributes(parser)
+    add_shared(parser, "--partition", "--separate-val", "--attributes")
 
 
 def peta(options: Namespace) -> Iterator[str]:
@@ -109,15 +117,13 @@ def add_rap(subcommands) -> None:
     add_annotation(parser, "RAP_annotation.mat")
     parser.add_argument("--version", metavar="1|2", type=whole_number(1, 2),
         help="refuse the file of the other version")  # fmt: skip
-    add_partition(parser)
-    add_attributes(parser)
+    add_shared(parser, "--partition", "--separate-val", "--attributes")
 
 
 def add_pa100k(subcommands) -> None:
     parser = add_lists(subcommands, "pa100k", prepare_pa100k, "lists of PA-100K, from annotation.mat")
     add_annotation(parser, "annotation.mat")
-    add_separate_val(parser)
-    add_attributes(parser)
+    add_shared(parser, "--separate-val", "--attributes")
 
 
 def add_csv(subcommands) -> None:
@@ -128,11 +134,11 @@ def add_csv(subcommands) -> None:
     add("--attributes", metavar="FILE", type=Path,
         help="names, one per line: of the labels in a single cell, or of the columns to use")  # fmt: skip
     add("--negative", metavar="WORD", help="the word for no in the table, such as -1")
-    add("--test_share", metavar="X", type=share,
+    add("--test_share", metavar="X",
+        type=lambda text: number(text, "between 0 and 1", lambda value: 0 < value < 1),
         help=f"share of the pictures in a random split's test list (default: {TEST_SHARE})")  # fmt: skip
     add("--split_column", metavar="NAME", help="split by this column of the words train, val and test")
-    add_seed(parser)
-    add_source(parser)
+    add_shared(parser, "--seed", "--source")
 
 
 def csv(options: Namespace) -> Iterator[str]:
@@ -142,10 +148,6 @@ def csv(options: Namespace) -> Iterator[str]:
             "--test_share and --seed are for a random split; leave them out, or --split_column"
         )
     return prepare_csv(options)
-
-
-def share(text: str) -> float:
-    return number(text, "between 0 and 1", lambda value: 0 < value < 1)
 
 
 def add_subcommand(subcommands, name: str, work: Callable, **texts) -> argparse.ArgumentParser:
@@ -163,36 +165,14 @@ def add_lists(subcommands, name: str, work: Callable, text: str) -> argparse.Arg
     return parser
 
 
+def add_shared(parser: argparse.ArgumentParser, *options: str) -> None:
+    for option in options:
+        parser.add_argument(option, **SHARED[option])
+
+
 def add_annotation(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--annotation", metavar="FILE", type=Path, required=True, help=f"the official {name}")
-    add_source(parser)
-
-
-def add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", metavar="DIR", type=Path,
-        help="the pictures' folder, or one that holds it. Every picture must be there")  # fmt: skip
-
-
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", metavar="N", type=whole_number(0),
-        help=f"seed of a random split (default: {SEED})")  # fmt: skip
-
-
-def add_partition(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--partition", metavar="K", type=whole_number(0),
-        help=f"number of the annotation's split, counted from 0 (default: {PARTITION})")  # fmt: skip
-    add_separate_val(parser)
-
-
-def add_separate_val(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--separate-val", action="store_true",
-        help="write a list of the validation pictures. Without it they end the training list")  # fmt: skip
-
-
-def add_attributes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--attributes", metavar="NAME", nargs="+",
-        help="official names, a file with one per line, or `all`, for --experiment custom "
-        "(default: the published ones)")  # fmt: skip
+    add_shared(parser, "--source")
 
 
 # The drawn data set.

@@ -21,7 +21,6 @@ from utils.data.list_file import find_picture, positive_ratio, read_list, refuse
 from utils.errors import DataError
 
 TRAIN, TEST = "train", "test"
-NAMELESS = Experiment("nameless", Path(), ())  # its lists could be any data set's
 
 Row = tuple[str, int]  # part and index
 
@@ -92,13 +91,16 @@ class Check:
         count = next(iter(self.lists.values())).labels.shape[1]
         return self.experiment.attributes if self.experiment else tuple(f"#{k}" for k in range(count))
 
+    @property
+    def published_ratio(self) -> tuple[float, ...] | None:
+        return self.experiment.positive_ratio if self.experiment else None
+
     def unreadable(self, part: str) -> list[PictureError]:
         files = dict.fromkeys(file for file in self.lists[part].files if file is not None)
         return [error for file in files if isinstance(error := self.pictures[file], PictureError)]
 
     @cached_property
     def readable(self) -> list[Picture]:
-        """The pictures that can be read, each file once."""
         return [picture for picture in self.pictures.values() if isinstance(picture, Picture)]
 
     @cached_property
@@ -136,7 +138,7 @@ class Check:
         return len({self.lists[part].labels[row].tobytes() for part, row in group}) > 1
 
     def _groups(self, key: Callable[[str, int], Hashable]) -> list[list[Row]]:
-        """Return the groups of several rows that have the same key; None is no key."""
+        """Return the groups of several rows with the same key, if it is not None."""
         groups = defaultdict(list)
         for part, each in self.lists.items():
             for row in range(len(each.names)):
@@ -204,9 +206,12 @@ def find_lists(
         raise DataError("give a directory, or a list, or the training list and the evaluation list")
     if experiment is None:
         names = {path.name for path in paths}
-        experiment = next((each for each in with_own_lists() if names & set(each.own_lists)), None)
-    parts = (TRAIN, TEST) if len(paths) == 2 else (part_of(paths[0]),)
-    return experiment, dict(zip(parts, paths, strict=True))
+        experiment = next((each for each in EXPERIMENTS.values() if names & {*(each.own_lists or ())}), None)
+    if len(paths) == 2:
+        return experiment, dict(zip((TRAIN, TEST), paths, strict=True))
+    name = paths[0].name.lower()
+    is_test = "train" not in name and ("test" in name or "val" in name)
+    return experiment, {TEST if is_test else TRAIN: paths[0]}
 
 
 def lists_in(directory: Path, experiment: Experiment | None) -> tuple[Experiment | None, dict[str, Path]]:
@@ -214,24 +219,15 @@ def lists_in(directory: Path, experiment: Experiment | None) -> tuple[Experiment
     if experiment:
         candidates = [(experiment, experiment.train_lists, experiment.val_lists)]
     else:  # names that could be any data set's tell none
-        candidates = [(each, each.own_lists[:1], each.own_lists[1:]) for each in with_own_lists()]
-        candidates.append((None, NAMELESS.train_lists, NAMELESS.val_lists))
+        own = [(each, each.own_lists) for each in EXPERIMENTS.values() if each.own_lists]
+        candidates = [(each, names[:1], names[1:]) for each, names in own]
+        candidates.append((None, Experiment.train_lists, Experiment.val_lists))
     for candidate, *names in candidates:
         paths = [find_list(directory, None, own, "") for own in names]
         if any(paths):
             return candidate, {part: path for part, path in zip((TRAIN, TEST), paths, strict=True) if path}
-    names = experiment.train_lists if experiment else ("PETA_train_list.txt", *NAMELESS.train_lists)
+    names = experiment.train_lists if experiment else ("PETA_train_list.txt", *Experiment.train_lists)
     raise DataError(
         f"no list in {directory} (looked for {', '.join(names)}, ...); name the lists themselves, or write "
         "them with another subcommand of prepare_data.py"
     )
-
-
-def with_own_lists() -> list[Experiment]:
-    return [experiment for experiment in EXPERIMENTS.values() if experiment.own_lists]
-
-
-def part_of(path: Path) -> str:
-    """Return what a list is for, by its name: training, unless it says that it is not."""
-    name = path.name.lower()
-    return TEST if "train" not in name and ("test" in name or "val" in name) else TRAIN

@@ -50,14 +50,11 @@ def notes(check: Check) -> Iterator[str]:
         yield f"{missing(check, TRAIN)}; training goes on without them"
     yield from constant_notes(check)
     yield from repetition_notes(check)
-    if check.shared_people:
-        yield identity_note(check)
-    if published_ratio(check):
-        yield from ratio_notes(check)
+    yield from identity_notes(check)
+    yield from ratio_notes(check)
 
 
 def constant_notes(check: Check) -> Iterator[str]:
-    """Yield the attributes that have no positives, or nothing else."""
     consequence = {TRAIN: "so nothing can be learned of it", TEST: "so its mA is undefined"}
     for part, each in check.lists.items():
         for value in (0, 1):
@@ -67,7 +64,6 @@ def constant_notes(check: Check) -> Iterator[str]:
 
 
 def repetition_notes(check: Check) -> Iterator[str]:
-    """Yield the pictures that are there twice: in a list, in both, or as files with the same pixels."""
     for groups, kind in (
         (check.repeated, "pictures listed more than once"),
         (check.equal, "groups of pictures that are equal by pixels"),
@@ -79,31 +75,30 @@ def repetition_notes(check: Check) -> Iterator[str]:
             yield f"of these, with different labels: {len(differing):,} ({first_groups(check, differing)})"
 
 
-def identity_note(check: Check) -> str:
-    test = check.lists[TEST]
-    count = sum(person in check.shared_people for person in test.people)
-    return (
-        f"identities in both lists: {len(check.shared_people):,}; they are on {count:,} of "
-        f"{len(test.names):,} test pictures, so expect lower figures on new people"
-    )
+def identity_notes(check: Check) -> Iterator[str]:
+    if check.shared_people:
+        people = check.lists[TEST].people
+        count = sum(person in check.shared_people for person in people)
+        yield (
+            f"identities in both lists: {len(check.shared_people):,}; they are on {count:,} of "
+            f"{len(people):,} test pictures, so expect lower figures on new people"
+        )
 
 
 def ratio_notes(check: Check) -> Iterator[str]:
+    if not check.published_ratio:
+        return
     part, each = next(iter(check.lists.items()))
     far = [
         f"{name} {here:.4f}, published {there:.4f}"
-        for name, here, there in zip(check.attributes, each.ratio, published_ratio(check), strict=True)
-        if abs(here - there) > FAR or not 1 / FACTOR <= here / there <= FACTOR
+        for name, here, there in zip(check.attributes, each.ratio, check.published_ratio, strict=True)
+        if abs(here - there) > FAR or not there / FACTOR <= here <= there * FACTOR
     ]
     if far:
         yield (
             f"far from the published positive ratio, in the {part} list: {len(far):,} ({first_few(far)}); if "
             "there are many, the labels may be in another order than the published one"
         )
-
-
-def published_ratio(check: Check) -> tuple[float, ...] | None:
-    return check.experiment.positive_ratio if check.experiment else None
 
 
 def missing(check: Check, part: str) -> str:
@@ -133,15 +128,13 @@ def report(check: Check) -> Iterator[str]:
 
 def overview(check: Check) -> Iterator[str]:
     """Yield a table of the lists, then what the pictures are."""
-    parts = check.lists.values()
     yield row("", check.lists)
-    yield row("rows", (f"{len(each.names):,}" for each in parts))
-    yield row("pictures found", (f"{len(each.names) - len(each.missing):,}" for each in parts))
-    yield row("missing", (f"{len(each.missing):,}" for each in parts))
-    yield row("unreadable", (f"{len(check.unreadable(part)):,}" for part in check.lists))
-    if all(each.people for each in parts):
-        yield row("identities", (f"{len(set(each.people)):,}" for each in parts))
-    yield row("unknown labels", (f"{each.unknown.sum():,}" for each in parts))
+    records = [list_record(check, part) for part in check.lists]
+    for key in ("rows", "found", "missing", "unreadable", "identities", "unknown_labels"):
+        counts = [len(record[key]) if isinstance(record[key], list) else record[key] for record in records]
+        if None not in counts:
+            title = "pictures found" if key == "found" else key.replace("_", " ")
+            yield row(title, (f"{count:,}" for count in counts))
     if check.readable:
         yield ""
         for side, sizes in sizes_of(check.readable).items():
@@ -153,7 +146,7 @@ def overview(check: Check) -> Iterator[str]:
 
 def attribute_table(check: Check) -> Iterator[str]:
     """Yield each attribute's positives and their ratio in each list, beside the published ratio."""
-    published = published_ratio(check)
+    published = check.published_ratio
     unknown = sum(each.unknown for each in check.lists.values())
     heads = [*check.lists, *(["published"] if published else []), *(["unknown"] if unknown.any() else [])]
     yield row("positives, ratio", heads)
@@ -188,7 +181,7 @@ def record(check: Check) -> dict:
             "modes": counts_of(check.readable, "mode"),
             "formats": counts_of(check.readable, "format"),
         },
-        "published_from": check.experiment.ratio_source if published_ratio(check) else None,
+        "published_from": check.experiment.ratio_source if check.published_ratio else None,
         "attributes": attribute_records(check),
         "listed_more_than_once": [check.names_of(group) for group in check.repeated],
         "equal_by_pixels": [check.names_of(group) for group in check.equal],
@@ -211,7 +204,7 @@ def list_record(check: Check, part: str) -> dict:
 
 
 def attribute_records(check: Check) -> list[dict]:
-    published = published_ratio(check) or [None] * len(check.attributes)
+    published = check.published_ratio or [None] * len(check.attributes)
     records = [
         {"name": name, "published": ratio} for name, ratio in zip(check.attributes, published, strict=True)
     ]
@@ -265,9 +258,8 @@ def draw_sizes(axes, check: Check) -> None:
 
 
 def draw_ratios(axes, check: Check, names: tuple[str, ...]) -> None:
-    published = published_ratio(check)
     columns = {part: each.ratio for part, each in check.lists.items()}
-    columns |= {"published": published} if published else {}
+    columns |= {"published": check.published_ratio} if check.published_ratio else {}
     rows = range(len(names))
     for part, ratio in columns.items():
         axes.plot(ratio[: len(names)], rows, linestyle="", label=part, **STYLES[part])

@@ -1,6 +1,7 @@
 """A prepared data set: lists and names of attributes, written all or none, and a link to the pictures."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,16 @@ class Rows:
         indices = list(indices)
         return Rows([self.names[i] for i in indices], self.labels[indices])
 
+    def text(self, line_end: str) -> str:
+        """Return the list file: `path l_1 ... l_K` and the line's end for each row."""
+        count, width = self.labels.shape
+        characters = np.full((count, 2 * width), ord(" "), np.uint8)
+        characters[:, 1::2] = self.labels + ord("0")
+        digits = characters.tobytes().decode("ascii")
+        return "".join(
+            name + digits[2 * width * i : 2 * width * (i + 1)] + line_end for i, name in enumerate(self.names)
+        )
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -56,23 +67,11 @@ class DataSet:
 
     def files(self) -> dict[str, str]:
         texts = {
-            self.list_name.format(part=part): list_text(rows, self.line_end)
-            for part, rows in self.lists.items()
+            self.list_name.format(part=part): rows.text(self.line_end) for part, rows in self.lists.items()
         }
         if self.experiment == "custom":
             texts[self.names_file] = "".join(f"{name}\n" for name in self.attributes)
         return texts
-
-
-def list_text(rows: Rows, line_end: str) -> str:
-    """Return a list file's text: `path l_1 ... l_K` and the line's end for each row."""
-    count, width = rows.labels.shape
-    characters = np.full((count, 2 * width), ord(" "), np.uint8)
-    characters[:, 1::2] = rows.labels + ord("0")
-    digits = characters.tobytes().decode("ascii")
-    return "".join(
-        name + digits[2 * width * i : 2 * width * (i + 1)] + line_end for i, name in enumerate(rows.names)
-    )
 
 
 def write_data_set(
@@ -86,11 +85,17 @@ def write_data_set(
     """
     check_rows(data_set.lists)
     texts = data_set.files()
-    refuse_existing(output, texts, force)
+    if output.exists() and not output.is_dir():
+        raise DataError(f"{output} is a file; name a directory with --output")
+    existing = [name for name in texts if (output / name).exists()]
+    if existing and not force:
+        raise DataError(
+            f"{first_few(existing)} already in {output}; name another --output, or write over them with "
+            "--force"
+        )
     output.mkdir(parents=True, exist_ok=True)
     if link:
-        name, folder = link
-        link_pictures(folder, output / name, force)
+        link_pictures(link[1], output / link[0], force)
     with ExitStack() as stack:  # each file gets its name when all of them are on the disk
         for name, text in texts.items():
             file = stack.enter_context(whole_file(output / name, "w"))
@@ -98,18 +103,6 @@ def write_data_set(
             file.flush()
             os.fsync(file.fileno())
     return {part: output / data_set.list_name.format(part=part) for part in data_set.lists}
-
-
-def refuse_existing(output: Path, names: Iterable[str], force: bool) -> None:
-    """Raise DataError if a file to write is there already, unless `force`."""
-    if output.exists() and not output.is_dir():
-        raise DataError(f"{output} is a file; name a directory with --output")
-    existing = [name for name in names if (output / name).exists()]
-    if existing and not force:
-        raise DataError(
-            f"{first_few(existing)} already in {output}; name another --output, or write over them with "
-            "--force"
-        )
 
 
 def check_rows(lists: dict[str, Rows]) -> None:
@@ -122,42 +115,26 @@ def check_rows(lists: dict[str, Rows]) -> None:
         for index, name in enumerate(rows.names):
             if name in seen:
                 first, at = seen[name]
-                same = (lists[first].labels[at] == rows.labels[index]).all()
-                place = f"twice in the {part} list"
-                if first != part:
-                    place = f"in the {first} and the {part} list"
-                raise DataError(
-                    f"{name} is {place}, with {'the same' if same else 'other'} labels; keep one of the two"
+                kind = "the same" if (lists[first].labels[at] == rows.labels[index]).all() else "other"
+                twice = (
+                    f"in the {first} and the {part} list" if first != part else f"twice in the {part} list"
                 )
+                raise DataError(f"{name} is {twice}, with {kind} labels; keep one of the two")
             seen[name] = part, index
 
 
 def check_names(names: Sequence[str]) -> None:
     """Raise DataError if a list's line cannot hold a name; it says how many and which."""
-    blanks = [name for name in names if name.split() != [name]]
-    if blanks:
-        raise DataError(
-            f"{counted(blanks, 'file name')} with blanks, which end a name in a list: {first_few(blanks)}; "
-            "rename the files, with _ for example"
-        )
-    outside = [name for name in names if LEAVES_ROOT.search(name)]
-    if outside:
-        raise DataError(
-            f"{counted(outside, 'path')} outside the pictures' directory: {first_few(outside)}; "
-            "give paths relative to it"
-        )
-    broken = [name for name in names if "\ufffd" in name or not is_utf8(name)]
-    if broken:
-        raise DataError(f"{counted(broken, 'file name')} not in UTF-8: {first_few(broken)}; rename the files")
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name can be written in UTF-8: the system's file names need not."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for is_faulty, fault, remedy in (
+        (lambda name: name.split() != [name], "with blanks, which end a name in a list",
+         "rename the files, with _ for example"),
+        (LEAVES_ROOT.search, "outside of the pictures' directory", "give paths relative to it"),
+        # The system's names need not be UTF-8: bytes that are not come as lone surrogates.
+        (re.compile("[\ufffd\ud800-\udfff]").search, "not in UTF-8", "rename the files"),
+    ):  # fmt: skip
+        faulty = [name for name in names if is_faulty(name)]
+        if faulty:
+            raise DataError(f"{counted(faulty, 'file name')} {fault}: {first_few(faulty)}; {remedy}")
 
 
 # Attributes.
@@ -206,10 +183,13 @@ def name_experiment(names: Sequence[str], experiment: Experiment) -> tuple[str, 
 # Pictures.
 
 
+def find_folder(names: Sequence[str], source: Path) -> Path | None:
+    """Return the directory under `source` that holds the first picture of a list, if there is one."""
+    return next((source / place for place in PLACES if os.path.isfile(source / place / names[0])), None)
+
+
 def find_pictures(names: Sequence[str], source: Path) -> Path:
-    """Return the directory under `source` that a list's names are relative to. Raises DataError if a picture
-    is missing there.
-    """
+    """Return the same as find_folder. Raises DataError if a picture is missing there."""
     folder = find_folder(names, source)
     if folder is None:
         raise DataError(
@@ -222,12 +202,6 @@ def find_pictures(names: Sequence[str], source: Path) -> Path:
             "all of the pictures"
         )
     return folder
-
-
-def find_folder(names: Sequence[str], source: Path) -> Path | None:
-    """Return the directory under `source` that holds the first picture of a list, if there is one."""
-    folders = (source / place for place in PLACES)
-    return next((folder for folder in folders if os.path.isfile(folder / names[0])), None)
 
 
 def link_pictures(folder: Path, link: Path, force: bool) -> None:

@@ -30,8 +30,8 @@ SIGNS = {
     "RAPv2": ("RAP_annotation", ("name", "data")),
 }
 PARTS = ("train", "val", "test")
+PARTITIONS = ("partion", "partition", "partion_attribute", "partition_attribute")  # spellings of the field
 PA100K_VARIABLES = tuple(f"{part}_{content}" for part in PARTS for content in ("images_name", "label"))
-RAP_VERSIONS = ("RAPv1", "RAPv2")
 
 
 @dataclass(frozen=True)
@@ -131,33 +131,21 @@ def read_rap(path: str | Path, version: int | None = None) -> Annotation:
     """Return what RAP_annotation.mat annotates. Raises DataError if the file is another, of the other version
     than `version`, or damaged.
     """
-    kinds = RAP_VERSIONS if version is None else RAP_VERSIONS[version - 1 : version]
+    kinds = ("RAPv1", "RAPv2") if version is None else (f"RAPv{version}",)
     kind, variables = read_annotation(path, *kinds)
-    read = read_rap1 if kind == "RAPv1" else read_rap2
-    return read(variables["RAP_annotation"], f"{path}: RAP_annotation", Path(path))
-
-
-def read_rap1(rap: dict, place: str, path: Path) -> Annotation:
-    """Return RAPv1; `attribute_exp` names the first columns of `label`, which are the ones to train."""
-    names = texts(get(rap, place, "imagesname"), f"{place}.imagesname")
-    used = texts(get(rap, place, "attribute_exp"), f"{place}.attribute_exp")
-    official = texts(get(rap, place, "attribute_eng"), f"{place}.attribute_eng")
-    values = matrix(get(rap, place, "label"), len(names), len(official), f"{place}.label")
-    splits = partitions(rap, place, len(names), "partion", "partition")
-    attributes = used + official[len(used) :]
-    aliases = dict(zip(official, used, strict=False))
-    return Annotation("RAPv1", path, names, values, attributes, list(range(len(used))), splits, aliases)
-
-
-def read_rap2(rap: dict, place: str, path: Path) -> Annotation:
-    """Return RAPv2; `selected_attribute` has the columns of `data` to train, counted from 1."""
-    names = texts(get(rap, place, "name"), f"{place}.name")
-    attributes = texts(get(rap, place, "attribute"), f"{place}.attribute")
-    values = matrix(get(rap, place, "data"), len(names), len(attributes), f"{place}.data")
-    selected = get(rap, place, "selected_attribute")
-    default = row_indices(selected, len(attributes), f"{place}.selected_attribute").tolist()
-    splits = partitions(rap, place, len(names), "partition_attribute", "partion_attribute")
-    return Annotation("RAPv2", path, names, values, attributes, default, splits)
+    rap, place = variables["RAP_annotation"], f"{path}: RAP_annotation."
+    if kind == "RAPv1":  # `attribute_exp` names the first columns of `label`, which are the ones to train
+        names, used = texts(rap, place, "imagesname"), texts(rap, place, "attribute_exp")
+        official = texts(rap, place, "attribute_eng")
+        values = matrix(rap, place, "label", len(names), len(official))
+        attributes, default = used + official[len(used) :], list(range(len(used)))
+        aliases = dict(zip(official, used, strict=False))
+    else:
+        names, attributes, aliases = texts(rap, place, "name"), texts(rap, place, "attribute"), {}
+        values = matrix(rap, place, "data", len(names), len(attributes))
+        default = row_indices(rap, place, "selected_attribute", len(attributes)).tolist()
+    splits = partitions(rap, place, len(names))
+    return Annotation(kind, Path(path), names, values, attributes, default, splits, aliases)
 
 
 def read_pa100k(path: str | Path) -> Annotation:
@@ -166,14 +154,14 @@ def read_pa100k(path: str | Path) -> Annotation:
     Raises DataError if the file is another or damaged.
     """
     _, variables = read_annotation(path, "PA-100K")
-    attributes = texts(get(variables, str(path), "attributes"), f"{path}: attributes")
+    place = f"{path}: "
+    attributes = texts(variables, place, "attributes")
     names, values, parts = [], [], {}
     for part in PARTS:
-        files = texts(get(variables, str(path), f"{part}_images_name"), f"{path}: {part}_images_name")
-        labels = get(variables, str(path), f"{part}_label")
+        files = texts(variables, place, f"{part}_images_name")
+        values.append(matrix(variables, place, f"{part}_label", len(files), len(attributes)))
         parts[part] = np.arange(len(names), len(names) + len(files))
         names += files
-        values.append(matrix(labels, len(files), len(attributes), f"{path}: {part}_label"))
     default = list(range(len(attributes)))
     return Annotation("PA-100K", Path(path), names, np.concatenate(values), attributes, default, [parts])
 
@@ -207,30 +195,33 @@ def kind_of(variables: dict) -> str | None:
     return "PA-100K" if sum(name in variables for name in PA100K_VARIABLES) >= 2 else None
 
 
-def get(values: dict, place: str, *names: str):
-    """Return the value of one of these names. Raises DataError, naming the nearest that is there."""
-    for name in names:
-        if name in values:
-            return values[name]
-    raise DataError(
-        f"{place} has no {names[0]}; the nearest that is there is {nearest(names[0], values)!r}: get the "
-        "file again"
-    )
+# What the annotations have in common. `place` is the path and the struct, as errors name what is in it.
 
 
-def texts(value, place: str) -> list[str]:
+def get(values: dict, place: str, name: str):
+    """Return the value of this name. Raises DataError, naming the nearest that is there."""
+    if name not in values:
+        raise DataError(
+            f"{place}{name} is missing; the nearest that is there is {nearest(name, values)!r}: get the file "
+            "again"
+        )
+    return values[name]
+
+
+def texts(values: dict, place: str, name: str) -> list[str]:
     """Return the texts of cells in a row or a column. Raises DataError, naming the row, if one is no text."""
-    cells = [value] if isinstance(value, str) else value
+    cells = get(values, place, name)
+    cells = [cells] if isinstance(cells, str) else cells
     if not isinstance(cells, list):
-        raise DataError(f"{place} is not a cell array of text; get the file again")
-    names = []
+        raise DataError(f"{place}{name} is not a cell array of text; get the file again")
+    strings = []
     for row, cell in enumerate(map(innermost, cells), start=1):
         text = cell.strip() if isinstance(cell, str) else ""
         if not text:
             fault = "empty" if isinstance(cell, str) or getattr(cell, "size", 1) == 0 else "no text"
-            raise DataError(f"{place}: row {row} is {fault}; give the name, or get the file again")
-        names.append(text)
-    return names
+            raise DataError(f"{place}{name}: row {row} is {fault}; give the name, or get the file again")
+        strings.append(text)
+    return strings
 
 
 def innermost(cell):
@@ -240,44 +231,49 @@ def innermost(cell):
     return cell
 
 
-def matrix(value, rows: int, columns: int, place: str) -> np.ndarray:
+def matrix(values: dict, place: str, name: str, rows: int, columns: int) -> np.ndarray:
     """Return numbers as (rows, columns), also if they lie the other way round. Raises DataError if they have
     another shape.
     """
-    shape = "no numbers"
+    value, shape = get(values, place, name), "no numbers"
     if isinstance(value, np.ndarray):
         for numbers in (value, value.T):
             if numbers.shape == (rows, columns):
                 return numbers
         shape = " x ".join(map(str, value.shape))
-    raise DataError(f"{place} is {shape}, expected {rows} pictures x {columns} columns; get the file again")
+    raise DataError(
+        f"{place}{name} is {shape}, expected {rows} pictures x {columns} columns; get the file again"
+    )
 
 
-def row_indices(value, count: int, place: str) -> np.ndarray:
+def row_indices(values: dict, place: str, name: str, count: int) -> np.ndarray:
     """Return numbers counted from 1, in a row or a column, as indices from 0. Raises DataError if one is not
     a whole number from 1 to `count`.
     """
+    value = get(values, place, name)
     numbers = value.ravel(order="F") if isinstance(value, np.ndarray) else np.array([np.nan])
     wrong = ~np.isin(numbers, np.arange(1, count + 1))
     if wrong.any():
         raise DataError(
-            f"{place}: {numbers[wrong][0]:g} is not the number of a row, 1 to {count}; get the file again"
+            f"{place}{name}: {numbers[wrong][0]:g} is not the number of a row, 1 to {count}; get the file "
+            "again"
         )
     return numbers.astype(np.int64) - 1
 
 
-def partitions(values: dict, place: str, count: int, *names: str) -> list[dict[str, np.ndarray]]:
-    """Return the splits in a field of one of these names: cells of structs {train, val, test}, or
-    {train_index, ...}, of numbers of the `count` rows.
+def partitions(values: dict, place: str, count: int) -> list[dict[str, np.ndarray]]:
+    """Return the splits: cells of structs {train, val, test}, or {train_index, ...}, of numbers of the
+    `count` rows.
     """
-    cells, place, splits = get(values, place, *names), f"{place}.{names[0]}", []
+    name = next(filter(values.__contains__, PARTITIONS), PARTITIONS[0])
+    cells, splits = get(values, place, name), []
     for number, cell in enumerate(map(innermost, cells if isinstance(cells, list) else [cells])):
         if not isinstance(cell, dict):
-            raise DataError(f"{place} holds no partitions into train and test; get the file again")
-        fields = {name.removesuffix("_index"): (name, numbers) for name, numbers in cell.items()}
+            raise DataError(f"{place}{name} holds no partitions into train and test; get the file again")
         splits.append({
-            part: row_indices(fields[part][1], count, f"{place}, partition {number}, {fields[part][0]}")
+            part: row_indices(cell, f"{place}{name}, partition {number}, ", field, count)
             for part in PARTS
-            if part in fields
+            for field in (part, f"{part}_index")
+            if field in cell
         })  # fmt: skip
     return splits

@@ -82,16 +82,6 @@ class Archive:
         )
         return people[[row_of[picture.person] for picture in self.pictures]]
 
-    def require(self, attributes: Sequence[str]) -> None:
-        """Raise DataError, naming the nearest attribute that occurs, if one of these occurs in no line."""
-        occurring = frozenset().union(*self.attributes.values())
-        for name in attributes:
-            if name not in occurring and name not in NEVER:
-                raise DataError(
-                    f"attribute {name!r} occurs in no line of any {LABELS} in {self.folder}; the nearest "
-                    f"that does is {nearest(name, sorted(occurring))!r}: choose it, or get the archive again"
-                )
-
     def data_set(
         self,
         parts: dict[str, Sequence[int]],
@@ -106,7 +96,14 @@ class Archive:
         Raises DataError if an attribute is unknown or occurs in no line.
         """
         attributes = official_names(words)
-        self.require(attributes)
+        occurring = NEVER.union(*self.attributes.values())
+        for name in attributes:
+            if name not in occurring:
+                raise DataError(
+                    f"attribute {name!r} occurs in no line of any {LABELS} in {self.folder}; the nearest "
+                    f"that does is {nearest(name, sorted(occurring - NEVER))!r}: choose it, or get the "
+                    "archive again"
+                )
         rows = Rows(self.names, self.labels(attributes))
         experiment, names = name_experiment(attributes, PETA)
         return DataSet(
@@ -226,18 +223,16 @@ def read_peta(path: str | Path) -> tuple[Annotation, np.ndarray]:
     Row k is picture `images/0000k.png`. Raises DataError if the file is another or damaged.
     """
     _, variables = read_annotation(path, "PETA")
-    peta, place = variables["peta"], f"{path}: peta"
-    attributes = texts(get(peta, place, "attribute"), f"{place}.attribute")
-    data = get(peta, place, "data")
+    peta, place = variables["peta"], f"{path}: peta."
+    attributes = texts(peta, place, "attribute")
     columns = LEADING + len(attributes)
-    rows = data.size // columns if isinstance(data, np.ndarray) else 0
-    data = matrix(data, rows, columns, f"{place}.data")
+    rows = getattr(get(peta, place, "data"), "size", 0) // columns
+    data = matrix(peta, place, "data", rows, columns)
     if set(PETA.official_names) <= set(attributes):
         default = [attributes.index(name) for name in PETA.official_names]
     else:
-        selected = get(peta, place, "selected_attribute")
-        default = (row_indices(selected, columns, f"{place}.selected_attribute") - LEADING).tolist()
-    splits = partitions(peta, place, rows, "partion_attribute", "partition_attribute")
+        default = (row_indices(peta, place, "selected_attribute", columns) - LEADING).tolist()
+    splits = partitions(peta, place, rows)
     names = [f"images/{row:05d}.png" for row in range(1, rows + 1)]
     annotation = Annotation(
         "PETA", Path(path), names, data[:, LEADING:], attributes, default, splits, line_end=LINE_END
@@ -251,16 +246,12 @@ def name_rows(annotation: Annotation, people: np.ndarray, archive: Archive) -> A
     Raises DataError if a row's subset, identity (`people`, (N, 2), see read_peta) or labels are not its
     picture's, or if there are more rows than pictures, or fewer.
     """
-    expected = np.array(
-        [
-            [PETA_SUBSETS.index(picture.subset) + 1, number_of(picture.identity)]
-            for picture in archive.pictures
-        ]
-    )
+    expected = np.array([
+        [PETA_SUBSETS.index(subset) + 1, int(identity) if identity.isdecimal() else -1]
+        for subset, identity in (picture.person for picture in archive.pictures)
+    ])  # fmt: skip
     rows = min(len(people), len(expected))
-    wrong = np.flatnonzero((people[:rows] != expected[:rows]).any(axis=1))
-    if len(wrong):
-        row = int(wrong[0])
+    for row in np.flatnonzero((people[:rows] != expected[:rows]).any(axis=1)):
         subset, identity = people[row]
         raise DataError(
             f"{annotation.path}: row {row + 1} is subset {subset:g}, identity {identity:g}, but picture "
@@ -271,23 +262,11 @@ def name_rows(annotation: Annotation, people: np.ndarray, archive: Archive) -> A
             f"{annotation.path} has {len(people)} rows, but {archive.folder} {len(expected)} pictures; "
             "unpack all of the archive"
         )
-    check_labels(annotation, archive)
-    return replace(annotation, names=archive.names)
-
-
-def number_of(identity: str) -> int:
-    """Return an identity as PETA.mat has it, -1 if it is no number."""
-    return int(identity) if identity.isdecimal() else -1
-
-
-def check_labels(annotation: Annotation, archive: Archive) -> None:
-    """Raise DataError if a label of the annotation differs from Label.txt's."""
     columns = [i for i, name in enumerate(annotation.attributes) if name in OFFICIAL]
     names = [annotation.attributes[i] for i in columns]
-    wrong = np.argwhere(annotation.values[:, columns] != archive.labels(names))
-    if len(wrong):
-        row, column = wrong[0]
+    for row, column in np.argwhere(annotation.values[:, columns] != archive.labels(names)):
         raise DataError(
             f"{annotation.path}: {names[column]} is {annotation.values[row, columns[column]]:g} in row "
             f"{row + 1}, but {LABELS} says otherwise of {archive.names[row]}; get both again"
         )
+    return replace(annotation, names=archive.names)
