@@ -117,6 +117,17 @@ def test_peta_by_a_partition_of_its_rows(prepare, tmp_path):
     assert option(next_words(out), "--val_list") == "three/PETA_val_list.txt"
 
 
+def test_nothing_is_written_if_a_row_is_of_another_picture(prepare, tmp_path):
+    write_archive(tmp_path / "PETA dataset")
+    peta_mat(tmp_path / "PETA.mat", archive_rows()[::-1])
+    status, _, err = prepare(
+        "peta", "--source", "PETA dataset", "--annotation", "PETA.mat", "--output", "out", "--link"
+    )
+    assert (status, err.count("\n")) == (1, 1)
+    assert "row 1 is subset 9, identity 1, but picture 1" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_peta_mat_alone(prepare, tmp_path):
     labels = peta_mat(tmp_path / "PETA.mat", parts=partition(15))
     (tmp_path / "images").mkdir()

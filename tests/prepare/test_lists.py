@@ -89,8 +89,8 @@ def test_all_files_or_none(tmp_path, monkeypatch):
     ("names", "message"),
     [
         (["a b.jpg", "c\td.jpg"], r"2 file names with blanks, .*: a b.jpg, c\td.jpg; rename the files"),
-        (["../a.jpg"], "1 path outside the pictures' directory: ../a.jpg"),
-        (["/a.jpg", "C:\\b.jpg"], r"2 paths outside the pictures' directory: /a.jpg, C:\\b.jpg"),
+        (["../a.jpg"], "1 file name outside of .*: ../a.jpg"),
+        (["/a.jpg", "C:\\b.jpg"], r"2 file names outside .*: /a.jpg, C:\\b.jpg"),
         (["a\udcff.jpg"], "1 file name not in UTF-8: a\udcff.jpg"),
         (["a\ufffd.jpg"], "1 file name not in UTF-8"),
         (["a.jpg", "a.jpg"], "a.jpg is twice in the train list, with other labels"),
@@ -136,7 +136,7 @@ def test_a_directory_is_never_replaced_by_a_link(tmp_path):
     assert (tmp_path / "out" / "pictures").is_dir()
 
 
-@pytest.mark.parametrize("place", [".", "release_data/release_data"])
+@pytest.mark.parametrize("place", [".", "data", "release_data/release_data", "images", "RAP_dataset"])
 def test_pictures_are_found_where_downloads_have_them(tmp_path, place):
     (tmp_path / place).mkdir(parents=True, exist_ok=True)
     names = [f"{k}.png" for k in range(7)]

@@ -7,7 +7,7 @@ from support.official import cells, column, pa100k_mat, partition, peta_mat, rap
 
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
-from utils.prepare.lists import list_text, write_data_set
+from utils.prepare.lists import write_data_set
 from utils.prepare.official import read_pa100k, read_rap
 from utils.prepare.peta import read_peta
 
@@ -42,7 +42,7 @@ def lines(names, labels):
 
 
 def texts_of(data_set):
-    return {part: list_text(rows, data_set.line_end) for part, rows in data_set.lists.items()}
+    return {part: rows.text(data_set.line_end) for part, rows in data_set.lists.items()}
 
 
 # RAP.
@@ -149,7 +149,7 @@ def test_a_misspelt_variable_alone_is_named(mat):
     names, labels = PA100K_PARTS["train"]
     variables = {"train_images_name": cells(names), "tran_label": labels, "val_label": labels}
     savemat(mat, {"attributes": cells(["a"] * 26)} | variables)
-    with pytest.raises(DataError, match="has no train_label; the nearest that is there is 'tran_label'"):
+    with pytest.raises(DataError, match="train_label is missing; the nearest that is there is 'tran_label'"):
         read_pa100k(mat)
 
 
