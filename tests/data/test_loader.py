@@ -133,19 +133,13 @@ def test_the_next_picture_that_can_be_read_stands_for_one_that_cannot(tmp_path, 
         assert flat(labels for _, labels in read) == [instead.get(index, index) for index in plan]
         assert all(images == labels for images, labels in read)
         assert loader.replaced == {f"{bad}.png": f"{good}.png" for bad, good in instead.items()}
-        assert sorted(str(warning.message).rpartition("; ")[2] for warning in told) == [
-            "0.png stands for it", "5.png stands for it", "5.png stands for it",
+        assert sorted(str(warning.message).rpartition("; ")[2][:5] for warning in told) == [
+            "0.png", "5.png", "5.png",
         ]  # fmt: skip
-    with pytest.raises(PictureError):
-        list(Loader(data, 4, workers=workers).epoch(0))
-
-
-def test_where_no_picture_can_be_read_none_stands_for_another(tmp_path):
-    root = draw_numbered(tmp_path)
     for path in root.glob("*.png"):
         path.write_bytes(b"no picture")
     with pytest.raises(PictureError, match=r"cannot read picture .*[/\\]\d+.png"):
-        list(Loader(MultiLabelDataset(root, root / "list.txt"), 4, replaces=True).epoch(0))
+        list(Loader(data, 4, workers=workers, replaces=True).epoch(0))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -221,11 +215,9 @@ BATCH_OF_32 = 32 * 256 * 128 * 3
 @pytest.mark.parametrize(
     ("free", "workers", "left"),
     [
-        (1 << 30, 4, 4),
         (64 << 20, 4, 4),  # of Docker's 64 MB one loader takes half: 10 batches
         (32 << 20, 4, 1),
         (16 << 20, 4, 0),
-        (0, 1, 0),
         (0, 0, 0),
     ],
 )
@@ -245,22 +237,16 @@ def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, recwarn, workers):
-    """Torch's own remark is three sentences, about what it calls the current system."""
+def test_more_workers_than_cores_are_said_in_our_words(monkeypatch, tmp_path, recwarn, workers):
+    """Torch's own remark is three sentences. A system without shared memory to look at limits nothing."""
+    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr(loader_module.os, "sched_getaffinity", lambda process: {0, 5}, raising=False)
     loader = Loader(Numbered(), 4, workers=workers)
     assert indices_of(loader.epoch(0)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
-    expected = [
-        "3 processes read pictures on 2 CPU cores, which pays only if files arrive slowly; otherwise lower "
-        "--workers, or leave it at auto"
-    ]
-    assert [str(warning.message) for warning in recwarn] == (expected if workers == 3 else [])
-
-
-def test_without_shared_memory_to_look_at_workers_are_as_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", tmp_path / "none")
-    monkeypatch.setattr(loader_module, "usable_cores", lambda: 4)
-    assert Loader(Numbered(), 4, workers=3).workers == 3
+    assert loader.workers == workers
+    messages = [str(warning.message) for warning in recwarn]
+    assert len(messages) == workers - 2
+    assert all("3 processes" in message and "lower --workers" in message for message in messages)
 
 
 def test_workers_end_with_the_loader_after_an_error(root):
@@ -338,10 +324,7 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 @pytest.mark.parametrize(
     ("number", "wish", "last_line"),
-    [
-        (signal.SIGINT, "stop", "interrupted"),
-        (signal.SIGTERM, "finish", "550 batches"),
-    ],
+    [(signal.SIGINT, "stop", "interrupted"), (signal.SIGTERM, "finish", "550 batches")],
 )
 def test_workers_leave_signals_to_the_main_process(root, number, wish, last_line):
     # Long epochs: Python drops a KeyboardInterrupt that comes while it takes down what read an epoch.

@@ -31,7 +31,8 @@ def boxes_of(folder, content, names=NAMES):
     return find_true_boxes(MultiLabelDataset(folder, folder / "test.txt"), names)
 
 
-def test_boxes_are_shares_of_their_own_picture(folder):
+def test_boxes_are_shares_of_their_own_picture_which_is_not_decoded(folder, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", None)
     boxes = boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 10.5]}, "a.png": {"Male": [0, 20, 10, 80]}})
     assert boxes.shape == (2, 2, 4)
     np.testing.assert_allclose(boxes[1, 0], [0.25, 0, 1, 0.21])
@@ -41,20 +42,9 @@ def test_boxes_are_shares_of_their_own_picture(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"other.png": {"Hat": [0, 0, 1, 1]}}, {"a.png": {}}, {"a.png": {"Scarf": [0, 0, 1, 1]}}]
-)
-def test_what_is_not_of_this_list_is_passed_over(folder, content):
-    assert boxes_of(folder, content) is None
-
-
-def test_without_the_file_there_are_none(folder):
-    assert find_true_boxes(MultiLabelDataset(folder, folder / "test.txt"), NAMES) is None
-
-
-@pytest.mark.parametrize(
     "box",
     [
-        [0, 0, 10], "0123", None, [0, 0, 10, "10"], [False, False, True, True], [0, 0, 0, 10], [0, 10, 10, 5],
+        [0, 0, 10], "0123", [0, 0, 10, "10"], [False, False, True, True], [0, 0, 0, 10], [0, 10, 10, 5],
         [-1, 0, 10, 10], [0, 0, 41, 10], [0, 0, 10, 81], [0, 0, float("nan"), 10], [0, 0, 10**400, 10],
     ],
 )  # fmt: skip
@@ -64,21 +54,15 @@ def test_a_box_that_is_none_is_named(folder, box):
     assert len(str(caught.value)) < 300 + len(str(folder))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", '{"a.png": [0, 0, 1, 1]}', "[" * 100_000])
+def test_what_is_not_of_this_list_is_passed_over(folder):
+    assert find_true_boxes(MultiLabelDataset(folder, folder / "test.txt"), NAMES) is None
+    assert boxes_of(folder, {"c.png": {"Hat": [0, 0, 1, 1]}, "a.png": {"Scarf": [0, 0, 1, 1]}}) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a.png": [0, 0, 1, 1]}'])
 def test_another_file_is_refused(folder, content):
     with pytest.raises(DataError, match=r"regions\.json is no JSON of the form \{path: .*rename"):
         boxes_of(folder, content)
-
-
-def test_no_text_is_refused(folder):
-    with pytest.raises(DataError, match=r"regions\.json is not text"):
-        boxes_of(folder, b"\xff\xfe\x00")
-
-
-def test_the_pictures_are_opened_and_not_decoded(folder, monkeypatch):
-    monkeypatch.setattr(Image.Image, "convert", None)
-    monkeypatch.setattr(Image.Image, "load", None)
-    np.testing.assert_allclose(boxes_of(folder, {"b.png": {"Hat": [5, 0, 20, 25]}})[1, 0], [0.25, 0, 1, 0.5])
 
 
 def test_a_picture_with_boxes_that_cannot_be_opened_is_named(folder):

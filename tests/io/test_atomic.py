@@ -62,6 +62,9 @@ def test_a_missing_directory_is_an_error_about_the_file_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         write_text(tmp_path / "absent" / "a.txt", "text")
     assert error.value.filename == str(tmp_path / "absent" / "a.txt")
+    assert "no such directory" in unwritable(tmp_path / "absent" / "a.txt")
+    assert "is a directory" in unwritable(tmp_path)
+    assert unwritable(tmp_path / "a.txt") is None
 
 
 def test_another_files_error_keeps_its_name(tmp_path):
@@ -108,12 +111,6 @@ def test_errors_within_a_directory_are_about_the_one_asked_for(tmp_path):
     assert fail(inner="a/b.jpg") == str(target / "a" / "b.jpg")
     assert fail(str(tmp_path / "other")) == str(tmp_path / "other")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_why_a_file_cannot_be_written(tmp_path):
-    assert unwritable(tmp_path / "a.json") is None
-    assert unwritable(tmp_path) == "that is a directory; name a file"
-    assert unwritable(tmp_path / "absent" / "a.json") == "there is no such directory"
 
 
 @pytest.mark.parametrize("name", ["é" * 127, "人" * 85, "x" * 255], ids=["accents", "Chinese", "ASCII"])

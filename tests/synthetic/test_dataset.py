@@ -19,7 +19,7 @@ from utils.synthetic import draw_list, ensure_dataset, pedestrian
 from utils.synthetic.dataset import RARE, sample_labels
 
 COLUMN = {name: column for column, name in enumerate(PETA.attributes)}
-SMALL = {"train": 12, "test": 6}
+SMALL = {"train": 6, "test": 3}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_data_set_has_lists_pictures_and_regions(tmp_path):
     ensure_dataset(root, **SMALL)
     regions = json.loads((root / "regions.json").read_text(encoding="utf-8"))
     listed = []
-    for name, count in (("PETA_train_list.txt", 12), ("PETA_test_list.txt", 6)):
+    for name, count in (("PETA_train_list.txt", 6), ("PETA_test_list.txt", 3)):
         paths, labels = read_list(root / name, 35)
         assert len(paths) == count
         listed += paths
@@ -48,31 +48,24 @@ def test_data_set_has_lists_pictures_and_regions(tmp_path):
     assert {Path(path).suffix for path in listed} == {".jpg", ".png", ".bmp"}
 
 
+def test_data_set_is_drawn_once_and_other_settings_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()  # an empty directory is filled
+    ensure_dataset(tmp_path / "set", **SMALL)
+    before = files(tmp_path / "set")
+    ensure_dataset(tmp_path / "other", **SMALL, seed=2)
+    assert before != files(tmp_path / "other") | {"settings.json": before["settings.json"]}
+    monkeypatch.setattr(data_set, "draw_pages", None)
+    ensure_dataset(tmp_path / "set", **SMALL)
+    with pytest.raises(AlmError, match=r"seed=1, not with seed=5; .* delete"):
+        ensure_dataset(tmp_path / "set", **SMALL, seed=5)
+    assert files(tmp_path / "set") == before
+
+
+@pytest.mark.slow
 def test_pictures_do_not_depend_on_the_number_of_processes(tmp_path):
     ensure_dataset(tmp_path / "one", **SMALL, processes=1)
     ensure_dataset(tmp_path / "two", **SMALL, processes=2)
     assert files(tmp_path / "one") == files(tmp_path / "two")
-
-
-def test_pictures_depend_on_the_seed(tmp_path):
-    ensure_dataset(tmp_path / "a", **SMALL)
-    ensure_dataset(tmp_path / "b", **SMALL, seed=2)
-    name = "synthetic/train/00001.jpg"
-    assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
-
-
-def test_data_set_is_drawn_once(tmp_path, monkeypatch):
-    ensure_dataset(tmp_path / "set", **SMALL)
-    monkeypatch.setattr(data_set, "draw_pages", None)
-    ensure_dataset(tmp_path / "set", **SMALL)
-
-
-def test_other_settings_are_refused(tmp_path):
-    ensure_dataset(tmp_path / "set", **SMALL)
-    before = files(tmp_path / "set")
-    with pytest.raises(AlmError, match=r"seed=1, not with seed=5; .* delete"):
-        ensure_dataset(tmp_path / "set", **SMALL, seed=5)
-    assert files(tmp_path / "set") == before
 
 
 @pytest.mark.parametrize("content", ["[]", '{"drawing": '])
@@ -81,11 +74,6 @@ def test_a_directory_of_something_else_is_refused(tmp_path, content):
     with pytest.raises(AlmError, match="something else"):
         ensure_dataset(tmp_path, **SMALL)
     assert files(tmp_path) == {"settings.json": content.encode()}
-
-
-def test_an_empty_directory_is_filled(tmp_path):
-    ensure_dataset(tmp_path, **SMALL)
-    assert (tmp_path / "settings.json").is_file()
 
 
 @pytest.mark.parametrize("fault", [OSError("disk full"), KeyboardInterrupt()])
@@ -105,6 +93,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch, fault):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_fault_in_another_process_leaves_nothing(tmp_path):
     pages = [pedestrian.Page("a.jpg", frozenset(), (0,)), pedestrian.Page("b.unknown", frozenset(), (1,))]
     with (
@@ -227,7 +216,3 @@ def test_ratios_are_petas_with_rare_ones_raised(seed):
     found = sample_labels(1500, seed).mean(axis=0)
     aims = np.maximum(PETA.positive_ratio, RARE)
     np.testing.assert_allclose(found, aims, rtol=0.12)  # exhaustive groups sum to one, their aims to 1.11
-
-
-def test_seeds_give_different_labels():
-    assert (sample_labels(50, 1) != sample_labels(50, 2)).any()

@@ -1,4 +1,4 @@
-"""Drawn pedestrians: every attribute visible where its box says, whatever the others are."""
+"""Drawn pedestrians: every attribute visible in its box, whatever the others are."""
 
 import hashlib
 
@@ -42,7 +42,7 @@ def draw(wears, seed):
 
 
 def changed(attribute, seed):
-    """Return where a picture changes with `attribute`, (H, W) bool, and the attribute's box."""
+    """Return the pixels that change with `attribute`, (H, W) bool, and the attribute's box."""
     without = (PLAIN - {attribute}) | {INSTEAD_OF.get(attribute, "Shoes")}
     before, _ = draw(without - {attribute}, seed)
     after, boxes = draw((without - {INSTEAD_OF.get(attribute)}) | {attribute}, seed)
