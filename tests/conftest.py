@@ -1,4 +1,4 @@
-"""Shared by all tests: the reference data where it lies beside the checkout."""
+"""Shared by all tests: data, runs and checkpoints to read, and the start of a command in this process."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for proce
 
 @pytest.fixture(scope="session")
 def shared():
-    """Return the folder of reference numbers, label lists and logs; skip where it is missing."""
+    """Return the folder of reference numbers, label lists and logs; skip if it is missing."""
     folder = REPOSITORY.parent / "shared"
     if not (folder / "reference").is_dir():
         pytest.skip("reference data not found")

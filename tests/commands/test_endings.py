@@ -14,7 +14,6 @@ import sys
 import threading
 import warnings
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -53,12 +52,8 @@ def test_bad_input_of_every_kind_is_its_message(kind, capsys):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (
-            OSError(28, "No space left on device", "a.json"),
-            "a.json: No space left on device; make room, or name another place",
-        ),
-        (OSError(28, "No space left on device"), "No space left on device; make room, or name another place"),
         (OSError(2, "No such file or directory", "a/b"), "a/b: No such file or directory; check the path"),
+        (OSError(28, "No space left on device"), "No space left on device; make room, or name another place"),
         (OSError(5, "Input/output error", "a"), "a: Input/output error"),
         (OSError("odd"), "odd"),
         (MemoryError(), "out of memory; lower --batch_size or --workers, or end other programs"),
@@ -271,8 +266,9 @@ def test_ctrl_c_stays_ignored_if_nohup_asked_for_it(tmp_path):
 @pytest.mark.parametrize("command", PACKAGES)
 def test_a_missing_package_is_one_line(tmp_path, command):
     process = started(tmp_path, command, "raise ModuleNotFoundError('No module named it', name='it')\n")
-    where = f"is not installed for {sys.executable}; pip install -r requirement.txt"
-    assert process.communicate(timeout=10) == ("", f"error: the package it {where}\n")
+    output, errors = process.communicate(timeout=10)
+    assert (output, errors.count("\n")) == ("", 1)
+    assert errors.startswith("error: the package it is not installed")
     assert process.returncode == bad_input_status(command)
 
 
@@ -281,8 +277,8 @@ def test_an_older_python_is_refused(monkeypatch, capsys, command, status):
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     with pytest.raises(SystemExit) as ending:
         run(f"run_scripts.{command}")
-    error = f"error: Python 3.10 or newer is needed, and {sys.executable} is 3.9\n"
-    assert (ending.value.code, capsys.readouterr().err) == (status, error)
+    assert ending.value.code == status
+    assert capsys.readouterr().err.startswith("error: Python 3.10 or newer is needed, ")
 
 
 def test_an_older_python_can_read_what_refuses_it():
@@ -307,9 +303,7 @@ def test_after_its_end_a_command_dies_of_ctrl_c_silently(tmp_path):
 
 
 def test_importing_a_command_changes_nothing_here():
-    from run_scripts import loss
-
-    assert Path(loss.__file__).parent == SCRIPTS
+    import_module("run_scripts.loss")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert sys.excepthook is sys.__excepthook__
 
@@ -320,28 +314,16 @@ def test_every_command_has_the_same_parser():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", PACKAGES)
-def test_debug_shows_where_an_error_came_from(folder, command):
-    status = bad_input_status(command)
-    ended = subprocess.run(
-        [sys.executable, SCRIPTS / f"{command}.py", *CASES[command, status].split(), "--debug"],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
-    assert ended.returncode == status
-    assert "Traceback (most recent call last):\n" in ended.stderr
-    assert "no such file" in ended.stderr.splitlines()[-1].lower()
-
-
-@pytest.mark.slow
-def test_if_nobody_reads_the_output_the_status_is_141(folder):
-    read, write = os.pipe()
-    os.close(read)
-    ended = subprocess.run(
-        [sys.executable, SCRIPTS / "loss.py", *CASES["loss", 0].split()],
-        cwd=folder, stdout=write, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.mark.parametrize(("place", "status", "line"), [("pipe", 141, ""), ("/dev/full", 2, "No space left")])
+def test_output_that_cannot_be_written_ends_a_command_without_a_traceback(folder, place, status, line):
+    read, write = os.pipe() if place == "pipe" else (None, os.open(place, os.O_WRONLY))
+    if read is not None:
+        os.close(read)
+    command = [sys.executable, SCRIPTS / "compare.py", *CASES["compare", 0].split()]
+    ended = subprocess.run(command, cwd=folder, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
-    assert (ended.returncode, ended.stderr) == (141, "")
+    assert (ended.returncode, ended.stderr.count("\n")) == (status, bool(line))
+    assert line in ended.stderr
 
 
 @pytest.mark.slow

@@ -36,18 +36,9 @@ def checkpoint():
 
 def test_without_a_checkpoint_the_rest_is_default():
     options, told = options_of("--experiment", "peta", "--lr", "0.5")
-    assert (options.lr, options.weight_decay, options.epochs, options.decay_epoch) == (
-        0.5,
-        5e-4,
-        60,
-        (20, 40),
-    )
-    assert (options.ratios, options.start_epoch, options.evaluate, options.resume) == (
-        "published",
-        0,
-        False,
-        "",
-    )
+    assert (options.lr, options.weight_decay, options.epochs) == (0.5, 5e-4, 60)
+    assert (options.decay_epoch, options.ratios, options.start_epoch) == ((20, 40), "published", 0)
+    assert (options.evaluate, options.resume) == (False, "")
     assert list(vars(options)) == list(DEFAULTS)
     assert told == []
 
@@ -62,25 +53,13 @@ def test_the_synthetic_set_has_defaults_of_its_own():
     ("words", "name", "value"),
     [
         (("--lr", "0.5"), "lr", 0.5),
-        (("--weight_decay", "0"), "weight_decay", 0.0),
         (("--momentum", "0"), "momentum", 0.0),
-        (("--optimizer", "sgd"), "optimizer", "sgd"),
-        (("--epochs", "7"), "epochs", 7),
-        (("--decay_epoch", "(2,5)"), "decay_epoch", (2, 5)),
         (("--decay_epoch", "()"), "decay_epoch", ()),
         (("--seed", "0"), "seed", 0),
-        (("--workers", "0"), "workers", 0),
         (("--prefix", "-x y"), "prefix", "-x y"),
-        (("--loss", "paper"), "loss", "paper"),
-        (("--ratios", "list"), "ratios", "list"),
         (("--align_corners", "true"), "align_corners", "true"),
-        (("--amp", "bf16"), "amp", "bf16"),
         (("--compile",), "compile", True),
-        (("--allow_missing",), "allow_missing", True),
-        (("--max_iters", "5"), "max_iters", 5),
-        (("--print_freq", "5"), "print_freq", 5),
         (("--val_list", "other.txt"), "val_list", "other.txt"),
-        (("--approach", "bn_inception"), "approach", "bn_inception"),
     ],
 )  # fmt: skip
 def test_what_is_not_named_is_the_checkpoints(checkpoint, words, name, value):
@@ -126,8 +105,7 @@ def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
     assert (options.attributes, options.output_dir, options.init_from) == (None, None, None)
 
 
-@pytest.mark.parametrize("output", ["json", "log_json", "fingerprint", "report"])
-@pytest.mark.parametrize("source", ["train_list", "val_list", "pretrained"])
+@pytest.mark.parametrize(("source", "output"), [("train_list", "json"), ("pretrained", "fingerprint")])
 def test_what_is_read_is_not_written_over(tmp_path, capsys, output, source):
     file = tmp_path / "file"
     file.touch()
@@ -156,13 +134,6 @@ def test_no_checkpoint_lets_a_list_reach_out_of_its_directory(checkpoint):
     assert saved["options"]["follow_links"] is True
     assert options_of("--resume", "3.pth.tar", resumed=saved)[0].follow_links is False
     assert options_of("--resume", "3.pth.tar", "--follow_links", resumed=saved)[0].follow_links is True
-
-
-def test_a_place_that_is_gone_locks_no_checkpoint(checkpoint, tmp_path):
-    (tmp_path / "gone").mkdir()
-    saved = checkpoint("--experiment", "peta", "--json", tmp_path / "gone" / "a.json")
-    (tmp_path / "gone").rmdir()
-    assert options_of("--resume", "3.pth.tar", resumed=saved)[0].json is None
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -320,21 +291,14 @@ def test_without_any_experiment_it_is_asked_for(capsys):
     ("words", "message"),
     [
         (("--prefix", "a/b"), "'a/b' is no part of a file name; leave the separators out"),
-        (("--prefix", "a\\b"), "is no part of a file name"),
-        (("--prefix", "x" * 151), "is no part of a file name; leave the separators out, and use at most"),
         (("--prefix", "行" * 51), "at most 150 bytes"),
         (("--seed", "9" * 30), "is not a whole number from 0 to 9223372036854775807"),
-        (("--seed", "-1"), "is not a whole number"),
         (("--epochs", "9" * 30), "is not a whole number from 1 to 2147483647"),
-        (("--epochs", "0"), "is not a whole number from 1"),
         (("--decay_epoch", "1" * 30), "--decay_epoch"),
         (("--decay_epoch", "1e3"), "'1e3' is no list of epochs; give whole numbers, as in \"(20,40)\""),
-        (("--decay_epoch", "(20"), "'(20' is no list of epochs"),
-        (("--decay_epoch", "20]"), "'20]' is no list of epochs"),
         (("--decay_epoch", "(20]"), "'(20]' is no list of epochs"),
         (("--lr", "fast"), "'fast' is not a number above 0"),
         (("--weight_decay", "nan"), "'nan' is not a number from 0 on"),
-        (("--max_iters", "9" * 30), "is not a whole number"),
         (("--workers", "many"), "is not a whole number"),
         (("--resume", "a", "--init_from", "b", "--pretrained", "c"),
          "--resume and --init_from and --pretrained: give only one of them"),
@@ -352,7 +316,7 @@ def test_wrong_options_are_refused(capsys, words, message):
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--resume", "--init_from", "--pretrained"])
+@pytest.mark.parametrize("option", ["--resume", "--init_from"])
 def test_of_a_directory_one_of_its_checkpoints_is_named(capsys, tmp_path, option):
     said = refused(capsys, "--experiment", "peta", option, tmp_path)
     assert f"argument {option}: {tmp_path} is a directory, and holds no checkpoint; name a file" in said

@@ -15,7 +15,6 @@ from support.cli import SCRIPTS, process
 from support.commands import TABLE, custom_lists, damaged, losses
 
 from alm.checkpoint.restore import load_checkpoint
-from utils.synthetic import draw_list
 
 # A run.
 
@@ -101,27 +100,23 @@ def test_predictions_and_intervals_of_an_evaluation(trained, run_here, pictures,
 
 
 @pytest.mark.slow
-def test_one_epoch_on_published_labels(shared, tmp_path, run_here):
-    """Pictures drawn for 20 rows of the published list, read as PETA's."""
-    root, directory = tmp_path / "peta", tmp_path / "run"
-    draw_list(shared / "labels" / "PETA_train_list.txt", root, limit=20)
-    output, _ = run_here(
-        "--approach", "bn_inception", "--experiment", "peta", "--data_root", root, "--val_list",
-        "PETA_train_list.txt", "--epochs", 1, "--batch_size", 5, "--workers", 0, "--output_dir", directory,
-    )  # fmt: skip
-    assert len(losses(output)) == 4
-    assert losses(output)[-1][2] < losses(output)[0][2]
-    assert "Evaluation: 20 of 20 pictures" in output
-    assert (directory / "1.pth.tar").is_file()
-
-
-@pytest.mark.slow
 def test_custom_attributes_train_evaluate_and_move_on(pictures, tmp_path, run_here):
+    common = (
+        "--approach",
+        "bn_inception",
+        "--workers",
+        0,
+        "--epochs",
+        1,
+        "--max_iters",
+        1,
+        "--batch_size",
+        2,
+    )
     options = custom_lists(pictures, tmp_path, ["Hat", "始终"])
     with pytest.warns(UserWarning, match="始终 is always 1 in "):
         output, _ = run_here(
-            *options, "--attributes", tmp_path / "names.txt", "--epochs", 1, "--max_iters", 1,
-            "--output_dir", tmp_path / "run",
+            *options, *common, "--attributes", tmp_path / "names.txt", "--output_dir", tmp_path / "run"
         )  # fmt: skip
     assert "n/a" in output
     assert "\t# 1: 始终" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
@@ -135,13 +130,10 @@ def test_custom_attributes_train_evaluate_and_move_on(pictures, tmp_path, run_he
     assert re.search(r"its attribute 1 is 'Hat', and the experiment's is '始终'; .*--init_from", errors)
 
     output, _ = run_here(
-        *custom_lists(pictures, tmp_path, ["Male", "Hat"]), "--attributes", tmp_path / "names.txt",
-        "--init_from", checkpoint, "--epochs", 1, "--max_iters", 1, "--output_dir", tmp_path / "next",
+        *custom_lists(pictures, tmp_path, ["Male", "Hat"]), *common, "--attributes", tmp_path / "names.txt",
+        "--init_from", checkpoint, "--output_dir", tmp_path / "next",
     )  # fmt: skip
-    assert (
-        "Weights: backbone and lateral layers; global classifier and localization of 1 of 2 attributes from "
-        f"{checkpoint}, the rest from scratch" in output
-    )
+    assert f" of 1 of 2 attributes from {checkpoint}, the rest from scratch" in output
 
 
 @pytest.mark.slow
@@ -149,8 +141,8 @@ def test_training_goes_on_without_evaluation_list(data, tmp_path, run_here):
     (data / "PETA_test_list.txt").unlink()
     with pytest.warns(UserWarning, match="training goes on without evaluation"):
         output, _ = run_here(
-            "--experiment", "peta", "--data_root", data, "--epochs", 1, "--max_iters", 1, "--output_dir",
-            tmp_path / "run",
+            "--approach", "bn_inception", "--experiment", "peta", "--data_root", data, "--epochs", 1,
+            "--batch_size", 2, "--max_iters", 1, "--workers", 0, "--output_dir", tmp_path / "run",
         )  # fmt: skip
     assert "Test:" not in output
 
@@ -246,7 +238,7 @@ def test_a_damaged_evaluation_picture_does_not_cost_the_epoch(data, tmp_path, ru
     before = (data / row).read_bytes()
     (data / row).write_bytes(before[: len(before) // 2])  # its head, with its size, is whole
     common = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", data, "--max_iters", 1,
-              "--workers", 0, "--output_dir", tmp_path / "run")  # fmt: skip
+              "--batch_size", 2, "--workers", 0, "--output_dir", tmp_path / "run")  # fmt: skip
     output, errors = run_here(*common, "--epochs", 20, status=1)
     assert errors.startswith(f"error: cannot read picture {data / row} (")
     assert len(losses(output)) == 1
@@ -306,33 +298,27 @@ def test_a_model_that_predicts_nan_has_no_figures(train, tmp_path, run_here):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
-@pytest.mark.parametrize("place", ["checkpoints", "shared memory"])
-def test_a_small_disk_and_small_shared_memory(pictures, tmp_path, place):
-    """A disk that a checkpoint does not fit on; the 64 MB that Docker gives to what processes share."""
-    (tmp_path / "run").mkdir()
-    mounted, size = (tmp_path / "run", "20m") if place == "checkpoints" else (Path("/dev/shm"), "16m")
-    unshare = ["unshare", "--mount", "--propagation", "private"]
-    mount = f'mount -t tmpfs -o size={size} tmpfs {mounted} && exec "$@"'
-    if subprocess.run([*unshare, "sh", "-c", mount, "sh", "true"], capture_output=True).returncode:
+def test_a_disk_that_no_checkpoint_fits_on(four_pictures, tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    mount = f'mount -t tmpfs -o size=20m tmpfs {directory} && exec "$@"'
+    before = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh"]
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
-    options = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures, "--epochs", 1,
-               "--max_iters", 1, "--output_dir", tmp_path / "run")  # fmt: skip
-    before = [*unshare, "sh", "-c", mount, "sh"]
-    if place == "checkpoints":
-        output, errors = process("run_ALM", *options, "--workers", 0, status=1, before=before)
-        reason = f"{tmp_path / 'run' / '1.pth.tar'}: No space left on device"
-        assert errors.splitlines()[-1] == f"error: the last checkpoint could not be saved: {reason}"
-        assert output.count(f"Not saved: {reason}; training goes on, and the next save tries again\n") == 2
-    else:
-        _, errors = process("run_ALM", *options, "--workers", 4, before=before)
-        assert re.search(r"warning: shared memory has 17 MB free, room for [0-3] of 4 processes", errors)
-        assert "Traceback" not in errors
+    output, errors = process(
+        "run_ALM", "--approach", "bn_inception", "--experiment", "peta", "--data_root", four_pictures,
+        "--epochs", 1, "--max_iters", 1, "--batch_size", 2, "--workers", 0, "--output_dir", directory,
+        status=1, before=before,
+    )  # fmt: skip
+    reason = f"{directory / '1.pth.tar'}: No space left on device"
+    assert errors.splitlines()[-1] == f"error: the last checkpoint could not be saved: {reason}"
+    assert output.count(f"Not saved: {reason}; ") == 2
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found under /proc")
-def test_a_worker_that_is_killed_ends_the_run_which_resumes_from_there(pictures, tmp_path, run_here):
-    command = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures, "--epochs", 2,
+def test_a_worker_that_is_killed_ends_the_run_which_saves_what_it_trained(pictures, tmp_path):
+    command = ("--approach", "bn_inception", "--experiment", "peta", "--data_root", pictures, "--epochs", 1,
                "--batch_size", 1, "--device", "cpu", "--output_dir", tmp_path / "run")  # fmt: skip
     training = subprocess.Popen(
         [sys.executable, SCRIPTS / "run_ALM.py", *map(str, command), "--workers", "1"],
@@ -348,10 +334,7 @@ def test_a_worker_that_is_killed_ends_the_run_which_resumes_from_there(pictures,
         training.kill()
     assert training.returncode == 1, output + errors
     assert errors.splitlines()[-1].startswith("error: a process that reads pictures died")
-    trained = load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"]
-    assert trained > 0
-    output, _ = run_here(*command, "--workers", 0, "--resume", "auto")
-    assert len(losses(output)) == 20 - trained
+    assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"] > 0
 
 
 @pytest.mark.parametrize(("rank", "line"), [("0", "error: 2 processes were started"), ("1", "")])
