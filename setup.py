@@ -35,6 +35,7 @@ setup(
             "onnxscript",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "selenium",
             "torchvision",
             "tqdm",

@@ -1,5 +1,6 @@
 """Shared by all tests: data, runs and checkpoints to read, and the start of a command in this process."""
 
+import os
 import shutil
 import sys
 from functools import partial
@@ -7,6 +8,8 @@ from functools import partial
 import pytest
 from support import REPOSITORY
 
+if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores; before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(processes))))
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
 
 
