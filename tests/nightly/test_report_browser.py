@@ -169,12 +169,9 @@ def test_it_fits_asks_for_nothing_and_complains_of_nothing(show, address, width,
     assert sent
     assert all(f'"url":"{address}"' in message or '"url":"data:image/jpeg' in message for message in sent)
 
-
-def test_hostile_names_do_nothing(show):
-    browser = show()
-    assert browser.execute_script("return document.scripts.length") == 1
+    assert browser.execute_script("return document.scripts.length") == 1  # hostile names do nothing
     assert browser.title == "custom: inception_iccv, epoch 2"
-    with pytest.raises(Exception, match="no such alert"):
+    with pytest.raises(exceptions.NoAlertPresentException):
         _ = browser.switch_to.alert.text
 
 

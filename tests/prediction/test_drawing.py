@@ -8,8 +8,8 @@ from support.known import BOXES
 from utils.prediction.drawing import cut, draw_regions, font_for, legible, level_styles, wrapped
 
 
-@pytest.mark.parametrize("size", [(40, 120), (1000, 3000), (600, 40), (1, 1), (9000, 3), (3, 3000)])
-@pytest.mark.parametrize("winner", ["3b", "5b", "main"])
+@pytest.mark.parametrize("size", [(40, 120), (600, 40), (1, 1), (9000, 3), (3, 3000)])
+@pytest.mark.parametrize("winner", ["3b", "main"])
 def test_a_picture_fits_and_shows_its_winner(size, winner):
     boxes = {level: np.array(box) * size[0] / 40 for level, box in BOXES.items()}
     panel = draw_regions(Image.new("RGB", size, "black"), boxes, winner, (216, 360))

@@ -50,8 +50,7 @@ def test_lists_with_labels_and_without(folder, tmp_path, line):
 def test_standard_input(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("a.jpg\n\nsub/c d.bmp\r\n"))
     found = list(sources(["-"], data_root=str(folder)))
-    assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp"]
-    assert [source.place for source in found] == ["a.jpg", "sub/c d.bmp"]
+    assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp"] == [source.place for source in found]
     assert found[1].file == str(folder / "sub/c d.bmp")
     assert count(["-"]) is None
 
