@@ -135,3 +135,17 @@ def predictor(checkpoint):
     import alm
 
     return alm.Predictor.from_checkpoint(checkpoint, "cpu")
+
+
+@pytest.fixture(scope="session")
+def model_file(checkpoint, tmp_path_factory):
+    """Return what export.py --to onnx makes of it, with thresholds of 0.9."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    from support.cli import status_here
+
+    from run_scripts import export
+
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    assert status_here(export, "--to", "onnx", "--threshold", 0.9, checkpoint, path) == 0
+    return path

@@ -1,17 +1,21 @@
 """The networks through every exporter, with a batch of any size; export.py itself is in tests/deployment."""
 
 import inspect
+import os
 
 import pytest
 import torch
+from support.toy import Toy
 
 import alm
 from alm.checkpoint import restore
+from alm.models.backbones import BACKBONES
 from alm.models.folding import folded
 from run_scripts import export
 
 IMAGES = torch.randn(6, 3, 256, 128, generator=torch.Generator().manual_seed(0))
 EXAMPLE = IMAGES[:3]
+THOROUGH = os.environ.get("ALM_THOROUGH") == "1"
 
 
 def traced(model, _path):
@@ -54,19 +58,26 @@ def in_onnxruntime(path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the exporters' remarks about themselves
 @pytest.mark.parametrize(
-    ("approach", "prepare", "exporter"),
+    ("approach", "backbone", "prepare", "exporter"),
     [
-        ("inception_iccv", folded, traced),
-        ("inception_iccv", folded, exported),
-        ("inception_iccv", folded, classic),
-        ("inception_iccv", folded, dynamo),
-        ("inception_iccv", lambda model: model, classic),  # a whole network, with its normalization
-        ("bn_inception", folded, classic),
+        ("inception_iccv", "toy", folded, traced),
+        ("inception_iccv", "bn_inception", folded, exported),
+        ("inception_iccv", "bn_inception", folded, classic),  # which export.py uses
+        pytest.param(
+            "inception_iccv",
+            "toy",
+            folded,
+            dynamo,
+            marks=pytest.mark.skipif(not THOROUGH, reason="set ALM_THOROUGH=1"),
+        ),
+        ("inception_iccv", "bn_inception", lambda model: model, classic),  # whole, with its normalization
+        ("bn_inception", "toy", folded, classic),
     ],
 )
-def test_an_exported_network_agrees(tmp_path, approach, prepare, exporter):
+def test_an_exported_network_agrees(tmp_path, monkeypatch, approach, backbone, prepare, exporter):
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
     torch.manual_seed(0)
-    model = alm.build_model(approach, 5).eval().requires_grad_(False)
+    model = alm.build_model(approach, 5, backbone=backbone).eval().requires_grad_(False)
     for parameter in model.parameters():  # logits of the size that training gives
         parameter.mul_(1.5)
     model = prepare(model)

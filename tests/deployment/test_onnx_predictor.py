@@ -10,49 +10,21 @@ import pytest
 import torch
 from PIL import Image
 from support import REPOSITORY
-from support.models import ATTRIBUTES, model_of, own_checkpoint
+from support.models import ATTRIBUTES, model_of
+from support.toy import Toy, toy_checkpoint
 
 import alm
 from alm.errors import AlmError
 from alm.inference.export import Deployed
+from alm.models.backbones import BACKBONES
 from run_scripts import export
-from run_scripts.cli.main import clear_ending
 from utils.deployment.parity import compare, samples
 from utils.errors import DataError
-from utils.prediction.load import load_predictor
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from utils.deployment.onnx_predictor import OnnxPredictor  # noqa: E402
-
-WITHOUT_TORCH = """
-import json, sys
-sys.modules["torch"] = None
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from utils.prediction.load import load_predictor
-predictor, notes = load_predictor(sys.argv[2])
-[found] = predictor(np.full((90, 40, 3), 99, np.uint8))
-print(json.dumps([found.probabilities.tolist(), found.level, found.regions["4d"].tolist(), notes]))
-"""
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("deployed") / "7.pth.tar"
-    torch.save(own_checkpoint(model_of(), experiment="synthetic"), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def model_file(checkpoint):
-    path = checkpoint.with_name("model.onnx")
-    options = ["export.py", "--to", "onnx", "--threshold", "0.9", str(checkpoint), str(path)]
-    with pytest.MonkeyPatch.context() as patch, clear_ending():
-        patch.setattr(sys, "argv", options)
-        export.main()
-    return path
 
 
 @pytest.fixture
@@ -73,9 +45,9 @@ def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
     texts = session.get_modelmeta().custom_metadata_map
     assert json.loads(texts["attributes"]) == list(ATTRIBUTES)
     assert json.loads(texts["thresholds"]) == [0.9] * 3
-    assert texts["dataset"] == "synthetic"
+    assert texts["dataset"] == "custom"
     assert "centre (t_x, t_y)" in texts["regions"]
-    assert sorted(path.name for path in model_file.parent.iterdir()) == ["7.pth.tar", "model.onnx"]
+    assert sorted(path.name for path in model_file.parent.iterdir()) == ["model.onnx"]
 
 
 def test_predictions_are_those_of_the_checkpoint(checkpoint, model_file):
@@ -92,47 +64,39 @@ def test_predictions_are_those_of_the_checkpoint(checkpoint, model_file):
 
 
 @pytest.mark.slow
-def test_torch_is_not_imported(model_file):
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(REPOSITORY), str(model_file)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    probabilities, level, boxes, notes = json.loads(process.stdout)
-    [expected] = OnnxPredictor(model_file)(np.full((90, 40, 3), 99, np.uint8))
-    np.testing.assert_allclose(probabilities, expected.probabilities)
-    np.testing.assert_allclose(boxes, expected.regions["4d"])
-    assert (tuple(level), notes) == (expected.level, [])
-
-
-@pytest.mark.slow
 def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
+    """Twice in one process, with the file's threshold and with another."""
     Image.new("RGB", (40, 90), (60, 90, 200)).save(tmp_path / "a.png")
     code = (
         "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
         "from run_scripts import predict\n"
-        "predict.main()"
+        "predict.main(); sys.argv += ['--threshold', '0.1']; predict.main()"
     )
-    command = [sys.executable, "-c", code, str(REPOSITORY), "--checkpoint", str(model_file), "--json", "-"]
-    for threshold, positive in (((), False), (("--threshold", "0.1"), True)):
-        process = subprocess.run(
-            [*command, *threshold, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=120
-        )
-        assert process.returncode == 0, process.stderr
-        for found in json.loads(process.stdout)["attributes"].values():
-            assert 0.1 < found["probability"] < 0.9
-            assert found["positive"] is positive
+    options = ["--checkpoint", str(model_file), "--json", "-", str(tmp_path / "a.png")]
+    command = [sys.executable, "-c", code, str(REPOSITORY), *options]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stderr) == (0, "")
+    [expected] = OnnxPredictor(model_file)(tmp_path / "a.png")
+    for line, positive in zip(process.stdout.splitlines(), (False, True), strict=True):
+        about = [json.loads(line)["attributes"][name] for name in ATTRIBUTES]
+        np.testing.assert_allclose([row["probability"] for row in about], expected.probabilities, atol=1e-6)
+        np.testing.assert_allclose([row["regions"]["4d"] for row in about], expected.regions["4d"], atol=0.01)
+        assert tuple(row["level"] for row in about) == expected.level
+        assert [row["positive"] for row in about] == [positive] * 3
 
 
 @pytest.mark.slow
-def test_torch_export_is_loaded_back(checkpoint, tmp_path, exported):
+def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    checkpoint = toy_checkpoint(tmp_path / "7.pth.tar")
     output, _ = exported("--to", "torch_export", checkpoint, tmp_path / "m.pt2")
     assert "3 attributes" in output
     extra = {"attributes": ""}
     program = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra)
     assert "set_grad_enabled" not in str(program.graph)  # which torch 2.4 does not read back by itself
-    network = program.module()
     assert json.loads(extra["attributes"]) == list(ATTRIBUTES)
-    assert [tuple(found.shape) for found in network(samples()[2])] == [(3, 3), (3, 3, 3, 4), (3, 3)]
-    with pytest.raises(AlmError, match=r"m\.pt2 is for torch\.export\.load; name the checkpoint"):
-        load_predictor(str(tmp_path / "m.pt2"))
+    outputs = program.module()(samples()[2])
+    assert [tuple(output.shape) for output in outputs] == [(3, 3), (3, 3, 3, 4), (3, 3)]
 
 
 def test_what_differs_is_refused():
@@ -150,6 +114,7 @@ def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, export
     def fail(*_):
         raise AlmError("differs")
 
+    monkeypatch.setattr(export, "write_onnx", lambda _network, path, _about: path.write_bytes(b""))
     monkeypatch.setattr(export, "compare_onnx", fail)
     _, errors = exported("--to", "onnx", checkpoint, tmp_path / "m.onnx", status=1)
     assert errors == "error: differs\n"
@@ -205,9 +170,9 @@ def weights_outside(model):
     ("change", "message"),
     [
         (set_text("attributes", '["a", "a", "b"]'), "`attributes` are not"),
-        (set_text("attributes", '["a", "b"]'), "`thresholds` are not"),
         (set_text("attributes", "[" * 100_000), "`attributes` are not"),
         (set_text("thresholds", "[0.5, 0.5, NaN]"), "`thresholds` are not"),
+        (set_text("thresholds", "[0.5, 0.5]"), "`thresholds` are not"),
         (set_text("align_corners", "0"), "`align_corners` is neither"),
         (set_text("format", "other"), "it does not say that export.py wrote it"),
         (foreign_operator, "onnxruntime does not take it"),

@@ -1,6 +1,7 @@
 """export.py --int8: what it loses, what it says of that, what it refuses; thresholds in the file."""
 
 import json
+import shutil
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from support.models import ATTRIBUTES, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
+from alm.inference.export import describe_onnx
 from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
@@ -32,6 +34,24 @@ def exported(start_here):
     return partial(start_here, export, "--to", "onnx")
 
 
+@pytest.fixture
+def copied(monkeypatch, model_file):
+    """Let every export be a copy of one, and the network be its own quantized form: neither takes time."""
+
+    def copy(_network, path, about):
+        path.write_bytes(model_file.read_bytes())
+        describe_onnx(path, about)
+
+    def quantize(source, target, batches):
+        quantize.pictures = sum(len(batch) for batch in batches)
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(export, "write_onnx", copy)
+    monkeypatch.setattr(export, "compare_onnx", lambda *_: 0.0)
+    monkeypatch.setattr(export_int8, "quantize", quantize)
+    return quantize
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """A list of eight pictures of noise with three labels."""
@@ -51,25 +71,13 @@ def few_will_do(monkeypatch):
     monkeypatch.setattr(export_int8, "LEAST_MEASURED", 1)
 
 
-@pytest.fixture
-def same_as_float32(monkeypatch):
-    """Let the network be its own quantized form, which takes no time."""
-
-    def copied(source, target, batches):
-        copied.pictures = sum(len(batch) for batch in batches)
-        target.write_bytes(source.read_bytes())
-
-    monkeypatch.setattr(export_int8, "quantize", copied)
-    return copied
-
-
 def test_the_file_says_what_it_was_calibrated_and_measured_on(
-    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
+    checkpoint, pictures, tmp_path, exported, copied, few_will_do
 ):
     path = tmp_path / "m.onnx"
     options = ("--int8", "--calibrate", pictures / "list.txt")
     output, _ = exported(*options, checkpoint, path)
-    assert same_as_float32.pictures == 4
+    assert copied.pictures == 4
     assert "int8, calibrated on 4 pictures of list.txt: mA 0." in output
     assert "on 4 other pictures of list.txt" in output
     said = json.loads(OnnxPredictor(path)._session.get_modelmeta().custom_metadata_map["int8"])
@@ -80,7 +88,7 @@ def test_the_file_says_what_it_was_calibrated_and_measured_on(
 
 
 def test_no_picture_is_measured_that_it_was_calibrated_on(
-    checkpoint, pictures, tmp_path, exported, same_as_float32, few_will_do
+    checkpoint, pictures, tmp_path, exported, copied, few_will_do
 ):
     options = ("--int8", "--calibrate", "short.txt", "--val_list", "list.txt", "--data_root", pictures)
     output, _ = exported(*options, checkpoint, tmp_path / "m.onnx")
@@ -90,7 +98,7 @@ def test_no_picture_is_measured_that_it_was_calibrated_on(
 
 @pytest.mark.parametrize(("loss", "status"), [(0.0049, 0), (0.0051, 1), (float("nan"), 1)])
 def test_what_loses_too_much_is_not_written(
-    loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32, few_will_do
+    loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
 ):
     monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (0.9, 0.9 - loss))
     options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
@@ -111,21 +119,14 @@ def test_what_loses_too_much_is_not_written(
         (["--calibrate", "list.txt"], 2, "--calibrate is for --int8"),
         (["--max_loss", "1"], 2, "--max_loss is for --int8"),
         (["--int8", "--calibrate", "list.txt", "--max_loss", "-1"], 2, "not a number from 0 on"),
-        (["--int8", "--calibrate", "absent.txt"], 1, "list absent.txt found neither"),
+        (["--int8", "--calibrate", "absent.txt"], 1, "check --calibrate"),
         (["--int8", "--calibrate", "list.txt", "--val_list", "absent.txt"], 1, "check --val_list"),
-        (
-            ["--int8", "--calibrate", "short.txt"],
-            1,
-            "short.txt leaves 1 of its pictures to measure mA on, and 30 are needed",
-        ),
+        (["--int8", "--calibrate", "short.txt"], 1, "short.txt leaves 1 of its pictures"),
         (["--int8", "--calibrate", "two.txt"], 1, "two.txt:1: "),
-        (["--int8", "--calibrate", "list.txt", "--data_root", "absent"], 1, "not found in absent"),
         (["--threshold", "absent.json"], 1, "cannot read absent.json"),
     ],
 )
-def test_bad_input_is_one_line(
-    options, status, words, checkpoint, pictures, tmp_path, monkeypatch, exported, same_as_float32
-):
+def test_bad_input_is_one_line(options, status, words, checkpoint, pictures, tmp_path, monkeypatch, exported):
     monkeypatch.chdir(pictures)
     _, errors = exported(*options, checkpoint, tmp_path / "m.onnx", status=status)
     assert words in errors
@@ -133,7 +134,7 @@ def test_bad_input_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path, exported):
+def test_thresholds_of_a_file_are_those_of_the_exported_one(checkpoint, tmp_path, exported, copied):
     thresholds = dict(zip(ATTRIBUTES, (0.25, 0.5, 0.75), strict=True))
     file = tmp_path / "t.json"
     file.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": thresholds}))
@@ -155,18 +156,20 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_int8_loses_little(tmp_path, exported):
+def test_int8_loses_little(tmp_path, exported, monkeypatch):
     """After a short training, so that activations and answers are those of a network at work."""
     root = tmp_path / "drawn"
-    ensure_dataset(root, train=48, test=30)
+    ensure_dataset(root, train=24, test=30)
+    monkeypatch.setattr(
+        export, "compare_onnx", lambda _, path: shutil.copy(path, tmp_path / "float32.onnx") and 0.0
+    )
     model = trained(MultiLabelDataset(root, root / LISTS["train"]))
     attributes = EXPERIMENTS["peta"].attributes
     save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model, attributes=attributes))
     lists = ("--calibrate", root / LISTS["train"], "--val_list", root / LISTS["test"])
     files = (tmp_path / "7.pth.tar", tmp_path / "int8.onnx")
     output, _ = exported("--int8", *lists, "--max_loss", 5, *files)
-    assert "calibrated on 48 pictures of PETA_train_list.txt" in output
-    exported(tmp_path / "7.pth.tar", tmp_path / "float32.onnx")
+    assert "calibrated on 24 pictures of PETA_train_list.txt" in output
     images = MultiLabelDataset(root, root / LISTS["test"]).images(list(range(30)))
     int8, float32 = (
         OnnxPredictor(tmp_path / f"{name}.onnx").outputs(images.permute(0, 2, 3, 1).numpy())

@@ -1,11 +1,9 @@
 """Another backbone: its maps' names, channels and colours go everywhere that BN-Inception's do."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from support.toy import LEVELS, Toy
 
 import alm
 from alm.constants import Tap
@@ -16,32 +14,6 @@ from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.parity import compare_onnx
 from utils.deployment.quantization import backbone_nodes
-
-LEVELS = ("fine", "middle", "coarse")
-
-
-class Toy(nn.Module):
-    """Three convolutions, each behind an average pool."""
-
-    taps = tuple(map(Tap, LEVELS, (6, 10, 14), (8, 16, 32)))
-    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-
-    def __init__(self):
-        super().__init__()
-        channels = (3, *(tap.channels for tap in self.taps))
-        self.pools = nn.ModuleList(nn.AvgPool2d(size) for size in (8, 2, 2))
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels)
-        )
-        self.bn = nn.BatchNorm2d(6)
-
-    def forward(self, images):
-        maps, x = {}, images
-        for tap, pool, convolution in zip(self.taps, self.pools, self.convolutions, strict=True):
-            x = convolution(pool(x)).relu()
-            x = self.bn(x) if tap.name == "fine" else x
-            maps[tap.name] = x
-        return maps
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""A backbone that takes no time; for the tests of what a backbone changes, and of what is exported."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+import alm
+from alm.checkpoint import save_checkpoint
+from alm.constants import Tap
+from support.models import own_checkpoint
+
+LEVELS = ("fine", "middle", "coarse")
+
+
+class Toy(nn.Module):
+    """Three convolutions, each behind an average pool."""
+
+    taps = tuple(map(Tap, LEVELS, (6, 10, 14), (8, 16, 32)))
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+    def __init__(self):
+        super().__init__()
+        channels = (3, *(tap.channels for tap in self.taps))
+        self.pools = nn.ModuleList(nn.AvgPool2d(size) for size in (8, 2, 2))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels)
+        )
+        self.bn = nn.BatchNorm2d(6)
+
+    def forward(self, images):
+        maps, x = {}, images
+        for tap, pool, convolution in zip(self.taps, self.pools, self.convolutions, strict=True):
+            x = convolution(pool(x)).relu()
+            x = self.bn(x) if tap.name == "fine" else x
+            maps[tap.name] = x
+        return maps
+
+
+def toy_checkpoint(path):
+    """Write a checkpoint of three attributes; the backbone must be registered as "toy"."""
+    torch.manual_seed(0)
+    model = alm.build_model("inception_iccv", 3, backbone="toy")
+    save_checkpoint(path, own_checkpoint(model, backbone="toy", levels=list(model.levels)))
+    return path
