@@ -7,8 +7,9 @@ import tarfile
 import threading
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ def safe_load(path: Path, tensors: bool = True):
     """Return what `torch.save` wrote, in the old serialization or the new, on the CPU.
 
     It takes tensors, plain containers and numbers, and numpy's float64 scalar, which published checkpoints
-    hold. Without `tensors` their numbers are not read, if the file is in the new serialization: they are
-    mapped into memory, and a damaged one goes unseen. Raises AlmError if there is no such file, it is
-    damaged, has more than MOST_BYTES, would unpack to more than it is, or asks for anything else.
+    hold. Without `tensors` their numbers are not read, if the file is in the new serialization, and damage to
+    them goes unseen. Raises AlmError if there is no such file, it is damaged, has more than MOST_BYTES, would
+    unpack to more than it is, or asks for anything else.
     """
     if not path.exists():
         raise AlmError(f"{path}: no such file; check the path")
@@ -39,12 +40,20 @@ def safe_load(path: Path, tensors: bool = True):
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")
-        mapped = not tensors and is_zip(path)
-        refuse_packed(path, check=not mapped)
+        # A map has an end: torch 2.4 reads beyond a part that is shorter than its tensor.
+        mapped = is_zip(path)
+        if mapped:
+            check_entries(path)
+        elif is_tar(path):
+            raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
+        if mapped and tensors:
+            check_sums(path)
         with numpy_scalar_allowed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on odd files; ours are errors
             content = torch.load(str(path), map_location=CPU, weights_only=True, mmap=mapped)
         refuse_inflated(content, path.stat().st_size)
+        if mapped and tensors:
+            content = deepcopy(content)
     except AlmError as error:
         raise AlmError(f"{path}: refused: {error}") from error
     except OSError as error:
@@ -56,32 +65,20 @@ def safe_load(path: Path, tensors: bool = True):
     return content
 
 
-def refuse_packed(path: Path, check: bool) -> None:
-    """Raise AlmError if a file is more than it seems: its entries are compressed, declare more than the file
-    holds, or are there twice, or, if they are to be checked, are not what was written; or if it is an archive
-    of PyTorch before 0.2, which would be unpacked into files.
-    """
-    if is_zip(path):
-        with zipfile.ZipFile(path) as archive:
-            check_entries(archive.infolist(), path.stat().st_size)
-        if check:
-            check_sums(path)
-    elif is_tar(path):
-        raise AlmError("it is a tar archive, of PyTorch before 0.2 or of something else")
-
-
-def check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Raise AlmError if the entries of a zip of `size` bytes are packed, or two have one name."""
+def check_entries(path: Path) -> None:
+    """Raise AlmError if the entries of a zip are packed, declare more than it holds, or two have one name."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
     declared = sum(entry.file_size for entry in entries)
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or declared > size:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or declared > path.stat().st_size:
         raise AlmError(f"its entries are compressed, and would unpack to {declared / 1e6:.1f} MB")
     if len({entry.filename.lower() for entry in entries}) < len(entries):  # torch finds `DATA.PKL` too
         raise AlmError("it has two entries of one name")
 
 
 def is_tar(path: Path) -> bool:
-    """Whether torch would take a file for a tar archive, which it opens plain; tarfile.is_tarfile would look
-    for one in a packed file too, which a small one can make it do for ever.
+    """Whether torch would take a file for a tar archive, and unpack it into files. It opens it plain, and
+    tarfile.is_tarfile would unpack a compressed one, which may have no end.
     """
     try:
         tarfile.open(path, "r:").close()
@@ -105,8 +102,8 @@ def refuse_inflated(content, size: int) -> None:
 
 
 def tensors_in(content) -> Iterator[Tensor]:
-    """Yield all tensors in nested plain containers. Each container is looked into once, however often it is
-    in others: a small file can hold the same list ten to the thirtieth times.
+    """Yield all tensors in nested plain containers, looking into each container once: a small file can hold
+    the same list ten to the thirtieth times.
     """
     waiting, seen = [content], set()
     while waiting:
@@ -151,14 +148,10 @@ def scalar_named(module: str) -> Callable:
 
 def reason(error: Exception) -> str:
     """Return why a file was not loaded, as a sentence for the user."""
-    if wanted := re.search(r"numpy\.dtypes\.(\w+)DType", str(error)):
-        return (
-            f"refused: it holds a numpy scalar of type {wanted[1].lower()}; save it as a plain Python number"
-        )
-    if wanted := re.search(r"GLOBAL (\S+)", str(error)):
-        return (
-            f"refused: it asks for {wanted[1][:80]}, and nothing but tensors and numbers is taken from a file"
-        )
+    if match := re.search(r"numpy\.dtypes\.(\w+)DType", str(error)):
+        return f"refused: it holds a numpy scalar of type {match[1].lower()}; save a plain Python number"
+    if match := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"refused: it asks for {match[1][:80]}, and only tensors and numbers are taken from a file"
     if isinstance(error, pickle.UnpicklingError):
         return f"refused: it is damaged, or asks for more than tensors and numbers; {ANEW}"
     return f"it is damaged, or no file of tensors; {ANEW}"

@@ -155,6 +155,16 @@ def test_numbers_that_are_declared_and_not_there_are_refused(tmp_path):
         safe_load(short)
 
 
+def test_what_lies_behind_a_short_part_is_not_read(tmp_path):
+    """torch 2.4 takes as many numbers as are declared, from wherever they would lie, if the file is large."""
+    parts = {"archive/junk": bytes(20_000_000)}
+    whole = saved({"state_dict": {"a": torch.zeros(2_000_000)[-1]}})
+    short = rezipped(
+        whole, lambda own: parts | dict(sorted(own.items())[::-1]) | {"archive/data/0": bytes(40)}
+    )
+    refused(tmp_path, short, "damaged")
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, old):
     path = save(tmp_path / "a.pth.tar", {"state_dict": {"a": torch.zeros(1).expand(10**9)}}, old)
