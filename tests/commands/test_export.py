@@ -92,6 +92,14 @@ def test_an_exported_network_agrees(tmp_path, monkeypatch, approach, backbone, p
     assert all(prediction.std() > 0.05 for prediction in model(IMAGES))
 
 
+def test_a_file_that_is_there_is_not_written_over(checkpoint, tmp_path, start_here):
+    output = tmp_path / "out.onnx"
+    output.write_text("precious", encoding="utf-8")
+    _, errors = start_here(export, "--to", "onnx", checkpoint, output, status=1)
+    assert errors.startswith(f"error: {output} exists")
+    assert output.read_text(encoding="utf-8") == "precious"
+
+
 def test_the_checkpoint_is_read_once(checkpoint, tmp_path, monkeypatch, start_here):
     reads = []
     load = restore.safe_load
