@@ -21,8 +21,7 @@ from alm.errors import AlmError
 
 
 def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool = False) -> None:
-    """Write the file whole or not at all: beside its place first, then it is moved there, and each step is on
-    the disk before the next. Tensors are written as the CPU's, so that the file opens on every machine.
+    """Write the file whole or not at all, its tensors as the CPU's, so that it opens on every machine.
 
     `old_serialization` is what PyTorch wrote before 1.6, and still reads. Raises OSError, naming `path`.
     """
@@ -37,10 +36,8 @@ def save_checkpoint(path: str | Path, checkpoint: dict, old_serialization: bool 
 
 
 def give_second_name(path: Path, other: Path) -> None:
-    """Let `other` be the same checkpoint as `path`: a link, which takes no room, or a copy if the disk knows
-    no links. No checkpoint is ever written in place, so each stays what it is when the other is replaced.
-
-    Raises OSError, naming `other`.
+    """Let `other` be the same checkpoint as `path`: a link, or a copy if the disk knows no links. None is
+    ever written in place, so each stays when the other is replaced. Raises OSError, naming `other`.
     """
     with placed(other) as temporary:
         try:
@@ -53,10 +50,9 @@ def give_second_name(path: Path, other: Path) -> None:
 
 @contextmanager
 def placed(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` for a file that becomes `path` at the end, or vanishes on any error. A killed
-    process leaves it there; the next start in that directory removes it (utils/runs/directory.py).
-
-    Raises OSError, naming `path`.
+    """Give a name beside `path` for a file that becomes `path` at the end, each step on the disk before the
+    next, or vanishes on any error. A killed process leaves it; the next start in that directory removes it
+    (utils/runs/directory.py). Raises OSError, naming `path`.
     """
     temporary = path.with_name(TEMPORARY.format(name=path.name[:KEPT], unique=uuid.uuid4().hex))
     try:
@@ -80,7 +76,7 @@ def flush_directory(directory: Path) -> None:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is in the zip format, by the rule that PyTorch goes by: how it begins."""
+    """Whether PyTorch takes a file for a zip: by how it begins."""
     with open(path, "rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
@@ -124,8 +120,3 @@ class Writer:
     def flush(self) -> None:
         """Flush, as a file does."""
         self.file.flush()
-
-
-def all_finite(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether no tensor has a NaN or an infinity."""
-    return all(tensor.isfinite().all() for tensor in state_dict.values())

@@ -34,8 +34,7 @@ STACKED = {
     "logit_weight": ("fc_list.{k}.weight", (-1,)),
     "logit_bias": ("fc_list.{k}.bias", ()),
 }
-OWN_BRANCHES = {published: ours for ours, published in BRANCHES.items()}
-OWN_STEM = {published: ours for ours, published in STEM.items()}
+OWN_BRANCHES, OWN_STEM = ({theirs: ours for ours, theirs in table.items()} for table in (BRANCHES, STEM))
 OWN_STACKED = {pattern: ours for ours, (pattern, _) in STACKED.items()}
 BACKBONE, LATERAL, CLASSIFIER, LOCALIZATION = "main_branch.", "latlayer_", "finalfc.", "st_"  # beginnings
 CONVOLUTION = re.compile(r"(?:inception_(\d\w)_)?(\w+?)(_bn)?\.(\w+)")  # without BACKBONE
@@ -63,16 +62,13 @@ def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def views(model: nn.Module) -> dict[str, Tensor]:
     """Return views of the model's tensors under the published names: writing to them changes the model."""
-    return {
-        name: piece for ours, tensor in model.state_dict().items() for name, piece in _published(ours, tensor)
-    }
+    own = model.state_dict()
+    return {name: piece for ours, tensor in own.items() for name, piece in _published(ours, tensor)}
 
 
 def own_checkpoint(content: Mapping, path: Path) -> dict:
     """Return a published checkpoint, {epoch, state_dict, best_accu}, with its weights in our layout, and with
-    what they say of the network: `approach`, `backbone`, `levels`, `align_corners`.
-
-    Raises AlmError if these are not the weights of a whole network.
+    what they say of the network. Raises AlmError if these are not the weights of a whole one.
     """
     state = without_prefix(content["state_dict"])
     bias = state.get(f"{CLASSIFIER}bias")
@@ -90,7 +86,8 @@ def own_checkpoint(content: Mapping, path: Path) -> dict:
         "approach": (ALM if is_alm else Baseline).approach,
         "backbone": "bn_inception",
         "levels": LEVELS if is_alm else (),
-        "align_corners": is_alm and samples_with_aligned_corners(path),
+        # What PyTorch before 1.6 serialized, no zip, is of 0.4, which aligned corners; 1.3 ended that.
+        "align_corners": is_alm and not is_zip(path),
         "state_dict": own_state(state, len(bias), path),
     }
 
@@ -123,19 +120,9 @@ def own_state(state: Mapping[str, Tensor], count: int, path: Path) -> dict[str, 
     return own
 
 
-def samples_with_aligned_corners(path: Path) -> bool:
-    """Return the sampling convention that a published checkpoint was trained with.
-
-    The serialization of PyTorch before 1.6 (no zip) means True, PyTorch 0.4's only behaviour. A later one
-    means False, the default since 1.3.
-    """
-    return not is_zip(path)
-
-
 def _published(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield the published name and the piece (a view) of each entry that our entry `name` stands for.
-
-    Raises AlmError if the published program has no such entry.
+    """Yield the published name and the piece (a view) of each entry that our entry `name` stands for. Raises
+    AlmError if there is none.
     """
     module, _, role = name.partition(".")
     level, _, parameter = role.partition(".")

@@ -8,33 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from alm.checkpoint.files import save_checkpoint
-from alm.checkpoint.published import (
-    BACKBONE,
-    own_checkpoint,
-    reference_state,
-    to_reference,
-    views,
-    without_prefix,
-)
+from alm.checkpoint.files import save_checkpoint as save_checkpoint  # they are public in this room
+from alm.checkpoint.published import BACKBONE, own_checkpoint, to_reference, views, without_prefix
+from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
 from alm.errors import AlmError
 from alm.models.network import build_model
-
-__all__ = [
-    "check_attributes",
-    "initialize",
-    "load_backbone",
-    "load_checkpoint",
-    "load_model",
-    "load_reference_state",
-    "published_checkpoint",
-    "reference_state",
-    "restore_model",
-    "save_checkpoint",
-    "to_reference",
-]
 
 
 def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
@@ -45,9 +25,8 @@ def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
     so far), `best_accu`, `approach`, `align_corners` and schema.DEFAULTS; `format` and the other parts of
     schema.PARTS only if this program wrote it.
 
-    Without `weights` the numbers of the tensors are not read, so that a damaged one goes unseen; the rest of
-    a large file takes milliseconds. Raises AlmError if there is no such file, it is something else, or a part
-    of it is not what it should be.
+    Without `weights` the numbers of the tensors are not read: it takes milliseconds, and damage to them goes
+    unseen. Raises AlmError if there is no such file, or a part of it is not what it should be.
     """
     path = Path(path)
     content = safe_load(path, tensors=weights)
@@ -95,8 +74,7 @@ def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
 def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "checkpoint") -> None:
     """Load the weights of a checkpoint that `load_checkpoint` returned; `path` is what errors call it.
 
-    Raises AlmError, and changes nothing, if they are of another approach, backbone or number of
-    attributes.
+    Raises AlmError, and changes nothing, if they are of another approach, backbone or number of attributes.
     """
     count, approach = count_attributes(path, checkpoint), checkpoint["approach"]
     if approach != model.approach:
@@ -104,11 +82,7 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
             f"{path}: this is a checkpoint of {approach}; give --approach {approach} to go on with it, or "
             "start a new training from its weights with --init_from"
         )
-    if count != model.classifier.out_features:
-        raise AlmError(
-            f"{path}: it is of {count} attributes, and the experiment has {model.classifier.out_features}; "
-            "--init_from takes what fits of it"
-        )
+    check_count(path, count, model.classifier.out_features)
     try:
         check_backbone(model, checkpoint)
         copy_whole(model.state_dict(), checkpoint["state_dict"])
@@ -117,13 +91,20 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
 
 
 def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
-    """Return the number of attributes that a checkpoint's weights are for. Raises AlmError if they have no
-    classifier.
-    """
+    """Return the number of attributes of a checkpoint. Raises AlmError if it has no classifier."""
     bias = checkpoint["state_dict"].get("classifier.bias")
     if bias is None or bias.dim() != 1 or len(bias) == 0:
         raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier")
     return len(bias)
+
+
+def check_count(path: str | Path, theirs: int, ours: int) -> None:
+    """Raise AlmError if a checkpoint is of another number of attributes."""
+    if theirs != ours:
+        raise AlmError(
+            f"{path}: it is of {theirs} attributes, and the experiment has {ours}; "
+            "--init_from takes what fits of it"
+        )
 
 
 def check_attributes(path: str | Path, checkpoint: Mapping, names: Sequence[str]) -> None:
@@ -131,11 +112,7 @@ def check_attributes(path: str | Path, checkpoint: Mapping, names: Sequence[str]
     differs. A published checkpoint names none.
     """
     theirs = checkpoint.get("attributes", names)
-    if len(theirs) != len(names):
-        raise AlmError(
-            f"{path}: it is of {len(theirs)} attributes, and the experiment has {len(names)}; "
-            "--init_from takes what fits of it"
-        )
+    check_count(path, len(theirs), len(names))
     for number, (their, our) in enumerate(zip(theirs, names, strict=True), start=1):
         if their != our:
             raise AlmError(
@@ -169,10 +146,10 @@ def load_reference_state(model: nn.Module, state_dict: Mapping[str, Tensor]) -> 
 
 def load_backbone(model: nn.Module, path: str | Path) -> tuple[list[str], list[str]]:
     """Load the backbone from a file such as `bn_inception-52deb4733.pth` (BatchNorm vectors (C) or (1, C);
-    `module.` before the names or not).
+    `module.` before the names or not); return the names used, and those in the file that were not.
 
-    Returns the names used and the names in the file that were not. Raises AlmError if the file lacks one of
-    the backbone's entries, has one of another size, or holds a whole model.
+    Raises AlmError if one of the backbone's entries is missing or of another size, or if the file holds a
+    whole model.
     """
     content = safe_load(Path(path))
     is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
@@ -205,8 +182,8 @@ OF_ATTRIBUTES = {"classifier": "global classifier", "localization": "localizatio
 
 
 class Transferred(NamedTuple):
-    """What a model was given of another's weights: in words; whether that is all it has; and whether the
-    attributes, which a published checkpoint does not name, were assumed to be the same.
+    """What a model has of another's weights: in words; whether that is all of it; and whether the attributes,
+    which a published checkpoint does not name, were assumed to be the same.
     """
 
     words: str
@@ -218,36 +195,38 @@ def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path
     """Load from any checkpoint what is of use to a model of the attributes `names`; return what.
 
     These are the backbone, the lateral layers, and the rows of the classifier and of the localization modules
-    that belong to an attribute which both have, by its name. A published checkpoint names none: they count as
-    the same if it has as many. The rest of the model stays. Raises AlmError, and changes nothing, if the
-    checkpoint has no backbone that fits, or another part does not.
+    of each attribute that both have, by its name. A published checkpoint names none: they count as the same
+    if it has as many. The rest of the model stays. Raises AlmError, and changes nothing, if the backbone or
+    another part does not fit.
     """
     own, given = model.state_dict(), checkpoint["state_dict"]
-    parts = {name.partition(".")[0] for name in given} | {"backbone"}
-    expected, weights = {}, {}
     try:
         check_backbone(model, checkpoint)
         rows = common_rows(names, checkpoint, count_attributes(path, checkpoint))
-        for name, tensor in own.items():
-            part = name.partition(".")[0]
-            if part in parts and (part in SHARED or (part in OF_ATTRIBUTES and rows)):
-                expected[name] = tensor
-                if name in given:
-                    weights[name] = (
-                        with_rows(name, tensor, given, rows) if part in OF_ATTRIBUTES else given[name]
-                    )
+        parts = {"backbone", *map(part_of, given)} & {*SHARED, *(OF_ATTRIBUTES if rows else ())}
+        expected = {name: tensor for name, tensor in own.items() if part_of(name) in parts}
+        weights = {
+            name: given[name] if part_of(name) in SHARED else with_rows(name, tensor, given, rows)
+            for name, tensor in expected.items()
+            if name in given
+        }
         copy_whole(expected, weights)
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
-    given_parts = {name.partition(".")[0] for name in expected}
+    parts = set(map(part_of, expected))
     shared, of_attributes = (
-        [words for part, words in table.items() if part in given_parts] for table in (SHARED, OF_ATTRIBUTES)
+        [words for part, words in table.items() if part in parts] for table in (SHARED, OF_ATTRIBUTES)
     )
     words = listed([*shared, *of_attributes])
     if 0 < len(rows) < len(names):
         words = f"{listed(shared)}; {listed(of_attributes)} of {len(rows)} of {len(names)} attributes"
     is_whole = len(rows) == len(names) and expected.keys() == own.keys()
     return Transferred(words, is_whole, assumed="attributes" not in checkpoint and len(rows) > 0)
+
+
+def part_of(name: str) -> str:
+    """Return the part of a model, such as `backbone`, that an entry of its state dict is of."""
+    return name.partition(".")[0]
 
 
 def check_backbone(model: nn.Module, checkpoint: Mapping) -> None:
@@ -312,9 +291,7 @@ def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     if any(misfits.values()):
         raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
     if infinite := [name for name, theirs, _ in both if not theirs.isfinite().all()]:
-        raise AlmError(
-            f"the weights are not finite: {first_few(infinite)}; take others, nothing follows from these"
-        )
+        raise AlmError(f"the weights are not finite: {first_few(infinite)}; take others")
     if surplus:
         warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=3)
     with torch.no_grad():

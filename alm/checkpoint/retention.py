@@ -28,7 +28,7 @@ def numbered_name(prefix: str, epoch: int, iteration: int) -> str:
 
 
 def numbered_position(name: str) -> Position | None:
-    """Return what a checkpoint's name says of how far its run was; None for names without a number."""
+    """Return how far a checkpoint's run was, by its name; None for names without a number."""
     match = NUMBERED.fullmatch(name)
     return Position(int(match[1]), int(match[2] or 0)) if match else None
 
@@ -39,9 +39,7 @@ def position(checkpoint: Mapping) -> Position:
 
 
 def save_under(directory: Path, names: Sequence[str], state: dict) -> Iterator[str]:
-    """Write a checkpoint once and give it all these names, one after the other; yield each as soon as the
-    file has it. Raises OSError.
-    """
+    """Write a checkpoint once under all these names; yield each once the file has it. Raises OSError."""
     first = directory / names[0]
     save_checkpoint(first, state)
     yield names[0]
@@ -51,9 +49,8 @@ def save_under(directory: Path, names: Sequence[str], state: dict) -> Iterator[s
 
 
 def drop_surplus(directory: Path, names: Sequence[str], keep: int, verified: Path) -> list[str]:
-    """Remove all but the newest `keep` of the checkpoints of whole epochs, and of those within epochs; return
-    the names that stay, and those that cannot be removed now, to be tried again. `names` are in the order in
-    which they were saved.
+    """Remove all but the newest `keep` of the checkpoints of whole epochs, and of those within epochs. Return
+    those that stay, also because they cannot be removed now. `names` are in the order of saving.
 
     Nothing is removed before the file `verified` was read back. Raises AlmError if it is damaged.
     """
@@ -87,12 +84,13 @@ class Newest(NamedTuple):
 
 def newest_checkpoint(directory: Path) -> Newest | None:
     """Return the checkpoint that is furthest in a run's directory; None if there is none. Its weights are the
-    only ones that are read, unless it is damaged.
-
-    Raises AlmError if there are some and all are damaged.
+    only ones that are read, unless it is damaged. Raises AlmError if all that are there are damaged.
     """
     newest, faults = None, []
-    for path in sorted(named_as_ours(directory), key=age):
+    files = directory.glob("*.pth.tar")
+    paths = [path for path in files if path.name in (BEST, LAST) or numbered_position(path.name)]
+    # The newest file first, and of its names last.pth.tar.
+    for path in sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name != LAST)):
         if newest and is_no_later(path, newest):
             continue
         try:
@@ -108,17 +106,6 @@ def newest_checkpoint(directory: Path) -> Newest | None:
             f"directory to start a new run, nothing was overwritten ({faults[0]})"
         )
     return None
-
-
-def age(path: Path) -> tuple[int, bool]:
-    """Return what orders files from the newest on; of one file's names, `last.pth.tar` is the first."""
-    return -path.stat().st_mtime_ns, path.name != LAST
-
-
-def named_as_ours(directory: Path) -> list[Path]:
-    """Return the files in a directory that have a run's names."""
-    paths = directory.glob("*.pth.tar")
-    return [path for path in paths if path.name in (BEST, LAST) or numbered_position(path.name)]
 
 
 def is_no_later(path: Path, newest: Newest) -> bool:

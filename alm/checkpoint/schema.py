@@ -31,7 +31,6 @@ class Number(NamedTuple):
 
 COUNT = Number(int, 0, 2**63 - 1)
 FINITE = Number(float, -sys.float_info.max, sys.float_info.max)
-SHARE = Number(float, 0, 1)
 POSITIVE = math.ulp(0.0)
 
 # What a part may be: a Number, a type, one of some words, or a pattern of names; a list of any length, [...],
@@ -43,7 +42,7 @@ PARTS = {
     "backbone": str,
     "levels": [str],
     "attributes": [str],
-    "positive_ratio": [SHARE],
+    "positive_ratio": [Number(float, 0, 1)],
     "align_corners": bool,
     "iterations": COUNT,
     "best_ma": Number(float, -math.inf, 1),  # -inf before the first evaluation
@@ -165,18 +164,16 @@ SQUARES = "exp_avg_sq"  # Adam takes the root of them
 
 
 def checked_state(optimizer: torch.optim.Optimizer, saved: Mapping, may_be_empty: bool) -> Mapping:
-    """Return each parameter's state of a saved optimizer's; SGD without momentum has none.
+    """Return each parameter's state in a saved optimizer's; SGD without momentum has none.
 
-    Raises AlmError unless `saved` is what `state_dict()` of such an optimizer, over such parameters, returns
-    after its first step, or, if it `may_be_empty`, before it.
+    Raises AlmError unless `saved` is the `state_dict()` of such an optimizer, over such parameters, after its
+    first step, or, if it `may_be_empty`, before it.
     """
     state, groups = saved.get("state"), saved.get("param_groups")
     if not isinstance(state, Mapping) or not isinstance(groups, list):
         raise misfit("it has no state of parameters")
     has_momentum = any(isinstance(group, Mapping) and group.get("momentum") for group in groups)
-    if isinstance(optimizer, torch.optim.SGD) and not has_momentum:
-        return {}
-    if may_be_empty and not state:
+    if (isinstance(optimizer, torch.optim.SGD) and not has_momentum) or (may_be_empty and not state):
         return {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if state.keys() != set(range(len(parameters))):
@@ -211,7 +208,5 @@ def is_step(value) -> bool:
 
 def misfit(reason: str) -> AlmError:
     """Return the error that says why an optimizer cannot go on."""
-    return AlmError(
-        f"the optimizer's state does not fit this model: {reason}; start a new training from the weights "
-        "with --init_from"
-    )
+    way_out = "start a new training from the weights with --init_from"
+    return AlmError(f"the optimizer's state does not fit this model: {reason}; {way_out}")

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
-from alm.checkpoint.files import all_finite
-from alm.checkpoint.restore import OWN_FORMAT
 from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
-from alm.checkpoint.schema import checked_state
+from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
 from alm.errors import AlmError
 from alm.training.trainer import (
@@ -258,7 +256,7 @@ class TrainingRun:
         if number and number not in before:
             progress.saved = [*before, number]  # a checkpoint lists itself
         state = self.state_dict()
-        if not all_finite(state["state_dict"]):
+        if not all(tensor.isfinite().all() for tensor in state["state_dict"].values()):
             raise AlmError(
                 f"the weights are not finite after epoch {epoch}, so they are not saved; "
                 f"{NonFiniteSteps.ADVICE}{self._last_checkpoint()}"

@@ -12,23 +12,14 @@ from alm.training.run import TrainingRun
 from run_scripts.training.options import RESUME_AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
 
-BEGINNINGS = ("init_from", "pretrained")  # of a run's first start
-
 
 class Resumption(NamedTuple):
-    """What --resume leads to.
+    """What --resume leads to."""
 
-    Attributes:
-        typed: the options of the command line, with a file in the place of `auto`.
-        checkpoint: None if a new run starts.
-        may_be_done: with `--resume auto` a finished run is not an error.
-        notes: lines that say what was decided.
-    """
-
-    typed: Namespace
-    checkpoint: dict | None
-    may_be_done: bool
-    notes: list[str]
+    typed: Namespace  # the options of the command line, with a file in the place of `auto`
+    notes: list[str]  # what was decided, a line each
+    checkpoint: dict | None = None  # None if a new run starts
+    may_be_done: bool = False  # with `--resume auto` a finished run is not an error
 
 
 def find_checkpoint(typed: Namespace) -> Resumption:
@@ -36,9 +27,9 @@ def find_checkpoint(typed: Namespace) -> Resumption:
     `auto` makes no sense beside the other options.
     """
     if "resume" not in typed:
-        return Resumption(typed, None, False, [])
+        return Resumption(typed, [])
     if typed.resume != RESUME_AUTO:
-        return Resumption(typed, load_checkpoint(typed.resume), False, [])
+        return Resumption(typed, [], load_checkpoint(typed.resume))
     for name, problem in (
         ("evaluate", "name the checkpoint that -e is to evaluate"),
         ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
@@ -48,28 +39,28 @@ def find_checkpoint(typed: Namespace) -> Resumption:
     if "output_dir" not in typed:
         build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
     newest = newest_checkpoint(Path(typed.output_dir))
-    rest = {name: value for name, value in vars(typed).items() if name != "resume"}
+    rest = Namespace(**vars(typed))
+    del rest.resume
     if newest is None:
-        return Resumption(
-            Namespace(**rest), None, True, [f"Resume: nothing in {typed.output_dir} yet; a new run"]
-        )
-    rest = {name: value for name, value in rest.items() if name not in BEGINNINGS}
+        note = f"Resume: nothing in {typed.output_dir} yet; a new run"
+        return Resumption(rest, [note], may_be_done=True)
+    for name in {"init_from", "pretrained"} & vars(rest).keys():  # of a run's first start
+        delattr(rest, name)
+    rest.resume = str(newest.path)
     notes = [f"Resume: passed over {fault}" for fault in newest.passed_over]
-    return Resumption(Namespace(**rest, resume=str(newest.path)), newest.checkpoint, True, notes)
+    return Resumption(rest, notes, newest.checkpoint, may_be_done=True)
 
 
 def start_position(resumed: Mapping | None, start_epoch: int) -> Position:
-    """Return how far a run is that starts at an epoch: as far as its checkpoint, unless --start-epoch names
-    another epoch.
-    """
+    """Return how far a run is: as far as its checkpoint, unless --start-epoch names another epoch."""
     if resumed is None or resumed["epoch"] != start_epoch:
         return Position(start_epoch)
     return position(resumed)
 
 
 def check_data(path: str, resumed: Mapping, **data: MultiLabelDataset | None) -> None:
-    """Raise AlmError if the pictures or labels of a list are not those that the run had when it was saved:
-    its epoch would have another order, and its figures would be of other pictures.
+    """Raise AlmError if a list's pictures or labels are not those that the run had: its epoch would have
+    another order, and its figures would be of other pictures.
     """
     for name, pictures in data.items():
         before = resumed["data"].get(name)
@@ -88,9 +79,7 @@ def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Pos
     """
     before = checkpoint.get("options", {}).get("optimizer")
     goes_on = before == options.optimizer
-    state = dict(checkpoint)
-    if not goes_on:
-        state.pop("optimizer", None)
+    state = {name: part for name, part in checkpoint.items() if goes_on or name != "optimizer"}
     if reached != position(checkpoint):  # --start-epoch: from an epoch's beginning
         state |= {"epoch": reached.epoch, "iteration": 0, "seen": 0, "unevaluated": False}
     if Path(options.resume).resolve().parent != run.directory.resolve():

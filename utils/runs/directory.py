@@ -21,7 +21,6 @@ ABANDONED = re.compile(TEMPORARY.format(name=RUN_FILES, unique="[0-9a-f]+"))
 
 
 def new_run_directory(runs: Path, experiment: str, approach: str) -> Path:
-    """Return `<runs>/<experiment>-<approach>-<date>-<time>/`."""
     return runs / f"{experiment}-{approach}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -31,9 +30,8 @@ def can_go_on(resume: Path, reached: Position) -> bool:
 
 
 def check_run_directory(directory: Path, resume: Path | None, reached: Position) -> None:
-    """Raise AlmError if checkpoints of a run lie in the directory that `--output_dir` names, and the new run
-    does not go on from them, or goes on from before the last of them: nothing that was learned is written
-    over. `reached` is how far `resume` is.
+    """Raise AlmError if checkpoints lie in the directory that `--output_dir` names, and the new run does not
+    go on from the last of them: it would write over them. `reached` is how far `resume` is.
     """
     if directory.exists() and not directory.is_dir():
         raise AlmError(f"--output_dir {directory}: that is a file; name a directory")
@@ -59,11 +57,10 @@ def check_run_directory(directory: Path, resume: Path | None, reached: Position)
 
 @contextmanager
 def opened_run_directory(directory: Path, options: dict, must_be_new: bool = False) -> Iterator[Path]:
-    """Give a run its directory, with its options in it. The directory gets a number if one of its name is
-    there that must not be.
+    """Give a run its directory, with its options in it. If it `must_be_new`, its name may get a number.
 
-    What a killed run had not written whole is removed. A run that fails before its log has anything to tell
-    leaves nothing: see `TrainingLog`. Raises AlmError if a run is using the directory.
+    What a killed run had not written whole, a checkpoint of 180 MB, say, is removed. A run that fails before
+    `TrainingLog` has anything to tell leaves nothing. Raises AlmError if a run is using the directory.
     """
     try:
         directory, made = make_directory(directory, must_be_new)
@@ -73,8 +70,9 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
         ) from error
     try:
         with locked(directory) as alone:
-            if alone:
-                remove_abandoned(directory)
+            for path in directory.glob(".*.tmp") if alone else ():
+                if ABANDONED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
             written = write_options(directory, options)
             try:
                 yield directory
@@ -92,7 +90,7 @@ def opened_run_directory(directory: Path, options: dict, must_be_new: bool = Fal
 
 
 def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]]:
-    """Create a directory, and those above it; return it and all that were created, the innermost first."""
+    """Return a directory and all that were created for it, the innermost first."""
     made = [path for path in directory.parents if not path.exists()]
     directory.parent.mkdir(parents=True, exist_ok=True)
     name, number = directory.name, 1
@@ -108,17 +106,8 @@ def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]
             return directory, [directory, *made]
 
 
-def remove_abandoned(directory: Path) -> None:
-    """Remove what killed runs had not written whole: a checkpoint of 180 MB, say."""
-    for path in directory.glob(".*.tmp"):
-        if ABANDONED.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
 def write_options(directory: Path, options: dict) -> Path:
-    """Write the options of a run's first start to options.json, or add those of a later one to options.jsonl
-    as one line; return the path.
-    """
+    """Write the options of a run's first start to options.json, or add a later one's to options.jsonl."""
     first, later = directory / OPTIONS, directory / LATER_OPTIONS
     if not first.exists():
         write_json(first, options)
@@ -129,12 +118,10 @@ def write_options(directory: Path, options: dict) -> Path:
 
 
 def go_back(directory: Path, reached: Position) -> list[str]:
-    """Let a directory be as it was so far in a run, for one that goes on from there; return lines that say
-    what was changed.
+    """Let a directory be as it was so far in a run that goes on from there; return lines of what changed.
 
     Figures of later evaluations are dropped from metrics.jsonl: they come again, and train.log has them. A
-    best.pth.tar of a later epoch is kept beside as `best.<epoch>.pth.tar`, since the run may not come to a
-    better one.
+    later best.pth.tar is kept as `best.<epoch>.pth.tar`, since the run may not come to a better one.
     """
     drop_later_metrics(directory / METRICS, reached.epoch if reached.evaluated else reached.epoch - 1)
     best = directory / BEST
@@ -170,17 +157,15 @@ def is_record_until(line: str, epoch: int) -> bool:
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints in a directory, by name."""
     return sorted(directory.glob(f"*{CHECKPOINT}")) if directory.is_dir() else []
 
 
 def later_checkpoints(directory: Path, reached: Position) -> list[Path]:
-    """Return the checkpoints in a directory that are of later epochs or iterations and are not damaged."""
     return [path for path in checkpoints(directory) if is_later(path, reached)]
 
 
 def is_later(path: Path, reached: Position) -> bool:
-    """Whether a checkpoint is further than `reached`. Its weights are read only if the rest of it says so."""
+    """Whether a checkpoint is further than `reached`, and whole: its weights are read only if the rest is."""
     by_name = numbered_position(path.name)
     if path.name != LAST and (by_name is None or by_name[:2] <= reached[:2]):
         return False
