@@ -21,8 +21,7 @@ def backbone_weights(model):
     }
 
 
-@pytest.mark.parametrize("approach", list(alm.APPROACHES))
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(("approach", "prefix"), [("inception_iccv", ""), ("bn_inception", "module.")])
 def test_round_trip_is_bit_for_bit(approach, prefix):
     source, target = model_of(approach=approach), model_of(approach=approach, seed=1)
     state = reference_state(source)
@@ -90,9 +89,9 @@ def test_missing_batch_counts_are_normal_and_surplus_entries_a_warning():
 # The published program's files.
 
 
-@pytest.mark.parametrize("approach", list(alm.APPROACHES))
-@pytest.mark.parametrize(("prefix", "numpy_module"), [("module.", "numpy.core.multiarray"),
-                                                      ("", "numpy._core.multiarray")])  # fmt: skip
+@pytest.mark.parametrize(("approach", "prefix", "numpy_module"), [
+    ("inception_iccv", "module.", "numpy.core.multiarray"), ("bn_inception", "", "numpy._core.multiarray"),
+])  # fmt: skip
 def test_a_file_is_read_into_our_layout(tmp_path, approach, prefix, numpy_module):
     source = model_of(approach=approach)
     path = published_file(tmp_path / "40.pth.tar", source, prefix=prefix, numpy_module=numpy_module)
@@ -123,34 +122,18 @@ def test_convention_follows_the_serialization(tmp_path):
     assert load_checkpoint(baseline)["align_corners"] is False
 
 
-def lose(state):
-    del state["st_4d.stn_list.1.bias"]
-
-
-def misshape(state):
-    state["st_3b.att_list.2.conv1.weight"] = torch.zeros(1, 1, 1, 1)
-
-
-def mistype(state):
-    state["st_5b.fc_list.0.bias"] = torch.zeros(1, dtype=torch.int64)
-
-
-def more_attributes(state):
-    state["finalfc.bias"] = torch.zeros(10**6)
-
-
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("name", "tensor", "words"),
     [
-        (lose, r"missing: st_4d\.stn_list\.1\.bias"),
-        (misshape, r"st_3b\.att_list\.\d\.conv1\.weight has another shape or type"),
-        (mistype, r"st_5b\.fc_list\.\d\.bias has another shape or type"),
-        (more_attributes, r"missing: st_\w+\.\w+\.3\."),
+        ("st_4d.stn_list.1.bias", None, r"missing: st_4d\.stn_list\.1\.bias"),
+        ("st_3b.att_list.2.conv1.weight", torch.zeros(1, 1, 1, 1), r"att_list\.\d\.conv1\.weight .* shape"),
+        ("st_5b.fc_list.0.bias", torch.zeros(1).long(), r"st_5b\.fc_list\.\d\.bias .* type"),
+        ("finalfc.bias", torch.zeros(10**6), r"missing: st_\w+\.\w+\.3\."),
     ],
 )
-def test_an_attribute_that_is_not_whole_is_named_as_the_file_names_it(tmp_path, damage, words):
+def test_an_attribute_that_is_not_whole_is_named_as_the_file_names_it(tmp_path, name, tensor, words):
     state = reference_state(model_of())
-    damage(state)
+    state.pop(name) if tensor is None else state.update({name: tensor})
     torch.save(state, tmp_path / "a.pth.tar")
     with pytest.raises(alm.AlmError, match=rf"a\.pth\.tar: .*{words}"):
         load_checkpoint(tmp_path / "a.pth.tar")
@@ -230,10 +213,9 @@ def test_weights_of_the_backbone_alone_are_no_model(tmp_path, prefix):
         load_checkpoint(tmp_path / "bn_inception.pth")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_and_change_nothing(tmp_path, value):
+def test_weights_that_are_not_finite_are_refused_and_change_nothing(tmp_path):
     spoilt, backbone = reference_state(model_of(seed=1)), backbone_weights(model_of(seed=1))
-    spoilt["main_branch.conv1_7x7_s2.bias"][3] = backbone["conv1_7x7_s2.bias"][3] = value
+    spoilt["main_branch.conv1_7x7_s2.bias"][3] = backbone["conv1_7x7_s2.bias"][3] = torch.inf
     target = model_of()
     for load in (lambda: load_reference_state(target, spoilt), lambda: loaded(target, backbone, tmp_path)):
         with pytest.raises(alm.AlmError, match=r"the weights are not finite: .*conv1_7x7_s2\.bias"):

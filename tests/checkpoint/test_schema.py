@@ -53,7 +53,6 @@ def deep():
         ("epoch", 2**63, "not a whole number"),
         ("epoch", 1.0, "not a whole number"),
         ("best_accu", math.nan, "not a finite number"),
-        ("best_accu", "high", "not a finite number"),
         ("best_ma", math.inf, "number from -inf to 1"),
         ("options", {1: 2}, "not a dict"),
         ("optimizer", [1], "not a dict"),
@@ -61,7 +60,6 @@ def deep():
         ("scaler", SCALER | {"scale": 0.0}, "a dict of"),
         ("scaler", SCALER | {"backoff_factor": 1.0}, "a dict of"),
         ("scaler", SCALER | {"growth_factor": 1.0}, "a dict of"),
-        ("scaler", SCALER | {"_growth_tracker": -1}, "a dict of"),
         ("saved", ["../../etc/1.pth.tar"], "a list, each entry a checkpoint's name"),
         ("saved", ["a\0_1.pth.tar"], "a checkpoint's name"),
         ("saved", ["best.pth.tar"], "a checkpoint's name"),
@@ -82,7 +80,7 @@ def test_a_part_that_is_wrong_is_named_in_one_short_line(name, value, words):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", ["attributes", "options", "state_dict", "epoch"])
+@pytest.mark.parametrize("name", ["options", "state_dict"])
 def test_a_part_that_is_missing_is_named(tmp_path, name):
     content = own_checkpoint(model_of(approach="bn_inception"))
     del content[name]

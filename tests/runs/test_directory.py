@@ -2,9 +2,11 @@
 
 import json
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
-from support.models import model_of, own_checkpoint
+import torch
+from support.models import own_checkpoint
 from support.tiny import spoil
 
 from alm.checkpoint.files import placed
@@ -30,7 +32,9 @@ def append_metrics(directory, record):
 
 def saved(path, **parts):
     """Write a checkpoint of a run with these parts."""
-    save_checkpoint(path, own_checkpoint(model_of(approach="bn_inception"), **parts))
+    weights = {"classifier.weight": torch.rand(3, 3)}
+    network = SimpleNamespace(approach="bn_inception", align_corners=False, state_dict=lambda: weights)
+    save_checkpoint(path, own_checkpoint(network, **parts))
 
 
 def contents(directory):
@@ -97,9 +101,7 @@ def test_resume_goes_on_in_its_own_directory_alone(tmp_path):
 
 def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
     for epoch in (10, 20):
-        save_checkpoint(
-            tmp_path / f"{epoch}.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=epoch)
-        )
+        saved(tmp_path / f"{epoch}.pth.tar", epoch=epoch)
     with pytest.raises(AlmError, match=r"20\.pth\.tar is later than 10\.pth\.tar"):
         check_run_directory(tmp_path, tmp_path / "10.pth.tar", Position(10))
 
@@ -107,9 +109,7 @@ def test_resume_from_before_the_last_checkpoint_is_refused(tmp_path):
 def test_what_was_saved_within_an_epoch_and_last_counts_too(tmp_path):
     (tmp_path / "train.log").touch()
     (tmp_path / "2.pth.tar").touch()
-    save_checkpoint(
-        tmp_path / "2+30.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=2, iteration=30)
-    )
+    saved(tmp_path / "2+30.pth.tar", epoch=2, iteration=30)
     assert not can_go_on(tmp_path / "2.pth.tar", Position(2))
     assert can_go_on(tmp_path / "2+30.pth.tar", Position(2, 30))
     saved(tmp_path / "last.pth.tar", epoch=3)
@@ -170,17 +170,9 @@ def test_what_an_earlier_run_left_is_added_to(tmp_path):
 # Going on from an earlier epoch.
 
 
-@pytest.fixture
-def best(tmp_path):
-    """Return a function that writes best.pth.tar of an epoch."""
-    return lambda epoch: save_checkpoint(
-        tmp_path / "best.pth.tar", own_checkpoint(model_of(approach="bn_inception"), epoch=epoch)
-    )
-
-
-def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path, best):
+def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path):
     """The run that goes on may not come to one as good, and would write over it."""
-    best(3)
+    saved(tmp_path / "best.pth.tar", epoch=3)
     before = (tmp_path / "best.pth.tar").read_bytes()
     (line,) = go_back(tmp_path, Position(2))
     assert line == f"Best: {tmp_path / 'best.pth.tar'} is of epoch 3, later than 2; kept as best.3.pth.tar"
@@ -190,16 +182,16 @@ def test_a_best_of_a_later_epoch_is_kept_beside(tmp_path, best):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, best, epoch):
-    best(epoch)
+def test_a_best_of_the_same_or_an_earlier_epoch_stays(tmp_path, epoch):
+    saved(tmp_path / "best.pth.tar", epoch=epoch)
     before = (tmp_path / "best.pth.tar").read_bytes()
     assert go_back(tmp_path, Position(2)) == []
     assert {path.name for path in tmp_path.iterdir()} == {"best.pth.tar"}
     assert (tmp_path / "best.pth.tar").read_bytes() == before
 
 
-def test_a_best_that_is_damaged_is_told_and_stays(tmp_path, best):
-    best(1)
+def test_a_best_that_is_damaged_is_told_and_stays(tmp_path):
+    saved(tmp_path / "best.pth.tar", epoch=1)
     (tmp_path / "best.pth.tar").write_bytes((tmp_path / "best.pth.tar").read_bytes()[:-50])
     (line,) = go_back(tmp_path, Position(2))
     assert line.startswith(f"Best: {tmp_path / 'best.pth.tar'}: ")

@@ -1,5 +1,7 @@
 """Small models and the files that hold them; for the tests of checkpoints."""
 
+import copy
+import functools
 import math
 
 import numpy as np
@@ -12,6 +14,12 @@ ATTRIBUTES = ("Hat", "Bag", "Skirt")
 
 
 def model_of(num_attributes=3, approach="inception_iccv", seed=0):
+    return copy.deepcopy(built(num_attributes, approach, seed))
+
+
+@functools.lru_cache(8)
+def built(num_attributes, approach, seed):
+    """Return a model, which takes longer to build than to copy."""
     torch.manual_seed(seed)
     return alm.build_model(approach, num_attributes)
 
