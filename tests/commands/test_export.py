@@ -1,10 +1,10 @@
 """The networks through every exporter, with a batch of any size; export.py itself is in tests/deployment."""
 
 import inspect
-import os
 
 import pytest
 import torch
+from support import THOROUGH
 from support.toy import Toy
 
 import alm
@@ -15,7 +15,6 @@ from run_scripts import export
 
 IMAGES = torch.randn(6, 3, 256, 128, generator=torch.Generator().manual_seed(0))
 EXAMPLE = IMAGES[:3]
-THOROUGH = os.environ.get("ALM_THOROUGH") == "1"
 
 
 def traced(model, _path):

@@ -12,15 +12,13 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from support import REPOSITORY
+from support import REPOSITORY, THOROUGH
 from support.known import Known, prediction_of
 from support.models import ATTRIBUTES
 
 from alm.errors import PictureError
 from run_scripts import predict
 from utils.prediction.sources import Source
-
-THOROUGH = os.environ.get("ALM_THOROUGH") == "1"
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """What a training starts from: positive ratios, starting weights, a compiled network."""
 
-import os
 from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from support import THOROUGH
 from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file, same
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
@@ -48,7 +48,7 @@ def test_the_network_compiles_whole_and_trains_as_it_is():
     model = alm.build_model("inception_iccv", 3).double().train()
     images = torch.randn(2, 3, 64, 32).double()
     gradients = []
-    backend = "aot_eager" if os.environ.get("ALM_THOROUGH") else "eager"
+    backend = "aot_eager" if THOROUGH else "eager"
     for network in (model, compile_network(model, 2, backend=backend, fullgraph=True)):
         model.zero_grad()
         loss = sum(prediction.sin().sum() for prediction in network(images))

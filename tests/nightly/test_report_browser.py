@@ -4,11 +4,11 @@ Needs selenium, Chromium and its driver; skipped if one of them is missing or do
 for all by default; ALM_THOROUGH=1 tries all.
 """
 
-import os
 import shutil
 from itertools import product
 
 import pytest
+from support import THOROUGH
 from support.reports import report_of
 
 from utils.report.page import render
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium and chromedriver are not installed"),
 ]
 SCHEMES = ("light", "dark")
-THOROUGH = os.environ.get("ALM_THOROUGH") == "1"
+
 VIEWS = list(product((390, 1280), SCHEMES)) if THOROUGH else [(390, "dark"), (1280, "light")]
 TAB, ENTER = "\ue004", "\ue007"  # as WebDriver calls them
 
