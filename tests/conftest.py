@@ -10,7 +10,13 @@ from support import REPOSITORY
 
 if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores; before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(processes))))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
+
+
+def pytest_configure(config):
+    """Keep the order of the files if several processes share them: else the longest one comes last."""
+    config.option.loadscopereorder = False
 
 
 @pytest.fixture(scope="session")

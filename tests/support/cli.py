@@ -31,7 +31,7 @@ def process(command, *options, status=0, cwd=REPOSITORY, before=(), env=None):
     ended = subprocess.run(
         [*before, sys.executable, str(SCRIPTS / f"{command}.py"), *map(str, options)],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), **(env or {})},
+        env={**os.environ, "OMP_NUM_THREADS": "2", **(env or {})},
         capture_output=True,
         text=True,
         timeout=280,
