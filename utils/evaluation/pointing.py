@@ -30,7 +30,7 @@ IN_WORDS = {
     WHOLE: ("the picture's centre", "the whole picture"),
     AVERAGE: (
         "the centre of the attribute's average box",
-        "the average box, which needs true boxes but no network",
+        "the average box (which needs true boxes but no network)",
     ),
 }
 
@@ -157,17 +157,23 @@ def verdicts(pointing: Pointing) -> list[str]:
     own = means[WINNING]
     baselines = [(name, point, box) for name, (point, box) in IN_WORDS.items() if name in means]
     points = [f"{point} in {100 * means[name][POINTING]:.0f} %" for name, point, _ in baselines]
-    boxes: dict[str, list[str]] = {"neither measure": [], "one of the two measures": [], "both measures": []}
+    names_of: dict[str, list[str]] = {  # verdict -> what it is about
+        "do not beat {} on pointing or on IoU": [],
+        "beat {} on one of the two measures, pointing and IoU": [],
+        "beat {} on both measures, pointing and IoU": [],
+    }
     for name, _, box in baselines:
         wins = int((own[[POINTING, IOU]] > means[name][[POINTING, IOU]]).sum())
-        list(boxes.values())[wins].append(box)
+        list(names_of.values())[wins].append(box)
     return [
         f"The centre of the winning level's region lies in the true box in {100 * own[POINTING]:.0f} % of "
         f"the cases; {', '.join(points)}.",
         *(
-            f"The regions beat {' and '.join(beaten)} on {measures}, pointing and IoU."
-            for measures, beaten in reversed(boxes.items())
-            if beaten
+            f"The regions {verdict.format(joint.join(names))}."
+            for (verdict, names), joint in zip(
+                reversed(names_of.items()), (" and ", " and ", " or "), strict=True
+            )
+            if names
         ),
     ]
 
