@@ -13,7 +13,7 @@ from alm.checkpoint.published import BACKBONE, own_checkpoint, to_reference, vie
 from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
-from alm.errors import AlmError
+from alm.errors import AlmError, first_few
 from alm.models.network import build_model
 
 
@@ -284,24 +284,19 @@ def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     }
     surplus = [name for name in given if name not in own]
     problems = [
-        f"{len(names)} {what}: {first_few(names)}"
+        f"{len(names)} {what}: {first_few(names, 3)}"
         for what, names in {**misfits, "not in this model": surplus}.items()
         if names
     ]
     if any(misfits.values()):
         raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
     if infinite := [name for name, theirs, _ in both if not theirs.isfinite().all()]:
-        raise AlmError(f"the weights are not finite: {first_few(infinite)}; take others")
+        raise AlmError(f"the weights are not finite: {first_few(infinite, 3)}; take others")
     if surplus:
         warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=3)
     with torch.no_grad():
         for _, theirs, ours in both:
             ours.copy_(theirs)
-
-
-def first_few(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names of many; alm does not import utils.io.phrases."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def listed(words: Sequence[str]) -> str:

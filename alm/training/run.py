@@ -10,7 +10,7 @@ from pathlib import Path
 from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
-from alm.errors import AlmError
+from alm.errors import AlmError, first_few
 from alm.training.trainer import (
     Batch,
     Evaluation,
@@ -282,8 +282,7 @@ class TrainingRun:
         """Return the error with the pictures of its batch and the run's last checkpoint."""
         names = loader.names(self.progress.epoch, self.progress.seen + error.before, error.pictures)
         self.trainer.log.note("at_fault", pictures=" ".join(names))
-        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        message = f"{error}{self._last_checkpoint()}; the pictures of that step are {first}"
+        message = f"{error}{self._last_checkpoint()}; the pictures of that step are {first_few(names, 3)}"
         return NonFiniteLossError(message, error.before, error.pictures)
 
     def _last_checkpoint(self) -> str:

@@ -1,7 +1,9 @@
 """Phrases of sentences that people read: the first few of many, a count with its noun, the nearest name."""
 
 import difflib
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sized
+
+from alm.errors import first_few as first_few  # a phrase of alm's errors too
 
 RULE = "=" * 100  # above and below the published blocks of a log
 
@@ -15,8 +17,3 @@ def counted(count: int | Sized, noun: str) -> str:
     """Return `1 picture` or `2,000 pictures`; `count` is a number, or a collection."""
     number = count if isinstance(count, int) else len(count)
     return f"{number:,} {noun}" + ("s" if number != 1 else "")
-
-
-def first_few(names: Sequence[str], most: int = 5) -> str:
-    """Return the first `most` names, with `, ...` behind them if there are more."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
