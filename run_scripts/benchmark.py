@@ -171,10 +171,7 @@ def machine(options: argparse.Namespace) -> str:
 
 def measure_forms(options: argparse.Namespace) -> None:
     """Time the forms of a trained network on drawn people, as predict.py --benchmark does on any pictures."""
-    pictures = {"paths": [], "data_root": None, "follow_links": False, "as_trained": False}
-    network = {"experiment": None, "names": None, "align_corners": None}
-    deployed = {"checkpoint": options.deploy, "device": options.device.type, "threads": options.threads}
-    benchmark(argparse.Namespace(**pictures, **network, **deployed))
+    benchmark(options.deploy, device=options.device.type, threads=options.threads)
 
 
 def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:

@@ -43,21 +43,16 @@ CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 def main() -> None:
     options = parse_options()
+    names = ("device", "experiment", "names", "align_corners", "threads")
+    network = {name: getattr(options, name) for name in names}
+    places = options.paths, options.data_root, options.follow_links
     if options.benchmark:
         from utils.prediction.benchmark import benchmark  # few need it
 
-        benchmark(options)
+        benchmark(options.checkpoint, *places, as_trained=options.as_trained, **network)
         return
-    places = options.paths, options.data_root, options.follow_links
     total = count(*places)  # a missing picture is reported before the checkpoint is read
-    predictor, notes = load_predictor(
-        options.checkpoint,
-        device=options.device,
-        experiment=options.experiment,
-        names=options.names,
-        align_corners=options.align_corners,
-        threads=options.threads,
-    )
+    predictor, notes = load_predictor(options.checkpoint, **network)
     check_regions(options, predictor)
     thresholds = choose_thresholds(options.threshold, predictor)
     for note in notes:

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -36,22 +35,36 @@ Form = PicturePredictor | str  # what predicts, or why nothing can
 Step = Callable[[], None]
 
 
-def benchmark(options: Namespace) -> None:
-    """Time all forms on the pictures of the options, else on drawn ones; print a table."""
+def benchmark(
+    checkpoint: str,
+    paths: Sequence[str] = (),
+    data_root: str | None = None,
+    follow_links: bool = False,
+    *,
+    as_trained: bool = False,
+    threads: int,
+    **network,
+) -> None:
+    """Time all forms on the pictures of `paths`, else on drawn ones; print a table.
+
+    `network` are further options of `load_predictor`.
+    """
     with tempfile.TemporaryDirectory() as directory:
         pictures = {}
-        for file in chosen_pictures(options, Path(directory)):
+        for file in chosen_pictures(paths, data_root, follow_links, Path(directory)):
             with suppress(PictureError):
-                pictures[file] = read_input(file, options.as_trained)
+                pictures[file] = read_input(file, as_trained)
         if not pictures:
             raise DataError("there are no pictures that can be read; name others")
         files, inputs = list(pictures), list(pictures.values())
-        forms = dict(forms_of(options, np.stack([pixels for pixels, _ in inputs]), Path(directory)))
+        pixels = np.stack([pixels for pixels, _ in inputs])
+        forms = dict(forms_of(checkpoint, threads, network, pixels, Path(directory)))
         sizes = "".join(f"batch {size}".rjust(COLUMN) for size in BATCH_SIZES)
-        tell(machine(options, len(files)), "", f"{'for each picture':{NAME + 2}}{sizes}")
+        pictures_timed = f"the first {len(files)} pictures" if paths else f"{len(files)} drawn pictures"
+        tell(machine(threads, pictures_timed), "", f"{'for each picture':{NAME + 2}}{sizes}")
         tables = {
             "resized pictures in memory": steps_of(forms, partial(predicting, inputs)),
-            "files, decoding included": steps_of(forms, partial(decoding, files, options.as_trained)),
+            "files, decoding included": steps_of(forms, partial(decoding, files, as_trained)),
         }
         every = [step for rows in tables.values() for steps in rows.values() for step in steps.values()]
         seconds = in_turn(every, ROUNDS, pause=0.1)
@@ -62,29 +75,26 @@ def benchmark(options: Namespace) -> None:
             tell(f"  {name:{NAME}}" + ("".join(cells) if steps else str(forms[name])))
 
 
-def chosen_pictures(options: Namespace, directory: Path) -> Iterator[str]:
+def chosen_pictures(
+    paths: Sequence[str], data_root: str | None, follow_links: bool, directory: Path
+) -> Iterator[str]:
     """Yield the first files of the paths, or draw some people."""
-    if options.paths:
-        pictures = sources(options.paths, options.data_root, options.follow_links)
+    if paths:
+        pictures = sources(paths, data_root, follow_links)
         yield from (source.file for source in islice(pictures, MOST_PICTURES))
         return
     ensure_dataset(directory / "drawn", train=MOST_PICTURES, test=1)
     yield from (source.file for source in sources([str(directory / "drawn" / "synthetic" / "train")]))
 
 
-def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterator[tuple[str, Form]]:
+def forms_of(
+    checkpoint: str, threads: int, network: Mapping, pixels: np.ndarray, directory: Path
+) -> Iterator[tuple[str, Form]]:
     """Yield the name of each form and what predicts, or why nothing can. `pixels` (N, 256, 128, 3) are to
     calibrate integers on.
     """
-    predictor, _ = load_predictor(
-        options.checkpoint,
-        device=options.device,
-        experiment=options.experiment,
-        names=options.names,
-        align_corners=options.align_corners,
-        threads=options.threads,
-    )
-    if is_onnx(options.checkpoint):
+    predictor, _ = load_predictor(checkpoint, threads=threads, **network)
+    if is_onnx(checkpoint):
         yield "onnxruntime", predictor
         return
     from alm.checkpoint.restore import load_model
@@ -92,10 +102,10 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
     from alm.inference.predictor import Predictor
     from utils.deployment.quantization import quantize
 
-    model = load_model(options.checkpoint)
+    model = load_model(checkpoint)
     model.align_corners = predictor.align_corners
     device = predictor.device.type
-    yield f"PyTorch, {device}", Predictor(model, predictor.attributes, options.device, folded=False)
+    yield f"PyTorch, {device}", Predictor(model, predictor.attributes, device, folded=False)
     yield f"PyTorch folded, {device}", predictor
     float32, int8 = directory / "float32.onnx", directory / "int8.onnx"
 
@@ -103,11 +113,11 @@ def forms_of(options: Namespace, pixels: np.ndarray, directory: Path) -> Iterato
         count = len(predictor.attributes)
         about = Metadata(predictor.attributes, "", (THRESHOLD,) * count, model.align_corners, model.levels)
         write_onnx(Deployed(model).eval(), float32, about.texts())
-        return OnnxPredictor(float32, options.threads)
+        return OnnxPredictor(float32, threads)
 
     def quantized() -> OnnxPredictor:
         quantize(float32, int8, (picture[None].transpose(0, 3, 1, 2) for picture in pixels))
-        return OnnxPredictor(int8, options.threads)
+        return OnnxPredictor(int8, threads)
 
     in_float32 = made(exported)
     yield "onnxruntime", in_float32
@@ -156,15 +166,14 @@ def timed(size: int) -> int:
     return size * -(-LEAST // size)
 
 
-def machine(options: Namespace, count: int) -> str:
+def machine(threads: int, pictures: str) -> str:
     """Return what the figures hold for."""
-    words = [processor_name(), f"{options.threads} threads"]
+    words = [processor_name(), f"{threads} threads"]
     for package in ("torch", "onnxruntime"):
         try:
             words.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             words.append(f"no {package}")
-    pictures = f"the first {count} pictures" if options.paths else f"{count} drawn pictures"
     return ", ".join([*words, pictures])
 
 
