@@ -68,8 +68,11 @@ class PackedConv2d(nn.Conv2d):
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_laid_out": None}  # oneDNN's tensor can be neither copied nor saved
 
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H / stride, W / stride)."""  # torch 2.4 traces no layer of its own
+        return self._conv_forward(x, self.weight, self.bias)
+
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
         if not self._can_take(x):
             return super()._conv_forward(x, weight, bias)
         version = 0 if weight.is_inference() else weight._version  # inference tensors have none
