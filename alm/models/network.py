@@ -43,7 +43,9 @@ class Baseline(nn.Module):
         self.backbone_name = backbone
         self.backbone = build_backbone(backbone)
         self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.classifier = nn.Linear(self.backbone.taps[-1].channels, num_attributes)
+        coarsest = self.backbone.taps[-1]
+        self._coarsest = coarsest.name  # read in `predict`, because torch 2.4 traces no attribute of a class
+        self.classifier = nn.Linear(coarsest.channels, num_attributes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the logits of the branches, each (B, K), for normalized images (B, 3, 256, 128): ALM's are
@@ -57,7 +59,7 @@ class Baseline(nn.Module):
 
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `forward` and `localize` return, from one pass."""
-        coarsest = self.backbone(images)[self.backbone.taps[-1].name]
+        coarsest = self.backbone(images)[self._coarsest]
         return (self.classifier(spatial_mean(positions(coarsest))),), {}
 
 
@@ -96,7 +98,7 @@ class ALM(Baseline):
         sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
         evidence = self._evidence(features, sizes, regions)
         logits = [self.localization[level].logits(attention[level], evidence[level]) for level in self.levels]
-        return (*logits, self.classifier(means[self.levels[-1]])), regions
+        return (*logits, self.classifier(means[self._coarsest])), regions
 
     def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
         """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means

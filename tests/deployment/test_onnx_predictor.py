@@ -86,9 +86,13 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
 
 
 @pytest.mark.slow
-def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch):
+@pytest.mark.parametrize(
+    ("approach", "shapes"),
+    [("inception_iccv", [(3, 3), (3, 3, 3, 4), (3, 3)]), ("bn_inception", [(3, 3)])],
+)
+def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch, approach, shapes):
     monkeypatch.setitem(BACKBONES, "toy", Toy)
-    checkpoint = toy_checkpoint(tmp_path / "7.pth.tar")
+    checkpoint = toy_checkpoint(tmp_path / "7.pth.tar", approach)
     output, _ = exported("--to", "torch_export", checkpoint, tmp_path / "m.pt2")
     assert "3 attributes" in output
     extra = {"attributes": ""}
@@ -96,7 +100,7 @@ def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch):
     assert "set_grad_enabled" not in str(program.graph)  # which torch 2.4 does not read back by itself
     assert json.loads(extra["attributes"]) == list(ATTRIBUTES)
     outputs = program.module()(samples()[2])
-    assert [tuple(output.shape) for output in outputs] == [(3, 3), (3, 3, 3, 4), (3, 3)]
+    assert [tuple(output.shape) for output in outputs] == shapes
 
 
 def test_what_differs_is_refused():

@@ -30,16 +30,16 @@ class Toy(nn.Module):
 
     def forward(self, images):
         maps, x = {}, images
-        for tap, pool, convolution in zip(self.taps, self.pools, self.convolutions, strict=True):
+        for level, pool, convolution in zip(LEVELS, self.pools, self.convolutions, strict=True):
             x = convolution(pool(x)).relu()
-            x = self.bn(x) if tap.name == "fine" else x
-            maps[tap.name] = x
+            x = self.bn(x) if level == "fine" else x
+            maps[level] = x
         return maps
 
 
-def toy_checkpoint(path):
+def toy_checkpoint(path, approach="inception_iccv"):
     """Write a checkpoint of three attributes; the backbone must be registered as "toy"."""
     torch.manual_seed(0)
-    model = alm.build_model("inception_iccv", 3, backbone="toy")
+    model = alm.build_model(approach, 3, backbone="toy")
     save_checkpoint(path, own_checkpoint(model, backbone="toy", levels=list(model.levels)))
     return path
