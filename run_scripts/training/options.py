@@ -84,12 +84,7 @@ class Option:
         words = dict(self.kind.argparse)
         if self.metavar:
             words["metavar"] = self.metavar
-        group.add_argument(
-            *self.flags,
-            dest=self.name,
-            help=self.help + self._defaults(),
-            **words,
-        )
+        group.add_argument(*self.flags, dest=self.name, help=self.help + self._defaults(), **words)
 
     def _defaults(self) -> str:
         if self.default in (None, False, ""):

@@ -104,17 +104,17 @@ def set_up(typed: Namespace) -> TrainingSetup:
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
     )  # fmt: skip
     return TrainingSetup(
-        options,
-        without_weights(resumed or {}, options.evaluate),
-        position,
-        device,
-        precision,
-        experiment,
-        data,
-        ratio,
-        model.to(device, memory_format=layout(device)),
-        [*resume.notes, *differences, *filter(None, machine), *weights],
-        find_true_boxes(data.val, experiment.attributes) if data.val else None,
+        options=options,
+        checkpoint=without_weights(resumed or {}, options.evaluate),
+        position=position,
+        device=device,
+        precision=precision,
+        experiment=experiment,
+        data=data,
+        ratio=ratio,
+        model=model.to(device, memory_format=layout(device)),
+        notes=[*resume.notes, *differences, *filter(None, machine), *weights],
+        true_boxes=find_true_boxes(data.val, experiment.attributes) if data.val else None,
     )
 
 
