@@ -114,6 +114,7 @@ def test_only_its_own_parts_are_taken_from_a_published_file(tmp_path):
         load_checkpoint(tmp_path / "a.pth.tar")
 
 
+@pytest.mark.slow
 def test_convention_follows_the_serialization(tmp_path):
     for old in (True, False):
         path = published_file(tmp_path / "a.pth.tar", model_of(), old=old)
@@ -122,6 +123,7 @@ def test_convention_follows_the_serialization(tmp_path):
     assert load_checkpoint(baseline)["align_corners"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [
@@ -139,6 +141,7 @@ def test_an_attribute_that_is_not_whole_is_named_as_the_file_names_it(tmp_path, 
         load_checkpoint(tmp_path / "a.pth.tar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["main_branch.conv1_7x7_s2.weight", "finalfc.weight"])
 def test_an_entry_that_is_missing_is_refused(tmp_path, name):
     state = reference_state(model_of(approach="bn_inception"))
@@ -156,6 +159,7 @@ def loaded(model, state, path):
     return load_backbone(model, path / "bn_inception.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prefix", "flat", "classifier"), [("", True, True), ("module.", False, False)])
 def test_backbone_weights(tmp_path, prefix, flat, classifier):
     source, target = model_of(), model_of(seed=1)
@@ -178,6 +182,7 @@ def test_backbone_weights(tmp_path, prefix, flat, classifier):
     )
 
 
+@pytest.mark.slow
 def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
     state = backbone_weights(model_of())
     without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
@@ -213,6 +218,7 @@ def test_weights_of_the_backbone_alone_are_no_model(tmp_path, prefix):
         load_checkpoint(tmp_path / "bn_inception.pth")
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_refused_and_change_nothing(tmp_path):
     spoilt, backbone = reference_state(model_of(seed=1)), backbone_weights(model_of(seed=1))
     spoilt["main_branch.conv1_7x7_s2.bias"][3] = backbone["conv1_7x7_s2.bias"][3] = torch.inf

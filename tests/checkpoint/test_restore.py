@@ -59,6 +59,7 @@ def test_a_subclass_restores_with_what_it_adds():
         restore_model(target, checkpoint_of(model_of()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "words"), [
     (model_of(5), r"f\.tar: it is of 5 attributes.*has 3; --init_from takes"),
     (model_of(approach="bn_inception"), r"checkpoint of bn_inception; give --approach bn_.*--init_from"),
@@ -116,6 +117,7 @@ def test_load_model_tells_what_it_is(tmp_path, approach, align_corners):
     assert same(source.state_dict(), model.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approach", list(alm.APPROACHES))
 def test_what_is_written_for_the_published_program_is_read_back_bit_for_bit(tmp_path, approach):
     source = model_of(approach=approach)
@@ -166,6 +168,7 @@ def test_other_attributes_take_what_goes_by_the_same_name():
         assert same(slices(target, k), slices(expected, row)), k
 
 
+@pytest.mark.slow
 def test_a_published_model_names_no_attributes(tmp_path):
     """If it has as many they count as the same; if not, none does."""
     checkpoint = load_checkpoint(published_file(tmp_path / "40.pth.tar", model_of(3)))
@@ -176,6 +179,7 @@ def test_a_published_model_names_no_attributes(tmp_path):
     assert same(slices(other_count, 1), slices(model_of(2, seed=1), 1))
 
 
+@pytest.mark.slow
 def test_a_baseline_gives_and_takes_backbone_and_classifier():
     baseline, target = model_of(approach="bn_inception"), model_of(seed=1)
     before = {name: tensor.clone() for name, tensor in target.localization.state_dict().items()}
@@ -187,6 +191,7 @@ def test_a_baseline_gives_and_takes_backbone_and_classifier():
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [

@@ -47,6 +47,7 @@ def old(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_its_network_computes_what_version_1_1_computed(old):
     model = alm.load_model(old)
     assert (model.approach, model.attributes[:2], model.align_corners) == (

@@ -88,6 +88,7 @@ def test_json_has_all_figures(run, evaluations, tmp_path):
     assert set(hat) == {"name", "a", "b", "difference", "interval", "verdict", "p_value"}
 
 
+@pytest.mark.slow
 def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluations, tmp_path):
     paths, labels, _ = evaluations
     labels[:, 3] = 0

@@ -46,6 +46,7 @@ def refuse_obeyed(*texts):
         assert not is_obeyed(text.replace("\n", "").replace("\r", ""))
 
 
+@pytest.mark.slow
 def test_an_evaluation(folder, run_here):
     shown = run_here(
         "-e", "--resume", "a.pth.tar", "--attributes", "names.txt", "--data_root", "people", "--val_list",
@@ -61,6 +62,7 @@ def test_an_evaluation(folder, run_here):
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_read(folder, run_here):
     (folder / "people" / f"{NAME}1.png").write_bytes(b"no picture")
     shown = run_here(
@@ -71,6 +73,7 @@ def test_a_picture_that_cannot_be_read(folder, run_here):
     assert f"{SHOWN}1.png" in shown[1]
 
 
+@pytest.mark.slow
 def test_a_prediction(folder, start_here):
     (folder / "people" / f"{NAME}2.png").write_bytes(b"no picture")
     common = ("--checkpoint", "a.pth.tar", "people", "--device", "cpu")

@@ -50,6 +50,7 @@ def test_a_training_writes_the_report_of_its_last_epoch(train, tmp_path):
     assert "Which level decides" not in page
 
 
+@pytest.mark.slow
 def test_true_boxes_that_are_none_are_refused_before_anything_is_evaluated(evaluate, pictures, tmp_path):
     (tmp_path / "regions.json").write_text("{}}")
     (tmp_path / "test.txt").write_text((pictures / "PETA_test_list.txt").read_text())

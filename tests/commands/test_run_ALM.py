@@ -147,6 +147,7 @@ def test_training_goes_on_without_evaluation_list(data, tmp_path, run_here):
     assert "Test:" not in output
 
 
+@pytest.mark.slow
 def test_max_iters_and_the_zoos_environment_variable(four_pictures, tmp_path, monkeypatch, run_here):
     monkeypatch.setenv("ALM_DATA_ROOT", str(four_pictures.parent))
     monkeypatch.chdir(SCRIPTS)
@@ -273,6 +274,7 @@ def test_a_start_that_fails_leaves_nothing_and_a_later_picture_costs_no_step(dat
     assert {"train.log", "options.json", "options.jsonl", "1.pth.tar"} < names
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_and_saves_nothing(train, tmp_path):
     output, errors = train("--optimizer", "sgd", "--lr", 1e30, "--epochs", 3, "--save_freq", 1, status=1)
     assert re.fullmatch(r"error: the loss is (nan|-?inf) at epoch \d iteration \d; .*--lr.*--amp.*\n", errors)

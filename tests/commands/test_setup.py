@@ -88,6 +88,7 @@ def test_a_start_from_scratch_is_pytorchs_own():
     assert notes[1] == "Sampling: align_corners False (auto)"
 
 
+@pytest.mark.slow
 def test_the_convention_is_the_options_else_the_checkpoints(published):
     for option, expected in ((None, "True (auto)"), (False, "False (false)")):
         model, notes = start_model(
@@ -97,6 +98,7 @@ def test_the_convention_is_the_options_else_the_checkpoints(published):
         assert notes[1] == f"Sampling: align_corners {expected}"
 
 
+@pytest.mark.slow
 def test_init_from_says_what_it_took(own, tmp_path):
     baseline = str(published_file(tmp_path / "b.pth.tar", model_of(approach="bn_inception"), old=False))
     _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, init_from=baseline)
@@ -108,6 +110,7 @@ def test_init_from_says_what_it_took(own, tmp_path):
     assert torch.equal(model.classifier.weight[0], model_of().classifier.weight[2])
 
 
+@pytest.mark.slow
 def test_what_a_published_checkpoint_does_not_say_is_said(own, published):
     for start in ({"resume": published, "resumed": load_checkpoint(published)}, {"init_from": published}):
         _, notes = start_model("inception_iccv", ATTRIBUTES, seed=1, **start)
@@ -118,6 +121,7 @@ def test_what_a_published_checkpoint_does_not_say_is_said(own, published):
     assert notes[0] == f"Weights: from {own}"
 
 
+@pytest.mark.slow
 def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
     with pytest.raises(alm.AlmError, match=r"own\.pth\.tar: .*whole model; give it to --init_from"):
         start_model("inception_iccv", ATTRIBUTES, seed=1, pretrained=own)

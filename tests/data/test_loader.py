@@ -115,6 +115,7 @@ def test_an_epoch_goes_on_at_any_picture():
     assert loader.names(2, 9, 5) == [f"{index}.png" for index in order[9:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_next_picture_that_can_be_read_stands_for_one_that_cannot(tmp_path, workers):
     root = draw_numbered(tmp_path)

@@ -33,6 +33,7 @@ def exported(start_here):
     return partial(start_here, export)
 
 
+@pytest.mark.slow
 def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
     session = onnxruntime.InferenceSession(str(model_file), providers=["CPUExecutionProvider"])
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
@@ -50,6 +51,7 @@ def test_one_file_with_a_batch_of_any_size_and_what_it_is(model_file):
     assert sorted(path.name for path in model_file.parent.iterdir()) == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_checkpoint(checkpoint, model_file):
     pictures = [np.random.default_rng(k).integers(0, 256, (99, 41 + k, 3), np.uint8) for k in range(5)]
     expected = alm.Predictor.from_checkpoint(checkpoint, device="cpu")(pictures)
@@ -170,6 +172,7 @@ def weights_outside(model):
     tensor.external_data.add(key="location", value="weights.bin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -104,6 +104,7 @@ PLACES = {
 GROUPS = [[name] for name in PLACES] if THOROUGH else [list(PLACES)[::2], list(PLACES)[1::2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", GROUPS)
 @pytest.mark.parametrize("sign", [1, -1] if THOROUGH else [-1])
 def test_wrong_operators_are_over_their_limits_and_no_others(names, sign):

@@ -44,6 +44,7 @@ def same(first, second):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_a_prediction_is_the_models_mapped_by_hand(people, align_corners):
     model, people = model_of().eval(), people[:3]
@@ -86,6 +87,7 @@ def test_a_box_lies_in_the_picture_and_has_an_area(s_x, s_y, t_x, t_y, align_cor
         assert 0 <= top < bottom <= 1
 
 
+@pytest.mark.slow
 def test_paths_pictures_and_arrays_give_the_same(predictor, people):
     expected = predictor(people)
     pictures = [Image.open(path) for path in people]
@@ -173,6 +175,7 @@ def test_thresholds(predictor, people):
     assert not prediction.positive(prediction.probabilities).any()  # above, not at
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_needs_the_names_of_its_attributes(tmp_path, people):
     model = model_of()
     path = published_file(tmp_path / "published.pth.tar", model)

@@ -33,6 +33,7 @@ def test_average_projection_is_pool_convolution_normalization(training):
     torch.testing.assert_close(block(images), plain, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("training", "is_folded"), [(True, False), (False, False), (False, True)])
 def test_half_precision_stays_half(training, is_folded):
     """A float32 tensor among those that a block concatenates would widen all of it."""

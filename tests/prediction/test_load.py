@@ -16,6 +16,7 @@ def test_a_checkpoint_of_ours_names_its_attributes(checkpoint):
     assert notes == []
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_has_those_of_the_data_set_with_as_many(untrained, tmp_path):
     path = str(untrained)
     predictor, (note,) = load_predictor(path, device="cpu")

@@ -11,6 +11,7 @@ from utils.runs.loss_comparison import compare_losses
 from utils.runs.loss_plot import plot_losses
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [2, 1200])
 def test_any_number_of_iterations_and_logs_can_be_drawn(tmp_path, count):
