@@ -52,10 +52,14 @@ class Localization(nn.Module):
         scale, shift = theta.split(2, dim=-1)
         return torch.cat([scale.sigmoid(), shift.tanh()], dim=-1)
 
-    def logits(self, attention: list[Tensor], evidence: list[Tensor]) -> Tensor:
+    def logits(self, attention: list[Tensor], averages: list[Tensor]) -> Tensor:
         """Return logits (B, K) from the unattended map averaged over each region, parts of (B, K, c)."""
-        attended = [a * e.transpose(0, 1) for a, e in zip(attention, evidence, strict=True)]
+        attended = [a * e.transpose(0, 1) for a, e in zip(attention, averages, strict=True)]
         return stacked_product(attended, self.logit_weight, self.logit_bias).squeeze(-1).T
+
+    def channel_weights(self, attention: list[Tensor]) -> list[Tensor]:
+        """Return what each channel of the unattended map counts in a logit: parts of (K, B, c)."""
+        return [a * w for a, w in zip(attention, self.logit_weight.chunk(self.parts, dim=-1), strict=True)]
 
 
 def stacked_product(parts: list[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
@@ -114,6 +118,11 @@ def downsampled_weights(weights: Tensor) -> Tensor:
     return weights @ upsampling.transpose(-2, -1)
 
 
+def upsampled(maps: Tensor) -> Tensor:
+    """Return maps (B, K, H, W) as (B, K, 2H, 2W), by the same upsampling."""
+    return F.interpolate(maps, scale_factor=2, mode="bilinear")
+
+
 def positions(tap: Tensor) -> Tensor:
     """Return a map (B, C, H, W) as its positions (B, H W, C): a view, each in one piece in channels_last."""
     return tap.flatten(2).transpose(-2, -1)
@@ -137,6 +146,16 @@ def pooled(features: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) 
     if features.shape[1] < weights.shape[1]:
         return torch.bmm(weights, lateral(features))
     return lateral(torch.bmm(weights, features))
+
+
+def lateral_evidence(tap: Tensor, lateral: nn.Linear, weights: Tensor) -> Tensor:
+    """Return `weights` (K, B, c) times lateral(map) at each place: (B, K, H, W), of a map (B, C, H, W).
+
+    Both are linear, so the weights pass the lateral layer backwards instead of the map forwards.
+    """
+    weights = weights.transpose(0, 1)
+    evidence = (weights @ lateral.weight) @ tap.flatten(2) + (weights @ lateral.bias)[..., None]
+    return evidence.unflatten(-1, tap.shape[-2:])
 
 
 def stacked_linear(count: int, in_features: int, out_features: int) -> tuple[nn.Parameter, nn.Parameter]:

@@ -2,20 +2,24 @@
 warm-up baseline.
 """
 
+from functools import reduce
 from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
+from alm.constants import GLOBAL
 from alm.errors import AlmError
 from alm.models.backbones import build_backbone
 from alm.models.localization import (
     Localization,
     downsampled_weights,
+    lateral_evidence,
     pooled,
     positions,
     region_weights,
     spatial_mean,
+    upsampled,
 )
 
 LATERAL_CHANNELS = 256
@@ -57,6 +61,13 @@ class Baseline(nn.Module):
         """Return each level's regions; of this network none, {}."""
         return {}
 
+    def evidence(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the evidence at each place, {"main": (B, K, 8, 4)}: its mean is the logit less its bias."""
+        return {GLOBAL: self._global_evidence(self.backbone(images))}
+
+    def _global_evidence(self, taps: dict[str, Tensor]) -> Tensor:
+        return torch.einsum("kc,bchw->bkhw", self.classifier.weight, taps[self._coarsest])
+
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `forward` and `localize` return, from one pass."""
         coarsest = self.backbone(images)[self._coarsest]
@@ -96,9 +107,28 @@ class ALM(Baseline):
         means = {level: spatial_mean(feature) for level, feature in features.items()}
         attention, regions = self._attend(means)
         sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
-        evidence = self._evidence(features, sizes, regions)
-        logits = [self.localization[level].logits(attention[level], evidence[level]) for level in self.levels]
+        averages = self._averages(features, sizes, regions)
+        logits = [self.localization[level].logits(attention[level], averages[level]) for level in self.levels]
         return (*logits, self.classifier(means[self._coarsest])), regions
+
+    def evidence(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the evidence at each place, {"3b": (B, K, 32, 16), ..., "main": (B, K, 8, 4)}.
+
+        A level's evidence, averaged over the attribute's region, is its logit less its bias; that of "main"
+        over the whole map. It is the top-down map times what each of its channels counts in the logit. That
+        map is a stack of upsampled lateral maps, so the evidence is the sum of theirs, and no map is built.
+        """
+        taps = self.backbone(images)
+        attention, _ = self._attend({level: spatial_mean(positions(tap)) for level, tap in taps.items()})
+        maps = {}
+        for index, level in enumerate(self.levels):
+            weights = self.localization[level].channel_weights(attention[level])
+            parts = [
+                lateral_evidence(taps[part], self.lateral[part], weight)
+                for part, weight in zip(reversed(self.levels[index:]), weights, strict=True)
+            ]
+            maps[level] = reduce(lambda coarse, fine: upsampled(coarse) + fine, parts)
+        return maps | {GLOBAL: self._global_evidence(taps)}
 
     def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
         """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means
@@ -114,7 +144,7 @@ class ALM(Baseline):
             regions[level] = self.localization[level].region(attention[level], lateral_means)
         return attention, {level: regions[level] for level in self.levels}
 
-    def _evidence(
+    def _averages(
         self, features: dict[str, Tensor], sizes: dict[str, tuple[int, int]], regions: dict[str, Tensor]
     ) -> dict[str, list[Tensor]]:
         """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
@@ -122,7 +152,7 @@ class ALM(Baseline):
         A level's map, its lateral map beside the upsampled coarser ones, is never built. Instead every tap is
         pooled once, under its own level's weights and under those of the finer levels, downsampled.
         """
-        evidence = {level: [] for level in self.levels}
+        averages = {level: [] for level in self.levels}
         rows, columns = [], []
         for index, level in enumerate(self.levels):
             own = region_weights(regions[level], sizes[level], self.align_corners)
@@ -130,8 +160,8 @@ class ALM(Baseline):
             columns = [*map(downsampled_weights, columns), own[1]]
             sums = pooled(features[level], self.lateral[level], torch.cat(rows, 1), torch.cat(columns, 1))
             for finer, part in zip(self.levels[: index + 1], sums.chunk(index + 1, dim=1), strict=True):
-                evidence[finer].insert(0, part)
-        return evidence
+                averages[finer].insert(0, part)
+        return averages
 
 
 APPROACHES = {network.approach: network for network in (ALM, Baseline)}

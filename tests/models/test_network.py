@@ -11,6 +11,7 @@ import alm
 from alm.checkpoint.restore import reference_state, to_reference
 from alm.devices.precision import autocast
 from alm.models.bn_inception import BNInception, ConvNorm
+from alm.models.localization import region_weights
 
 
 def random_model(num_attributes=5, seed=0, **options):
@@ -55,6 +56,34 @@ def test_equals_the_oracle(align_corners, training):
     for level in regions:
         assert torch.equal(alone[level], regions[level])
         torch.testing.assert_close(regions[level], expected_regions[level], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_logit_is_its_evidence_averaged_over_the_region(align_corners):
+    model = random_model(align_corners=align_corners).eval()
+    images = torch.randn(2, 3, 256, 128).double()
+    logits, regions = model.predict(images)
+    evidence = model.evidence(images)
+    assert {name: tuple(maps.shape[2:]) for name, maps in evidence.items()} == {
+        "3b": (32, 16), "4d": (16, 8), "5b": (8, 4), "main": (8, 4),
+    }  # fmt: skip
+    for (level, maps), of_branch in zip(evidence.items(), logits, strict=True):
+        if level == "main":
+            total, bias = maps.mean((-2, -1)), model.classifier.bias
+        else:
+            weights = region_weights(regions[level], maps.shape[-2:], align_corners)
+            total = torch.einsum("bkhw,bkh,bkw->bk", maps, *weights)
+            bias = model.localization[level].logit_bias[:, 0]
+        torch.testing.assert_close(total + bias, of_branch, rtol=0, atol=1e-11)
+
+
+def test_the_baselines_evidence_is_its_classifiers():
+    torch.manual_seed(0)
+    model = alm.build_model("bn_inception", 3).double().eval()
+    images = torch.randn(2, 3, 256, 128).double()
+    (logits,) = model(images)
+    total = model.evidence(images)["main"].mean((-2, -1))
+    torch.testing.assert_close(total + model.classifier.bias, logits, rtol=0, atol=1e-11)
 
 
 def test_gradients_equal_the_oracles():
