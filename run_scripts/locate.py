@@ -6,8 +6,8 @@ python locate.py --compare a.jsonl b.jsonl   files of run_ALM.py --fingerprint
 Each operator is computed again on the CPU. The options below, and run_ALM.py's,
 say what a step is. By default it is a step of ALM on four drawn people.
 
-Exit status: 0 if everything is within its limits, 1 if something is not, 2 if
-there is no verdict.
+Exit status: 0 if everything is within its limits, 1 if something is not, or is
+missing from a fingerprint, 2 if there is no verdict.
 """
 
 if __name__ == "__main__":

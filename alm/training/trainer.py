@@ -252,8 +252,10 @@ class Trainer:
         with StepQueue(self.device, report) as queue:
             for batch in batches:
                 pictures = len(batch[0])
-                with explain_step_errors(pictures), self.watch(*batch):
-                    queue.add(pictures, self._step(network, *batch))
+                with explain_step_errors(pictures):
+                    with self.watch(*batch):
+                        values = self._step(network, *batch)
+                    queue.add(pictures, values)
         return Amount(queue.count, queue.pictures)
 
     @torch.inference_mode()

@@ -40,7 +40,7 @@ EXIT_STATUS = {
     ),
     "locate.py": (
         "everything is within its limits",
-        "something is beyond its limit",
+        "something is beyond its limit, or missing from a fingerprint",
         "no verdict, for the same reasons",
     ),
     "benchmark.py": (

@@ -183,7 +183,8 @@ def folder(tmp_path_factory):
         run = {"type": "run", "format": FORMAT, "precision": "float32", "weights": "same"}
         tensor = {"type": "tensor", "iteration": 0, "stage": "forward", "name": "network", "dtype": "float32"}
         numbers = {"largest": 1, "nonfinite": 0, "projection_1": 0, "projection_2": 0, "norm": norm}
-        entries = run, tensor | {"shape": [1]} | numbers
+        batch = {"type": "batch", "iteration": 0, "images": "same", "labels": "same", "mirror": "same"}
+        entries = run, batch, tensor | {"shape": [1]} | numbers
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)

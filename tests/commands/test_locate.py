@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from support.cli import process
+from support.tiny import Batches, train, trainer_of
 
 from run_scripts import locate
+from utils.diagnostics.fingerprint import Fingerprint
 
 
 @pytest.mark.slow
@@ -17,6 +20,19 @@ def test_right_device_passes(start_here, tmp_path):
     assert (record["passed"], record["first_over_limit"], record["not_checked"]) == (True, None, [])
     assert record["operators"] > 2000
     assert {kind["dtype"] for kind in record["kinds"]} > {"bfloat16", "float32"}
+
+
+@pytest.mark.slow
+def test_files_are_compared_without_torch(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    trainer, entries = trainer_of(), []
+    about = {"precision": "float32"}
+    trainer.watch = Fingerprint(trainer.model, trainer.criterion, trainer.scaler, 1, entries.append, about)
+    train(trainer, Batches())
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, entries)))
+    output, _ = process("locate", "--compare", path, path, env={"PYTHONPATH": str(tmp_path)})
+    assert output.splitlines()[-1].startswith("pass")
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,82 @@ def altered(right, tmp_path, kind="tensor", **changes):
     return save(entries, tmp_path / "altered.jsonl")
 
 
-def test_values_that_are_not_finite_differ_from_those_that_are(right, tmp_path):
-    other = altered(right, tmp_path, nonfinite=1, norm=math.nan)
-    assert compared(right, other).differences[0].is_beyond
-    assert compared(other, other).differences[0].error == 0
-    assert fingerprint_record(compared(right, other))["first_beyond"]["error"] is None
+@pytest.mark.parametrize("change", [{"nonfinite": 1, "norm": math.nan}, {"projection_1": math.inf}])
+def test_values_that_are_not_finite_never_agree(right, tmp_path, change):
+    other = altered(right, tmp_path, **change)
+    for files, words in (
+        ((right, other), f"not finite in {other}"),
+        ((other, other), f"{other} and {other}"),
+    ):
+        comparison = compared(*files)
+        assert not comparison.passed
+        report = list(fingerprint_lines(comparison))
+        assert report[-3:-1] == [
+            "fail: the first that is not finite, in order of execution:",
+            "  iteration 0, forward, network.first (float32)",
+        ]
+        assert report[-1].endswith(words)
+        assert fingerprint_record(comparison)["first_beyond"]["error"] is None
+
+
+def without(right, tmp_path, *left_out, asked=2):
+    """Return a copy of a file without some entries, each (iteration, kind or name)."""
+    entries = [json.loads(line) for line in right.read_text().splitlines()]
+    entries[0]["iterations"] = asked
+    kept = [
+        entry for entry in entries
+        if not any((entry.get("iteration"), entry.get(part)) in left_out for part in ("type", "name"))
+    ]  # fmt: skip
+    return save(kept, tmp_path / "short.jsonl")
+
+
+ENDS_EARLY = [(1, "batch"), (1, "tensor")]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "asked", "words"),
+    [
+        (ENDS_EARLY, 2, "has 1 of 2 iterations"),
+        (ENDS_EARLY[1:], 2, "lacks 14 of 30 entries, the first: iteration 1, forward, network.first"),
+        ([(1, "second.bias")], 2, "lacks 2 of 30 entries, the first: iteration 1, gradient, second.bias"),
+        ([(1, "batch")], 2, "lacks 1 of 30 entries, the first: iteration 1, batch"),
+        ([], 3, "has 2 of 3 iterations"),
+    ],
+)
+@pytest.mark.parametrize("in_both", [False, True])
+def test_what_was_not_compared_does_not_agree(right, tmp_path, left_out, asked, words, in_both):
+    short = without(right, tmp_path, *left_out, asked=asked)
+    comparison = compared(short if in_both else right, short)
+    assert {entry.error for entry in comparison.differences} == {0.0}
+    assert not comparison.passed
+    assert not fingerprint_record(comparison)["passed"]
+    report = list(fingerprint_lines(comparison))
+    assert any(line.startswith(f"{short} {words}") for line in report)
+    assert report[-1] == "fail: not all was compared"
+
+
+def test_files_that_do_not_say_how_many_iterations_they_were_to_have_are_read(right, tmp_path):
+    old = altered(right, tmp_path, "run", iterations=None)
+    assert compared(old, old).passed
+    assert compared(right, old).passed
+
+
+def test_a_run_that_dies_leaves_its_last_step(tmp_path):
+    batches = Batches()
+    trainer = trainer_of()
+    forward = trainer.model.forward
+    trainer.model.forward = lambda images: tuple(
+        logits * math.nan if trainer.log.losses else logits for logits in forward(images)
+    )
+    entries = []
+    trainer.watch = Fingerprint(trainer.model, trainer.criterion, trainer.scaler, 3, entries.append, {})
+    with pytest.raises(AlmError, match="the loss is nan"):
+        train(trainer, batches)
+    assert entries[0]["iterations"] == 3
+    [*_, last] = entries
+    assert (last["iteration"], last["stage"]) == (1, "weight after the step")
+    found = next(entry for entry in entries if entry.get("nonfinite"))
+    assert (found["iteration"], found["name"]) == (1, "network[0]")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +231,7 @@ def test_what_is_no_fingerprint_is_refused(tmp_path, text):
 DAMAGES = [
     ("run", {"weights": None}), ("batch", {"images": None}), ("tensor", {"dtype": None}),
     ("tensor", {"norm": "x"}), ("tensor", {"norm": 10**400}), ("tensor", {"stage": "other"}),
-    ("tensor", {"shape": 3}),
+    ("tensor", {"shape": 3}), ("run", {"iterations": "2"}),
 ]  # fmt: skip
 
 

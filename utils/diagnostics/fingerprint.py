@@ -47,7 +47,8 @@ def fingerprinted(trainer: Trainer, path: str | None, iterations: int, about: Ma
 class Fingerprint:
     """Watches the first `iterations` steps of a Trainer and calls `write` with each entry.
 
-    The first entry is `about`, which describes the run, and the digest of its starting weights.
+    The first entry is `about`, which describes the run, how many iterations the fingerprint is to have, and
+    the digest of the starting weights.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Fingerprint:
         self._calls: Counter[str] = Counter()
         self._last: Tensor | None = None
         self._directions: Tensor | None = None
-        write({"type": "run", "format": FORMAT, **about, "weights": digest(model.state_dict().values())})
+        weights = digest(model.state_dict().values())
+        write({"type": "run", "format": FORMAT, **about, "iterations": iterations, "weights": weights})
 
     @contextmanager
     def __call__(self, images: Tensor, labels: Tensor, mirror: Tensor) -> Iterator[None]:

@@ -15,6 +15,7 @@ from utils.io.untrusted import open_regular
 FORMAT = "alm-fingerprint-1"
 NUMBERS = ("norm", "largest", "nonfinite", "projection_1", "projection_2")
 STAGES = ("forward", "gradient", "weight after the step")
+BATCH = ("batch", "")  # in the place of stage and name
 PARTS = {  # of an entry, beside its numbers
     "run": {"format": str, "precision": str, "weights": str},
     "batch": {"iteration": int, "images": str, "labels": str, "mirror": str},
@@ -53,7 +54,9 @@ class FingerprintFile:
 
 @dataclass
 class Difference:
-    """One tensor in both fingerprints: `error` is relative to its size, `limit` what its type allows."""
+    """One tensor in both fingerprints: `error` is relative to its size, `limit` what its type allows.
+    `is_finite` says so of each file's; if one has NaN or infinity, the error is infinite.
+    """
 
     iteration: int
     stage: str
@@ -61,6 +64,7 @@ class Difference:
     dtypes: tuple[str, str]
     error: float
     limit: float
+    is_finite: tuple[bool, bool]
 
     @property
     def is_beyond(self) -> bool:
@@ -69,13 +73,14 @@ class Difference:
 
 @dataclass
 class FingerprintComparison:
-    """Two fingerprints; in words, how they differ before anything is computed; and each tensor's difference,
-    in order of execution.
+    """Two fingerprints; in words, how they differ before anything is computed, and what either lacks; and
+    each tensor's difference, in order of execution.
     """
 
     first: FingerprintFile
     second: FingerprintFile
     apart: list[str]
+    gaps: list[str]
     differences: list[Difference]
 
     @property
@@ -84,8 +89,8 @@ class FingerprintComparison:
 
     @property
     def passed(self) -> bool:
-        """Whether both started alike and stayed within the limits."""
-        return not self.apart and not self.beyond
+        """Whether both started alike, have all that either was to have, and stayed within the limits."""
+        return not (self.apart or self.gaps or self.beyond)
 
     def by_stage(self) -> dict[tuple[int, str], list[Difference]]:
         groups: dict[tuple[int, str], list[Difference]] = {}
@@ -120,8 +125,11 @@ def _check_entry(entry: dict) -> dict:
     for name, kind in PARTS[entry["type"]].items():
         if not isinstance(entry[name], kind):
             raise TypeError(name)
-    if entry["type"] == "run" and (entry["format"] != FORMAT or entry["precision"] not in LIMITS):
-        raise ValueError("another format or precision")
+    if entry["type"] == "run":
+        if entry["format"] != FORMAT or entry["precision"] not in LIMITS:
+            raise ValueError("another format or precision")
+        if not isinstance(entry.get("iterations", 0), int):  # files of version 1.1 lack it
+            raise TypeError("iterations")
     if entry["type"] == "tensor":
         if entry["stage"] not in STAGES:
             raise ValueError("another stage")
@@ -131,27 +139,54 @@ def _check_entry(entry: dict) -> dict:
 
 def compare_fingerprints(first: FingerprintFile, second: FingerprintFile) -> FingerprintComparison:
     """Compare the tensors that both have. Raises AlmError if they have none in common."""
-
-    def key(entry: dict) -> tuple[int, str, str]:
-        return entry["iteration"], entry["stage"], entry["name"]
-
-    others = {key(entry): entry for entry in second.tensors}
-    pairs = [(entry, others[key(entry)]) for entry in first.tensors if key(entry) in others]
+    others = {_place(entry): entry for entry in second.tensors}
+    pairs = [(entry, others[_place(entry)]) for entry in first.tensors if _place(entry) in others]
     if not pairs:
         raise AlmError(f"{first.path} and {second.path} have no tensor in common; are they of one model?")
     sizes = _layer_sizes(pairs)
     coarser = max(first.run["precision"], second.run["precision"], key=list(LIMITS).index)
     differences = [_difference(a, b, sizes, coarser) for a, b in pairs]
-    return FingerprintComparison(first, second, list(_starts_apart(first, second)), differences)
+    apart, gaps = _starts_apart(first, second), _gaps(first, second)
+    return FingerprintComparison(first, second, list(apart), list(gaps), differences)
+
+
+def _place(entry: dict) -> tuple[int, str, str]:
+    return entry["iteration"], *(BATCH if entry["type"] == "batch" else (entry["stage"], entry["name"]))
+
+
+def _place_text(iteration: int, stage: str, name: str) -> str:
+    return ", ".join(filter(None, (f"iteration {iteration}", stage, name)))
 
 
 def _starts_apart(first: FingerprintFile, second: FingerprintFile) -> Iterator[str]:
     if first.run["weights"] != second.run["weights"]:
         yield "the weights that they started from"
-    for a, b in zip(first.batches, second.batches, strict=False):
+    others = {batch["iteration"]: batch for batch in second.batches}
+    for batch in first.batches:
+        other = others.get(batch["iteration"], batch)
         for name in ("images", "labels", "mirror"):
-            if a[name] != b[name]:
-                yield f"the {name} of iteration {a['iteration']}"
+            if batch[name] != other[name]:
+                yield f"the {name} of iteration {batch['iteration']}"
+
+
+def _gaps(*files: FingerprintFile) -> Iterator[str]:
+    """Yield what a file lacks of the iterations that either was to have, and of their entries: each iteration
+    has a batch and the same tensors.
+    """
+    places = [{_place(entry): None for entry in (*file.batches, *file.tensors)} for file in files]
+    iterations = sorted({iteration for has in places for iteration, *_ in has})
+    kinds = dict.fromkeys([BATCH, *((stage, name) for has in places for _, stage, name in has)])
+    to_have = max(len(iterations), *(file.run.get("iterations", 0) for file in files))
+    for file, has in zip(files, places, strict=True):
+        whole = len(iterations) * len(kinds)
+        if (count := len({iteration for iteration, *_ in has})) < to_have:
+            yield (
+                f"{file.path} has {count} of {to_have} iterations: its run ended early, or had another "
+                "--fingerprint_iters"
+            )
+        elif len(has) < whole:
+            first = next((i, *kind) for i in iterations for kind in kinds if (i, *kind) not in has)
+            yield f"{file.path} lacks {whole - len(has)} of {whole} entries, the first: {_place_text(*first)}"
 
 
 def _layer(entry: dict) -> tuple[int, str, str]:
@@ -171,15 +206,19 @@ def _layer_sizes(pairs: list[tuple[dict, dict]]) -> dict[tuple, float]:
 
 def _difference(a: dict, b: dict, sizes: dict[tuple, float], precision: str) -> Difference:
     size = max(a["norm"], b["norm"], sizes.get(_layer(a), 0.0))
-    if a["nonfinite"] != b["nonfinite"] or a["shape"] != b["shape"]:
+    is_finite = _is_finite(a), _is_finite(b)
+    if not all(is_finite) or a["shape"] != b["shape"]:
         error = math.inf
-    elif a["nonfinite"]:
-        error = 0.0  # both have them, and the other numbers say nothing
     else:
         apart = max(abs(a[name] - b[name]) for name in ("norm", "projection_1", "projection_2"))
         error = apart / size if size else 0.0
     limit = (LATER if a["iteration"] else LIMITS)[precision][STAGES.index(a["stage"])]
-    return Difference(a["iteration"], a["stage"], a["name"], (a["dtype"], b["dtype"]), error, limit)
+    return Difference(*_place(a), (a["dtype"], b["dtype"]), error, limit, is_finite)
+
+
+def _is_finite(entry: dict) -> bool:
+    """Whether a tensor is finite, and its numbers, which add up its values, are too."""
+    return not entry["nonfinite"] and all(math.isfinite(entry[name]) for name in NUMBERS)
 
 
 def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
@@ -188,7 +227,7 @@ def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
     if comparison.apart:
         differences = "; ".join(comparison.apart)
         yield f"They did not start alike: they differ in {differences}. That alone explains what follows."
-    else:
+    elif not comparison.gaps:
         yield "Both started from the same weights and saw the same pictures, labels and mirroring."
     yield from ("", table_head(TABLE))
     for (iteration, stage), group in comparison.by_stage().items():
@@ -199,17 +238,30 @@ def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
             ratio_text(max(errors)), ratio_text(max(entry.limit for entry in group)),
             f"{beyond} beyond" if beyond else "",
         )  # fmt: skip
-    yield ""
+    yield from ("", *comparison.gaps)
     if comparison.beyond:
-        first = comparison.beyond[0]
-        yield "fail: the first that differs by more than its type allows, in order of execution:"
-        types = " and ".join(dict.fromkeys(first.dtypes))
-        yield f"  iteration {first.iteration}, {first.stage}, {first.name} ({types})"
-        yield f"  apart by {ratio_text(first.error)} of its size; the limit is {ratio_text(first.limit)}"
+        yield from _first_lines(comparison)
     elif comparison.apart:
         yield "fail: they did not start alike"
+    elif comparison.gaps:
+        yield "fail: not all was compared"
     else:
         yield "pass: no tensor differs by more than its type allows"
+
+
+def _first_lines(comparison: FingerprintComparison) -> Iterator[str]:
+    """Yield the verdict on the first tensor beyond its limit."""
+    first = comparison.beyond[0]
+    files = comparison.first.path, comparison.second.path
+    not_finite = [path for path, is_finite in zip(files, first.is_finite, strict=True) if not is_finite]
+    what = "is not finite" if not_finite else "differs by more than its type allows"
+    yield f"fail: the first that {what}, in order of execution:"
+    types = " and ".join(dict.fromkeys(first.dtypes))
+    yield f"  {_place_text(first.iteration, first.stage, first.name)} ({types})"
+    if not_finite:
+        yield f"  not finite in {' and '.join(not_finite)}"
+    else:
+        yield f"  apart by {ratio_text(first.error)} of its size; the limit is {ratio_text(first.limit)}"
 
 
 def fingerprint_record(comparison: FingerprintComparison) -> dict:
@@ -222,6 +274,7 @@ def fingerprint_record(comparison: FingerprintComparison) -> dict:
         "passed": comparison.passed,
         "runs": [comparison.first.run, comparison.second.run],
         "apart_from_the_start": comparison.apart,
+        "not_compared": comparison.gaps,
         "first_beyond": record(comparison.beyond[0]) if comparison.beyond else None,
         "differences": list(map(record, comparison.differences)),
     }
