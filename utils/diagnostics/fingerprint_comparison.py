@@ -297,10 +297,10 @@ def plot_fingerprints(comparison: FingerprintComparison, path: str | Path) -> No
         if comparison.beyond:
             entry = comparison.beyond[0]
             index = differences.index(entry)
-            stage = f"{entry.stage}, iteration {entry.iteration}"
             axes.axvline(index, color="black", linewidth=0.8, linestyle=":")
+            name = drawable(cut(entry.name, 48))
             axes.annotate(
-                drawable(f" first beyond its limit: \n {cut(entry.name, 48)} \n {stage} "),
+                f" first beyond its limit: \n {name} \n {entry.stage}, iteration {entry.iteration} ",
                 (index, 0.25), xycoords=("data", "axes fraction"), va="top", fontsize=8,
                 ha="left" if index < len(differences) / 2 else "right",
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8},
