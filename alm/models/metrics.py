@@ -39,13 +39,14 @@ class AttributeMetrics:
         self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1))
 
     def compute(self) -> dict:
-        """Return ma, accuracy, precision, recall, f1 (floats in [0, 1]), and per attribute (K,): attribute_ma
-        and the counts true_positive, true_negative, positive, negative, predicted_positive,
-        predicted_negative.
+        """Return ma, accuracy, precision, recall, f1 (floats in [0, 1]), ma_attributes (an int), and per
+        attribute (K,): attribute_ma and the counts true_positive, true_negative, positive, negative,
+        predicted_positive, predicted_negative.
 
         mA is the mean over attributes of (TPR + TNR) / 2. An attribute without positives or without
-        negatives has no rate: its attribute_ma is NaN, and mA leaves it out. The other four are means over
-        pictures; an empty denominator adds 0. If nothing was counted, all figures are NaN or 0.
+        negatives has no rate: its attribute_ma is NaN, and mA leaves it out. `ma_attributes` is the number of
+        attributes that mA is of. The other four are means over pictures; an empty denominator adds 0. If
+        nothing was counted, all figures are NaN or 0.
 
         Raises AlmError if a logit was NaN, which is neither above nor below the threshold, or if a label was
         not 0, 1 or 2.
@@ -67,6 +68,7 @@ class AttributeMetrics:
         precision, recall = mean_ratio(hit, guess), mean_ratio(hit, truth)
         return {
             "ma": attribute_ma.nanmean().item(),
+            "ma_attributes": int((~attribute_ma.isnan()).sum()),
             "accuracy": mean_ratio(hit, truth + guess - hit),
             "precision": precision,
             "recall": recall,

@@ -87,7 +87,7 @@ class Evaluation:
     """What an evaluation of N pictures with K attributes gives.
 
     Attributes:
-        ma, accuracy, precision, recall, f1: as `AttributeMetrics.compute` defines them.
+        ma, ma_attributes, accuracy, precision, recall, f1: as `AttributeMetrics.compute` defines them.
         attribute_ma and the counts: its values for each attribute, (K,).
         loss, accu: the means over the pictures of the loss and of the share of right answers.
         logits: the votes, float (N, K) on the CPU, in the loader's order.
@@ -96,6 +96,7 @@ class Evaluation:
     """
 
     ma: float
+    ma_attributes: int
     accuracy: float
     precision: float
     recall: float
@@ -116,7 +117,7 @@ class Evaluation:
     @property
     def figures(self) -> dict[str, float]:
         """The figures of the whole list, by name."""
-        names = ("ma", "accuracy", "precision", "recall", "f1", "loss", "accu")
+        names = ("ma", "ma_attributes", "accuracy", "precision", "recall", "f1", "loss", "accu")
         return {name: getattr(self, name) for name in names}
 
 

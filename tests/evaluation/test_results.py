@@ -1,6 +1,7 @@
 """An evaluation in words: the published table to the letter, intervals, and the same for JSON."""
 
 import numpy as np
+import pytest
 import torch
 from support.tiny import evaluation
 
@@ -17,8 +18,8 @@ from utils.evaluation.significance import intervals, tally
 def test_the_table_is_the_published_one():
     counts = torch.tensor([3364, 3309, 3831, 3769, 3824, 3776])
     figures = {name: value[None] for name, value in zip(COUNTS, counts, strict=True)}
-    figures |= {"attribute_ma": torch.tensor([0.878026])}
-    figures |= {"ma": 0.8634, "accuracy": 0.5, "precision": 0.25, "recall": 0.125, "f1": 1 / 3}
+    figures |= {"attribute_ma": torch.tensor([0.878026]), "ma": 0.8634, "ma_attributes": 1}
+    figures |= {"accuracy": 0.5, "precision": 0.25, "recall": 0.125, "f1": 1 / 3}
     lines = [
         "=" * 100,
         "\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA",
@@ -35,18 +36,28 @@ def test_the_table_is_the_published_one():
     assert evaluation_table(evaluation(**figures), ("Age16-30",), 7599, 7600).split("\n") == lines
 
 
-def test_an_undefined_ma_is_said():
-    partly = evaluation([[1.0, 1.0], [1.0, -1.0]], torch.tensor([[1, 1], [1, 0]]))
-    table = evaluation_table(partly, ("Only", "Both"), 2, 2)
-    assert "\t# 0: Only              \t   2\\   0\t   2\\   0\t   2\\   0\tn/a" in table.split("\n")
-    assert evaluation_record(partly, ("Only", "Both"), 2, 2)["attributes"][0]["ma"] is None
+@pytest.mark.parametrize(
+    ("both", "undefined", "of"),
+    [(0, "1 attribute: Only", "1 of 2 attributes"), (1, "2 attributes: Only, Both", "0 of 2 attributes")],
+)
+def test_an_undefined_ma_is_said(both, undefined, of):
+    partly = evaluation([[1.0, 1.0], [1.0, -1.0]], torch.tensor([[1, 1], [1, both]]))
+    *table, line = evaluation_table(partly, ("Only", "Both"), 2, 2).split("\n")
+    assert "\t# 0: Only              \t   2\\   0\t   2\\   0\t   2\\   0\tn/a" in table
+    assert line == (
+        f"Undefined: this is the mA of {of}; the list has no positives or no negatives of {undefined}"
+    )
+    record = evaluation_record(partly, ("Only", "Both"), 2, 2)
+    assert record["attributes"][0]["ma"] is None
+    assert f"{record['ma_attributes']} of 2 attributes" == of
 
 
 def test_the_record_has_each_figure_by_name():
     record = evaluation_record(evaluation([[1.0], [-1.0]], torch.tensor([[1], [0]])), ("Hat",), 2, 5)
     assert record == {
         "pictures": 2, "listed": 5,
-        "ma": 1.0, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5, "loss": 0.0, "accu": 0.0,
+        "ma": 1.0, "ma_attributes": 1, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5,
+        "loss": 0.0, "accu": 0.0,
         "attributes": [{"name": "Hat", "ma": 1.0} | dict.fromkeys(COUNTS, 1)],
     }  # fmt: skip
 

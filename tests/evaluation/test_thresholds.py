@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.models import model_of, own_checkpoint
@@ -11,9 +12,9 @@ from support.models import model_of, own_checkpoint
 from alm.checkpoint.restore import save_checkpoint
 from alm.errors import AlmError
 from run_scripts import predict
-from utils.data.catalog import EXPERIMENTS
+from utils.data.catalog import EXPERIMENTS, Experiment
 from utils.errors import DataError
-from utils.evaluation.thresholds import best_thresholds, read_thresholds, write_thresholds
+from utils.evaluation.thresholds import best_thresholds, calibrate, read_thresholds, write_thresholds
 
 NAMES = ("Hat", "Bag")
 
@@ -73,6 +74,25 @@ def test_another_file_is_refused(tmp_path, content, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="absent"):
         read_thresholds(tmp_path / "absent.json", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "gain", "undefined"),
+    [
+        ([[0, 0], [1, 1]], "mA 1.0000 there, 0.7500 at 0.5; on other pictures the gain is less", ""),
+        ([[0, 0], [1, 0]], "mA of 1 of 2 attributes 1.0000 there, 0.5000 at 0.5; on", "0.5 for Bag: "),
+        ([[1, 0], [1, 0]], "mA of 0 of 2 attributes is undefined there", "0.5 for Hat, Bag: "),
+    ],
+)
+def test_the_gain_is_of_the_attributes_that_have_one(tmp_path, labels, gain, undefined):
+    of_list = {"label": "held_out.txt", "labels": torch.tensor(labels)}
+    pictures = type("Pictures", (list,), of_list)(labels)
+    experiment = Experiment("custom", tmp_path, NAMES)
+    probabilities = np.array([[0.1, 0.1], [0.3, 0.9]])
+    lines = calibrate(tmp_path / "t.json", probabilities, pictures, experiment, "7.pth.tar")
+    assert f"on held_out.txt: {gain}" in lines
+    assert undefined in lines
+    assert ("the list has them always or never" in lines) == bool(undefined)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from utils.evaluation.significance import DRAWS, FEWEST, FIGURES, LEVEL, Interval
-from utils.io.phrases import RULE
+from utils.io.phrases import RULE, counted, first_few, ma_title
 from utils.io.untrusted import printable
 
 if TYPE_CHECKING:  # which needs torch
@@ -20,7 +20,9 @@ COUNTS = (
 
 
 def evaluation_table(evaluation: "Evaluation", attributes: Sequence[str], seen: int, listed: int) -> str:
-    """Return the published table; `seen` of `listed` pictures were evaluated."""
+    """Return the published table; `seen` of `listed` pictures were evaluated. A line of ours behind it says
+    which attributes mA leaves out.
+    """
     lines = [RULE, "\t     Attr              \tp_true/n_true\tp_tol/n_tol\tp_pred/n_pred\tcur_mA"]
     counts = [getattr(evaluation, name) for name in COUNTS]
     for k, name in enumerate(attributes):
@@ -31,7 +33,18 @@ def evaluation_table(evaluation: "Evaluation", attributes: Sequence[str], seen: 
     lines += [f"\t{title + ':':11}{getattr(evaluation, key)}" for key, title in FIGURES.items()]
     if seen < listed:
         lines.append(f"\tPictures:  {seen} of {listed}")
-    return "\n".join([*lines, RULE])
+    lines.append(RULE)
+    pairs = zip(attributes, evaluation.attribute_ma.tolist(), strict=True)
+    if undefined := [name for name, ma in pairs if math.isnan(ma)]:
+        title = ma_title(evaluation.ma_attributes, len(attributes))
+        lines.append(f"Undefined: this is the {title}; {lacking(undefined)}")
+    return "\n".join(lines)
+
+
+def lacking(undefined: Sequence[str]) -> str:
+    """Return why attributes have no mA, with the first of their names."""
+    of = counted(undefined, "attribute")
+    return f"the list has no positives or no negatives of {of}: {printable(first_few(undefined))}"
 
 
 def interval_lines(intervals: Mapping[str, Interval] | None, units: int, resampled: str) -> str:

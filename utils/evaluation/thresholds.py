@@ -11,6 +11,7 @@ from alm.constants import THRESHOLD, UNKNOWN
 from alm.errors import AlmError
 from utils.data.catalog import Experiment
 from utils.io.atomic import write_json
+from utils.io.phrases import ma_title
 from utils.io.untrusted import is_share, parsed, read_text
 
 if TYPE_CHECKING:  # which needs torch
@@ -115,14 +116,15 @@ def calibrate(
     choice = best_thresholds(probabilities, pictures.labels.numpy())
     about = {"list": str(label), "pictures": len(pictures), "checkpoint": str(checkpoint)}
     write_thresholds(path, attributes, choice, about)
-    before, after = (np.nanmean(accuracy) for accuracy in (choice.accuracy_at_half, choice.accuracy))
-    lines = [
-        f"Thresholds: {path}, of best balanced accuracy on {label}: mA {after:.4f} there, {before:.4f} "
-        "at 0.5; on other pictures the gain is less"
-    ]
+    defined = ~np.isnan(choice.accuracy)
+    title = ma_title(int(defined.sum()), len(attributes))
+    gain = f"{title} is undefined there"
+    if defined.any():
+        before, after = (each[defined].mean() for each in (choice.accuracy_at_half, choice.accuracy))
+        gain = f"{title} {after:.4f} there, {before:.4f} at 0.5; on other pictures the gain is less"
+    lines = [f"Thresholds: {path}, of best balanced accuracy on {label}: {gain}"]
     if Path(label).name in experiment.val_lists:
         lines.append(f"Thresholds: {label} is the test list: quote no figure on it with these")
-    undefined = [name for name, value in zip(attributes, choice.accuracy, strict=True) if math.isnan(value)]
-    if undefined:
+    if undefined := [name for name, is_defined in zip(attributes, defined, strict=True) if not is_defined]:
         lines.append(f"Thresholds: 0.5 for {', '.join(undefined)}: the list has them always or never")
     return "\n".join(lines)

@@ -17,3 +17,8 @@ def counted(count: int | Sized, noun: str) -> str:
     """Return `1 picture` or `2,000 pictures`; `count` is a number, or a collection."""
     number = count if isinstance(count, int) else len(count)
     return f"{number:,} {noun}" + ("s" if number != 1 else "")
+
+
+def ma_title(defined: int, attributes: int) -> str:
+    """Return `mA`, or `mA of 21 of 35 attributes` if those are all that it is defined for."""
+    return "mA" if defined == attributes else f"mA of {defined:,} of {counted(attributes, 'attribute')}"

@@ -16,6 +16,7 @@ METRICS = {
     "val.loss": ("", "MINIMIZE", "VAL"),
     "val.accu": ("", "MAXIMIZE", "VAL"),
     "val.ma": ("", "MAXIMIZE", "VAL"),
+    "val.ma_attributes": ("attributes", "MAXIMIZE", "VAL"),
     "val.accuracy": ("", "MAXIMIZE", "VAL"),
     "val.precision": ("", "MAXIMIZE", "VAL"),
     "val.recall": ("", "MAXIMIZE", "VAL"),
