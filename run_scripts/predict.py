@@ -33,7 +33,7 @@ from utils.io.process import tell
 from utils.prediction.batched import Result, predictions
 from utils.prediction.load import load_predictor
 from utils.prediction.sheets import Sheets
-from utils.prediction.sources import count, is_picture, outside, sources
+from utils.prediction.sources import count, is_picture, outside, passed_over, sources
 from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, opened
 
 WORKERS = 2
@@ -46,6 +46,8 @@ def main() -> None:
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
     places = options.paths, options.data_root, options.follow_links
+    for line in passed_over(options.paths):
+        tell(f"note: {line}", to=sys.stderr)
     if options.benchmark:
         from utils.prediction.benchmark import benchmark  # few need it
 

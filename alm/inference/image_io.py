@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from alm.constants import HEIGHT, WIDTH
 from alm.errors import PictureError
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow reads others by starting programs
-SUFFIXES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-            ".webp")  # fmt: skip
+if "avif" in features.modules and features.check_module("avif"):  # Pillow 11.2 or newer, mostly
+    FORMATS += ("AVIF",)
+SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+            ".tif", ".tiff", ".webp")  # fmt: skip
 READING_VERSION = 1  # raise it with every change that gives other pixels: it ends the caches of the old ones
 MOST_PIXELS = 64_000_000
 # Errors of the system that a file itself causes. Pillow's own have no number; a damaged file can make it seek

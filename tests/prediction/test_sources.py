@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from utils.errors import DataError
-from utils.prediction.sources import count, outside, sources
+from utils.prediction.sources import count, outside, passed_over, sources
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def test_folders_patterns_and_files(folder):
     found = list(sources([str(folder)]))
     assert [source.place for source in found] == ["a.jpg", "b.PNG", "sub/c d.bmp"]
     assert list(outside(str(folder / "sub"), found)) == found[:2]
+
+
+def test_what_a_folder_or_a_pattern_holds_beside_pictures_is_counted(folder, tmp_path):
+    assert "".join(passed_over([str(folder)])).startswith(f"{folder}: 1 file passed over (1 .md); ")
+    for name in ("1.heic", "sub/2.HEIC", "IMG_3", "4.jfif", "5.avif", ".6.heic"):
+        (folder / name).touch()
+    (line,) = passed_over([str(folder), str(folder / "a.jpg"), str(folder / "notes.md"), "-"])
+    assert "4 files passed over (2 .heic, 1 without a suffix, 1 .md); " in line
+    (line,) = passed_over([str(folder / "*.*")])
+    assert "2 files passed over (1 .heic, 1 .md); " in line
+    assert [name for name in names(folder) if "f" in name[-3:]] == [
+        str(folder / name) for name in ("4.jfif", "5.avif")
+    ]
 
 
 @pytest.mark.parametrize("line", ["{} 0 1 2", "{}"])
@@ -67,7 +80,8 @@ def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
     [
         ("gone.jpg", "gone.jpg: there is no such file"),
         ("gone*.jpg", r"gone\*.jpg matches no picture"),
-        ("empty", "empty has no pictures; pictures end in .bmp, "),
+        ("empty", "empty has no pictures; pictures end in .avif, "),
+        ("clip.MP4", r"clip.MP4 is a video; make pictures of it.* ffmpeg -i .*clip.MP4 -vf fps=1 frames/"),
         ("pipe", "pipe is a device or a pipe"),
         ("bad.txt", "bad.txt:2: 2 labels, expected 3"),
         ("nothing.txt", "nothing.txt is empty"),
@@ -80,6 +94,7 @@ def test_wrong_paths(tmp_path, path, words):
     Image.new("RGB", (40, 120)).save(tmp_path / "a.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "clip.MP4").write_bytes(b"ftypisom")
     (tmp_path / "bad.txt").write_text("a.png 0 1 1\nb.png 0 1\n")
     (tmp_path / "nothing.txt").write_text("\n")
     (tmp_path / "link.txt").write_text("link.png 0 1 1\n")

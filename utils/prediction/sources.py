@@ -2,7 +2,9 @@
 
 import glob
 import os
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,9 +20,12 @@ from utils.data.list_file import (
     refuse_links_out,
 )
 from utils.errors import DataError
+from utils.io.phrases import counted, first_few
 
 STANDARD_INPUT = "-"
 SNIFFED = 4096  # bytes of a file that say whether it is text
+VIDEOS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+          ".webm", ".wmv")  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -43,8 +48,9 @@ def sources(
     relative to `data_root`, by default to the list's folder; those on standard input are relative to
     `data_root`, by default to the working directory.
 
-    Raises DataError if a path does not exist, a folder has no pictures, or a list is wrong. A labelled list
-    is also wrong if a link leads one of its paths out of its root, unless `follow_links` allows that.
+    Raises DataError if a path does not exist or is a video, a folder has no pictures, or a list is wrong. A
+    labelled list is also wrong if a link leads one of its paths out of its root, unless `follow_links` allows
+    that.
     """
     for path in paths:
         if path == STANDARD_INPUT:
@@ -53,6 +59,8 @@ def sources(
             yield from from_folder(path)
         elif not os.path.isfile(path):
             yield from from_pattern(path)
+        elif path.lower().endswith(VIDEOS):
+            raise DataError(video_fault(path))
         elif is_list(path):
             yield from from_list(path, data_root, follow_links)
         else:
@@ -66,6 +74,21 @@ def count(paths: Sequence[str], data_root: str | None = None, follow_links: bool
     return number if len(others) == len(paths) else None
 
 
+def passed_over(paths: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each folder and each pattern that has files which are not read as pictures."""
+    for path in paths:
+        if os.path.isfile(path):
+            continue
+        files = files_in(path) if os.path.isdir(path) else matches(path)
+        suffixes = Counter(os.path.splitext(file)[1].lower() for file in files if not is_picture(file))
+        if suffixes:
+            kinds = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in suffixes.most_common()]
+            yield (
+                f"{path}: {counted(suffixes.total(), 'file')} passed over ({first_few(kinds)}); if there are "
+                "pictures among them, convert them to .jpg or .png"
+            )
+
+
 def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
     """Yield the pictures outside of a directory, which is filled meanwhile."""
     inner = os.path.join(os.path.realpath(directory), "")
@@ -77,17 +100,19 @@ def from_file(path: str) -> Source:
 
 
 def from_folder(folder: str) -> Iterator[Source]:
-    """Yield the pictures of a folder and its subfolders by name, without hidden ones."""
     is_empty = True
-    for directory, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if is_picture(name) and not name.startswith("."):
-                is_empty = False
-                path = os.path.join(directory, name)
-                yield Source(path, path, os.path.relpath(path, folder))
+    for path in filter(is_picture, files_in(folder)):
+        is_empty = False
+        yield Source(path, path, os.path.relpath(path, folder))
     if is_empty:
         raise DataError(f"{folder} has no pictures; pictures end in {', '.join(SUFFIXES)}")
+
+
+def files_in(folder: str) -> Iterator[str]:
+    """Yield the files of a folder and its subfolders by name, without hidden ones."""
+    for directory, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(directory, name) for name in sorted(files) if not name.startswith("."))
 
 
 def from_pattern(pattern: str) -> Iterator[Source]:
@@ -95,10 +120,14 @@ def from_pattern(pattern: str) -> Iterator[Source]:
         raise DataError(f"{pattern} is a device or a pipe; name pictures, folders or lists")
     if not glob.has_magic(pattern):
         raise DataError(f"{pattern}: there is no such file or folder; check the path")
-    matches = [path for path in sorted(glob.glob(pattern, recursive=True)) if is_picture(path)]
-    if not matches:
+    pictures = list(filter(is_picture, matches(pattern)))
+    if not pictures:
         raise DataError(f"{pattern} matches no picture; pictures end in {', '.join(SUFFIXES)}")
-    yield from map(from_file, matches)
+    yield from map(from_file, pictures)
+
+
+def matches(pattern: str) -> list[str]:
+    return [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
 
 
 def from_standard_input(data_root: str | None) -> Iterator[Source]:
@@ -131,6 +160,11 @@ def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[
 
 def is_picture(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
+
+
+def video_fault(path: str) -> str:
+    frames = f"mkdir frames && ffmpeg -i {shlex.quote(path)} -vf fps=1 frames/%06d.png"
+    return f"{path} is a video; make pictures of it, such as one per second: {frames}"
 
 
 def is_list(path: str) -> bool:
