@@ -6,27 +6,32 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
 from alm.errors import AlmError
 from run_scripts.cli.main import BAD_INPUT, WRONG_OPTION
 from run_scripts.cli.messages import on_one_line
+from utils.io.phrases import nearest
 
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
 LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
 
-# What a launcher calls the number of processes and that of this one, and what to do instead.
+# What a launcher calls the number of processes that it started and that of this one, and what to do instead.
+# SLURM_NTASKS is what a job may start: a batch script, or a shell of salloc, is one process and has it too.
 LAUNCHERS = (
     ("WORLD_SIZE", "RANK", "torchrun"),
-    ("SLURM_NTASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun, or with -n 1"),
     ("PMI_SIZE", "PMI_RANK", "mpiexec, or with -n 1"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
 )
+MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command or a subcommand: --debug, no abbreviations, and one line for a wrong option.
+    """The parser of a command: --debug, no abbreviations, one line for a wrong option, which names the
+    nearest. In an option's name `-` and `_` are the same.
 
     A command's help shows the description's line ends as they are, if it has any.
     """
@@ -37,9 +42,52 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False, **options)
         self.add_argument("--debug", action="store_true", help="show where an error came from")
 
+    def add_subparsers(self, **options):
+        return super().add_subparsers(parser_class=Subparser, **options)
+
+    def parse_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else args
+        if self._subparsers is None:
+            self.refuse_unknown(words)
+        return super().parse_args(words, namespace)
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = list(sys.argv[1:] if args is None else args)
+        for position, word in enumerate(takewhile(lambda word: word != "--", words)):
+            name, sign, value = word.partition("=")
+            words[position] = self._names.get(one_spelling(name), name) + sign + value
+        return super().parse_known_args(words, namespace)
+
+    def refuse_unknown(self, words: Iterable[str]) -> None:
+        """End with status 2 if a word is an option that there is not, and name the nearest."""
+        for word in takewhile(lambda word: word != "--", words):
+            name = one_spelling(word.partition("=")[0])
+            if name.startswith("--") and " " not in word and name not in self._names:
+                similar = nearest(name[2:], (name[2:] for name in self._names), cutoff=0.7)
+                advice = f"; the nearest is {self._names[f'--{similar}']}" if similar else ""
+                self.error(f"there is no option {word}{advice}")
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """The options' names by how they are compared."""
+        return {one_spelling(name): name for name in self._option_string_actions}
+
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         self.exit(WRONG_OPTION, f"error: {on_one_line(message)} ({self.prog} --help shows the options)\n")
+
+
+class Subparser(Parser):
+    """The parser of a subcommand, whose words are all that follow it."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.refuse_unknown(args)
+        return super().parse_known_args(args, namespace)
+
+
+def one_spelling(name: str) -> str:
+    """Return an option's name as it is compared."""
+    return f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name
 
 
 # Types of values, for argparse.
@@ -150,14 +198,17 @@ def refuse_inputs_as_outputs(
 
 
 def refuse_several_processes() -> None:
-    """End all processes that a launcher was asked for, with one error from the first of them."""
+    """End all processes that a launcher started, if they are several, with one error from the first."""
     for size, place, launcher in LAUNCHERS:
         count, rank = os.environ.get(size, ""), os.environ.get(place, "")
-        if not (count.isdecimal() and rank.isdecimal() and int(count) > 1):
+        if not (count.isdecimal() and rank.isdecimal()):
             continue
-        if int(rank) > 0:
-            sys.exit(BAD_INPUT)
-        raise AlmError(
-            f"{count} processes were started; one is supported so far: start it without {launcher} "
-            f"({size}={count})"
-        )
+        if int(count) > 1:
+            if int(rank) > 0:
+                sys.exit(BAD_INPUT)
+            raise AlmError(
+                f"{count} processes were started; one is supported so far: start it without {launcher} "
+                f"({size}={count})"
+            )
+        if size in MPI:
+            return  # it starts helpers of its own by srun, which counts those

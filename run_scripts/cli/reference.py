@@ -60,7 +60,7 @@ This page is generated from the commands' own tables: `python -m run_scripts.cli
 
 Each command in `run_scripts/` runs from any directory, installed or not, and shows its options with `--help`.
 Each also takes `--debug`, which shows where an error came from. Without it, an error is one line on standard
-error: what is wrong, where, and how to fix it.
+error: what is wrong, where, and how to fix it. In an option's name `-` and `_` are the same.
 
 ## Exit statuses
 

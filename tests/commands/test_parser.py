@@ -37,24 +37,45 @@ def test_every_command_has_debug_and_no_abbreviations(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["part", "--nope"], "error: unrecognized arguments: --nope (tool --help shows the options)"),
+        (["part", "--nope"], "error: there is no option --nope (tool part --help shows the options)"),
         (["part", "--count", "a\nb"],
          "error: argument --count: 'a\\nb' is not a whole number from 0 to 2147483647 "
          "(tool part --help shows the options)"),
-        (["part", "--cou", "1"], "error: unrecognized arguments: --cou 1 (tool --help shows the options)"),
+        (["part", "--cou", "1"],
+         "error: there is no option --cou; the nearest is --count (tool part --help shows the options)"),
+        (["part", "--each_countt=1"],
+         "error: there is no option --each_countt=1; the nearest is --each-count "
+         "(tool part --help shows the options)"),
         ([], "error: the following arguments are required: PART (tool --help shows the options)"),
-        (["part", "x\ny"], "error: unrecognized arguments: x y (tool --help shows the options)"),
+        (["part", "--count", "1", "x\ny"],
+         "error: unrecognized arguments: x y (tool --help shows the options)"),
+        (["part"],
+         "error: the following arguments are required: --count (tool part --help shows the options)"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_line_and_status_2_of_subcommands_too(capsys, words, line):
     parser = Parser("A command.", prog="tool")
     part = parser.add_subparsers(metavar="PART", required=True).add_parser("part")
-    part.add_argument("--count", type=whole_number(0))
-    assert part.parse_args(["--debug"]).debug is True
+    part.add_argument("--count", type=whole_number(0), required=True)
+    part.add_argument("--each-count")
     with pytest.raises(SystemExit) as ending:
         parser.parse_args(words)
     out, err = capsys.readouterr()
     assert (ending.value.code, out, err) == (2, "", f"{line}\n")
+
+
+@pytest.mark.parametrize("word", ["--batch-size", "--batch_size"])
+@pytest.mark.parametrize("defined", ["--batch-size", "--batch_size"])
+def test_a_dash_and_an_underscore_are_the_same_in_the_name_of_an_option_and_nowhere_else(word, defined):
+    parser = Parser("A command.")
+    part = parser.add_subparsers().add_parser("part")
+    for each in (part, alone := Parser("A command.")):
+        each.add_argument(defined)
+        each.add_argument("places", nargs="*")
+    for options in (parser.parse_args(["part", word, "a-b_c"]), alone.parse_args([f"{word}=a-b_c"])):
+        assert options.batch_size == "a-b_c"
+    places = ["--a-b", "--c_d"]
+    assert alone.parse_args([word, "1", "--", *places]).places == places
 
 
 PAIRS = [(size, number) for size, number, _ in LAUNCHERS]
@@ -79,9 +100,38 @@ def test_several_processes_are_refused_by_the_first(monkeypatch, capsys, alone, 
     assert (ending.value.code, capsys.readouterr()) == (1, ("", ""))
     monkeypatch.setenv(size, "1")
     refuse_several_processes()
-    monkeypatch.delenv(number)
-    monkeypatch.setenv(size, "4")
-    refuse_several_processes()  # an allocation that no launcher has started anything in
+
+
+IN_A_JOB = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_NTASKS": "4"},  # a shell of salloc
+        IN_A_JOB,  # a batch script
+        IN_A_JOB | {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"},  # salloc's shell on a node
+        # One process of mpirun, whose own helpers srun started, and of torchrun within srun.
+        IN_A_JOB | {"SLURM_STEP_NUM_TASKS": "2", "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"},
+        IN_A_JOB | {"SLURM_STEP_NUM_TASKS": "1", "WORLD_SIZE": "1", "RANK": "0"},
+    ],
+)
+def test_a_process_that_is_alone_in_its_job_is_not_refused(monkeypatch, alone, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    refuse_several_processes()
+
+
+def test_one_process_of_torchrun_in_each_of_several_tasks_is_refused(monkeypatch, alone):
+    for name, value in {
+        "WORLD_SIZE": "1",
+        "RANK": "0",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_PROCID": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(AlmError, match=r"without srun, .*\(SLURM_STEP_NUM_TASKS=4\)"):
+        refuse_several_processes()
 
 
 def test_a_file_is_not_written_over_that_is_read_or_written_too(tmp_path, capsys):
