@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from support.fuzzing import Whole, fuzz, part_of_zip, with_right_sums, within_compressed
 from support.logs import LINES, epoch_line, event
+from support.models import saved
 from support.official import pa100k_mat, peta_mat, rap1_mat, rap2_mat
 
 import alm
@@ -111,12 +112,6 @@ def test_logs():
     fuzz([*corpus, gzip.compress(text), Whole(text, gzip.compress)], read, LogError)
 
 
-def saved(content, old):
-    file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=not old)
-    return file.getvalue()
-
-
 def test_checkpoints():
     state = {"module.finalfc.bias": torch.ones(2), "module.finalfc.weight": torch.ones(2, 1)}
     published = {"epoch": 3, "state_dict": state, "best_accu": np.float64(0.5)}
@@ -132,7 +127,7 @@ def test_checkpoints():
         "data": {"train": "ab", "val": None},
     }  # fmt: skip
     corpus = [saved(content, old) for content in (published, own, state) for old in (True, False)]
-    corpus += [part_of_zip(saved(content, old=False), "data.pkl") for content in (published, own, state)]
+    corpus += [part_of_zip(saved(content), "data.pkl") for content in (published, own, state)]
 
     def read(path):
         content = load_checkpoint(path)

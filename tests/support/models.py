@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import io
 import math
 
 import numpy as np
@@ -50,16 +51,21 @@ def own_checkpoint(model, **parts):
     }
 
 
+def saved(content, old=False):
+    """Return the bytes that torch writes, in the old serialization or the new."""
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=not old)
+    return file.getvalue()
+
+
 def published_file(
     path, model, *, prefix="module.", old=True, numpy_module="numpy.core.multiarray", epoch=40
 ):
     """Write what the published program writes; `numpy_module` is where it finds the class of its scalar."""
     state = {f"{prefix}{name}": tensor for name, tensor in reference_state(model).items()}
-    content = {"epoch": epoch, "state_dict": state, "best_accu": np.float64(0.875)}
-    torch.save(content, path, _use_new_zipfile_serialization=not old)
+    written = saved({"epoch": epoch, "state_dict": state, "best_accu": np.float64(0.875)}, old)
     if old:
-        written = path.read_bytes()
         for module in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
             written = written.replace(b"c" + module + b"\n", b"c" + numpy_module.encode() + b"\n")
-        path.write_bytes(written)
+    path.write_bytes(written)
     return path
