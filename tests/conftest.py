@@ -1,8 +1,11 @@
 """Shared by all tests: data, runs and checkpoints to read, and the start of a command in this process."""
 
+import io
 import os
 import shutil
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 
 import pytest
@@ -55,11 +58,9 @@ def run_here(start_here):
 @pytest.fixture(scope="session")
 def four_pictures(tmp_path_factory):
     """Return a data set in PETA's format, drawn: four pictures to train on, two to evaluate."""
-    from utils.synthetic import ensure_dataset
+    from support.drawn import drawn_set
 
-    root = tmp_path_factory.mktemp("four") / "peta"
-    ensure_dataset(root, train=4, test=2)
-    return root
+    return drawn_set(tmp_path_factory, train=4, test=2)
 
 
 @pytest.fixture
@@ -77,11 +78,9 @@ def train(four_pictures, run_here, tmp_path):
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     """Return a small data set in PETA's format, drawn."""
-    from utils.synthetic import ensure_dataset
+    from support.drawn import drawn_set
 
-    root = tmp_path_factory.mktemp("data") / "peta"
-    ensure_dataset(root, train=10, test=6)
-    return root
+    return drawn_set(tmp_path_factory, train=10, test=6)
 
 
 @pytest.fixture
@@ -93,34 +92,32 @@ def data(pictures, tmp_path):
 @pytest.fixture(scope="session")
 def trained(pictures, tmp_path_factory):
     """Train for two epochs with options of all kinds; return the run's directory and what it printed."""
-    from support.commands import run
+    from support.cli import status_here
+
+    from run_scripts import run_ALM
 
     directory = tmp_path_factory.mktemp("run") / "trained"
-    return directory, run(
+    options = (
         "--approach", "inception_iccv", "--experiment", "peta", "--data_root", pictures, "--epochs", 2,
         "--batch_size", 4, "--lr", 0.0002, "--weight_decay", 0.01, "--loss", "paper", "--decay_epoch", "(1,)",
         "--save_freq", 1, "--output_dir", directory, "--workers", 0,
     )  # fmt: skip
+    with (
+        warnings.catch_warnings(),
+        redirect_stdout(io.StringIO()) as output,
+        redirect_stderr(io.StringIO()) as errors,
+    ):
+        warnings.simplefilter("error", UserWarning)
+        assert status_here(run_ALM, *options) == 0, errors.getvalue()
+    return directory, (output.getvalue(), errors.getvalue())
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """Return a published checkpoint of epoch 40."""
-    import torch
+    from support.models import model_of, published_file
 
-    import alm
-    from alm.checkpoint.restore import reference_state
-
-    torch.manual_seed(5)
-    state = reference_state(alm.build_model("inception_iccv", 35))
-    content = {
-        "epoch": 40,
-        "state_dict": {f"module.{name}": tensor for name, tensor in state.items()},
-        "best_accu": torch.tensor(0.5).double().numpy()[()],
-    }
-    path = tmp_path_factory.mktemp("published") / "40.pth.tar"
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-    return path
+    return published_file(tmp_path_factory.mktemp("published") / "40.pth.tar", model_of(35))
 
 
 @pytest.fixture(scope="session")

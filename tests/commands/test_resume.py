@@ -8,7 +8,6 @@ import weakref
 
 import pytest
 import torch
-from support.cli import process
 from support.commands import TABLE, damaged, losses
 from support.tiny import spoil
 
@@ -22,11 +21,11 @@ from utils.runs.log_reader import read_losses
 
 
 @pytest.mark.slow
-def test_nothing_but_resume_goes_on_bit_for_bit(trained, tmp_path):
+def test_nothing_but_resume_goes_on_bit_for_bit(trained, run_here, tmp_path):
     """Every option comes from the checkpoint; what a machine reads with changes no number."""
     directory, (output, _) = trained
     options = ("--resume", directory / "1.pth.tar", "--output_dir", tmp_path / "run", "--workers", 2)
-    resumed, errors = process("run_ALM", *options)  # with as many threads as the run had
+    resumed, errors = run_here(*options)
     assert losses(resumed) == losses(output)[3:]
     assert TABLE.findall(resumed) == TABLE.findall(output)[1:]
     assert f"Learning Rate: {0.0002 * 0.1}" in resumed

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from support import THOROUGH
+from support.drawn import drawn_set
 
 from utils.runs.log_reader import read_losses
-from utils.synthetic import ensure_dataset
 
 pytestmark = [
     pytest.mark.slow,
@@ -65,9 +65,7 @@ def lives():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "peta"
-    ensure_dataset(root, train=9, test=2)
-    return root
+    return drawn_set(tmp_path_factory, train=9, test=2)
 
 
 @pytest.fixture(scope="module")

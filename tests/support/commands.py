@@ -5,19 +5,12 @@ import re
 import torch
 
 from alm.checkpoint.restore import save_checkpoint
-from support import REPOSITORY
-from support.cli import process
 
 LOSS = re.compile(
     r"TCAPPDLL \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} - Epoch: (\d+) Iteration: (\d+)"
     r"  rank : 0  train\.loss : (\S+)  train\.ips : \S+ imgs/s"
 )
 TABLE = re.compile(r"\t     Attr .*?\tF1_Score:.*?\n", re.DOTALL)
-
-
-def run(*options, status=0, cwd=REPOSITORY, before=(), **environment):
-    """Start run_ALM.py as a process; return (standard output, standard error)."""
-    return process("run_ALM", *options, status=status, cwd=cwd, before=before, env=environment)
 
 
 def losses(output):

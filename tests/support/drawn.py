@@ -1,8 +1,16 @@
-"""A list of people to draw, and the files that come of it; for the tests of the synthetic data set."""
+"""Data sets that are drawn, and a list of people to draw."""
 
 from utils.data.catalog import EXPERIMENTS
+from utils.synthetic import ensure_dataset
 
 PETA = EXPERIMENTS["peta"]
+
+
+def drawn_set(tmp_path_factory, **counts):
+    """Draw a data set in PETA's format, of so many pictures in each list; return its root."""
+    root = tmp_path_factory.mktemp("drawn") / "peta"
+    ensure_dataset(root, **counts)
+    return root
 
 
 def files(root):
