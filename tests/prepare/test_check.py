@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.cli import process, status_here
+from support.cli import process
 
 from run_scripts import prepare_data
 from utils.data.catalog import EXPERIMENTS
@@ -15,17 +16,14 @@ from utils.prepare.check import check, open_pictures
 from utils.prepare.check_report import notes, problems
 
 ARCHIVE = "PETA_dataset/GRID/archive"
+PEOPLE = {"train": range(12), "test": range(12, 18)}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Return a function that runs `check` in tmp_path and gives status, output and errors."""
+def run(start_here, tmp_path, monkeypatch):
+    """Return a function that runs `check` in tmp_path."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        return status_here(prepare_data, "check", *arguments), *capsys.readouterr()
-
-    return run
+    return partial(start_here, prepare_data, "check")
 
 
 @pytest.fixture
@@ -33,12 +31,15 @@ def peta(tmp_path):
     """Return a directory with PETA's layout: 12 training and 6 test pictures, one a person."""
     root = tmp_path / "peta"
     (root / ARCHIVE).mkdir(parents=True)
-    for part, people in (("train", range(12)), ("test", range(12, 18))):
-        names = [f"{ARCHIVE}/{person:04}_1.png" for person in people]
-        for person, name in zip(people, names, strict=True):
-            draw(root / name, person)
-        write_list(root / f"PETA_{part}_list.txt", names, [labels_of(person) for person in people])
+    for part, people in PEOPLE.items():
+        for person in people:
+            draw(root / picture_of(person), person)
+            add(root, part, picture_of(person), labels_of(person))
     return root
+
+
+def picture_of(person):
+    return f"{ARCHIVE}/{person:04}_1.png"
 
 
 def labels_of(person):
@@ -46,14 +47,9 @@ def labels_of(person):
     return [(person + k) % 2 for k in range(35)]
 
 
-def draw(path, seed, size=(20, 50)):
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+def draw(path, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (50, 20, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
-
-
-def write_list(path, names, labels):
-    rows = (f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, labels, strict=True))
-    path.write_text("".join(rows), encoding="utf-8")
 
 
 def add(root, part, name, labels):
@@ -74,19 +70,19 @@ def lines_of(output, start):
 def test_links_out_of_the_directory(run, peta, tmp_path):
     (peta / "PETA_dataset").rename(tmp_path / "elsewhere")
     (peta / "PETA_dataset").symlink_to(tmp_path / "elsewhere")
-    status, output, errors = run(peta)
-    assert (status, output) == (1, "")
+    output, errors = run(peta, status=1)
+    assert output == ""
     assert f"leads out of {peta} through a link, to {tmp_path / 'elsewhere'}" in errors
-    status, output, errors = run(peta, "--follow_links")
-    assert (status, errors) == (0, "")
+    output, errors = run(peta, "--follow_links")
+    assert errors == ""
     assert output.splitlines()[-1].endswith(" --follow_links")
 
 
 def test_a_sound_data_set(run, peta):
     Image.new("L", (300, 700)).save(peta / ARCHIVE / "0000_1.png")
     Image.new("RGB", (31, 41)).save(peta / ARCHIVE / "0001_1.png", format="JPEG")
-    status, output, errors = run("peta", "--json", "check.json")
-    assert (status, errors) == (0, "")
+    output, errors = run("peta", "--json", "check.json")
+    assert errors == ""
     assert max(map(len, output.splitlines())) <= 80
     lines = [" ".join(line.split()) for line in output.splitlines()]
     for line in (
@@ -123,21 +119,20 @@ def test_as_a_user_starts_it(peta):
 def test_missing_pictures(run, peta):
     """Training goes on without some of its own, and does not start without some of the evaluation's."""
     (peta / ARCHIVE / "0002_1.png").unlink()
-    status, output, errors = run("peta")
-    assert (status, errors) == (0, "")
+    output, errors = run("peta")
+    assert errors == ""
     (note,) = lines_of(output, "note: missing")
     assert f"of the train list: 1 ({ARCHIVE}/0002_1.png)" in note
     (peta / ARCHIVE / "0013_1.png").unlink()
-    status, output, errors = run("peta")
-    assert (status, errors) == (1, "error: training would fail; see the problems above\n")
+    output, errors = run("peta", status=1)
+    assert errors == "error: training would fail; see the problems above\n"
     (problem,) = lines_of(output, "problem")
     assert f"of the test list: 1 ({ARCHIVE}/0013_1.png)" in problem
     assert "--allow_missing" in problem
 
 
 def test_no_picture_is_where_it_should_be(run, peta):
-    status, output, _ = run("peta", "--data_root", ".")
-    assert status == 1
+    output, _ = run("peta", "--data_root", ".", status=1)
     assert "--data_root" in lines_of(output, "problem: no picture of the train list is in . (")[0]
     assert "mode" not in output
 
@@ -146,7 +141,7 @@ def test_no_picture_is_where_it_should_be(run, peta):
 def test_unreadable_pictures(run, peta, person, part):
     path = peta / ARCHIVE / f"{person}_1.png"
     path.write_bytes(path.read_bytes()[:-1200])
-    assert run(peta, "--json", "check.json")[0] == 1
+    run(peta, "--json", "check.json", status=1)
     record = read_record(peta)
     assert record["training_can_start"] is False
     assert record["problems"] == record["lists"][part]["unreadable"]
@@ -157,8 +152,7 @@ def test_unreadable_pictures(run, peta, person, part):
 def test_many_unreadable_pictures_are_counted(run, peta):
     for path in (peta / ARCHIVE).iterdir():
         path.write_text("<html>not found</html>")
-    status, output, _ = run("peta")
-    assert status == 1
+    output, _ = run("peta", status=1)
     assert len(lines_of(output, "problem: cannot read")) == 10
     assert lines_of(output, "problem: pictures of the test list that cannot be read: 6;")
 
@@ -172,8 +166,7 @@ def test_pictures_that_are_there_twice(run, peta):
     add(peta, "train", f"{ARCHIVE}/0901_1.tiff", labels_of(5))
     add(peta, "train", f"{ARCHIVE}/0006_1.png", labels_of(7))
     add(peta, "test", "PETA dataset/GRID/archive/0008_1.png", labels_of(8))
-    status, output, _ = run("peta", "--json", "check.json")
-    assert status == 0
+    output, _ = run("peta", "--json", "check.json")
     listed = [[f"{ARCHIVE}/0006_1.png"], [f"{ARCHIVE}/0008_1.png", "PETA dataset/GRID/archive/0008_1.png"]]
     equal = [
         [f"{ARCHIVE}/0000_1.png", f"{ARCHIVE}/0900_1.bmp"],
@@ -193,21 +186,20 @@ def test_identities_in_both_lists(run, peta):
     for n in (2, 3):
         draw(peta / ARCHIVE / f"0005_{n}.png", 100 + n)
         add(peta, "test", f"{ARCHIVE}/0005_{n}.png", labels_of(5))
-    status, output, _ = run("peta")
-    assert status == 0
+    output, _ = run("peta")
     (note,) = lines_of(output, "note: identities")
     assert "in both lists: 1; they are on 2 of 8 test pictures" in note
 
 
 def test_attributes_that_never_change_and_unknown_labels(run, peta):
-    for part, people in (("train", range(12)), ("test", range(12, 18))):
+    for part, people in PEOPLE.items():
         labels = np.array([labels_of(person) for person in people])
         labels[:, 3], labels[:, 4] = 0, 1
         labels[0, 4] = labels[1, 10] = 2
-        names = [f"{ARCHIVE}/{person:04}_1.png" for person in people]
-        write_list(peta / f"PETA_{part}_list.txt", names, labels)
-    status, output, _ = run("peta")
-    assert status == 0
+        (peta / f"PETA_{part}_list.txt").unlink()
+        for person, row in zip(people, labels, strict=True):
+            add(peta, part, picture_of(person), row)
+    output, _ = run("peta")
     for part, consequence in (("train", "learned"), ("test", "mA is undefined")):
         for value, name in ((0, "AgeAbove61"), (1, "Backpack")):
             (note,) = lines_of(output, f"note: always {value} in the {part} list")
@@ -222,38 +214,35 @@ def test_attributes_that_never_change_and_unknown_labels(run, peta):
 def test_a_published_ratio_of_0_is_far_from_any_other(peta):
     ratio = (0.0, *EXPERIMENTS["peta"].positive_ratio[1:])
     experiment = replace(EXPERIMENTS["peta"], positive_ratio=ratio)
-    list_path = peta / "PETA_train_list.txt"
-    for labels, far in (([1, *labels_of(0)[1:]], True), ([0, *labels_of(0)[1:]], False)):
-        write_list(list_path, [f"{ARCHIVE}/0000_1.png"], [labels])
+    list_path = peta / "list.txt"
+    for label, far in ((1, True), (0, False)):
+        list_path.write_text(f"{picture_of(0)} {label}{' 0 1' * 17}\n")
         note = list(notes(check(peta, experiment, {"train": list_path})))[-1]
         assert ("Age16-30 1.0000, published 0.0000" in note) == far
 
 
 def test_data_of_ones_own(run, peta):
     for part, name in (("train", "train.txt"), ("test", "val.txt")):
-        rows = [line.split()[:3] for line in (peta / f"PETA_{part}_list.txt").read_text().splitlines()]
-        (peta / f"PETA_{part}_list.txt").unlink()
-        write_list(peta / name, [row[0] for row in rows], [row[1:] for row in rows])
-    status, output, _ = run("peta")  # val.txt is no name that training looks for
-    assert status == 0
+        lines = (peta / f"PETA_{part}_list.txt").rename(peta / name).read_text().splitlines()
+        (peta / name).write_text("".join(f"{' '.join(line.split()[:3])}\n" for line in lines))
+    output, _ = run("peta")  # val.txt is no name that training looks for
     assert "#1" in output
     assert output.endswith(
         "Next: python run_ALM.py --experiment custom --data_root peta --attributes NAMES.txt --train_list "
         "peta/train.txt\n"
     )
     (peta / "names.txt").write_text("Crown\nA very long name of an attribute\n")
-    status, output, _ = run("peta/train.txt", "peta/val.txt", "--attributes", "peta/names.txt")
-    assert status == 0
+    output, _ = run("peta/train.txt", "peta/val.txt", "--attributes", "peta/names.txt")
     assert "published" not in output
     assert "A very long name of an …" in output
     assert output.endswith(
         "--attributes peta/names.txt --train_list peta/train.txt --val_list peta/val.txt\n"
     )
-    status, output, _ = run("peta/val.txt", "--data_root", peta)
+    output, _ = run("peta/val.txt", "--data_root", peta)
     assert "test list: peta/val.txt" in output
     assert output.endswith("--val_list peta/val.txt -e --resume CHECKPOINT\n")
     (peta / "train.txt").rename(peta / "train_val.txt")
-    assert "train list: peta/train_val.txt" in run("peta/train_val.txt")[1]
+    assert "train list: peta/train_val.txt" in run("peta/train_val.txt")[0]
 
 
 @pytest.mark.parametrize(
@@ -275,14 +264,13 @@ def test_data_of_ones_own(run, peta):
     ],
 )  # fmt: skip
 def test_wrong_input(run, peta, arguments, status, message):
-    ended, _, errors = run(*arguments)
-    assert ended == status
+    _, errors = run(*arguments, status=status)
     assert message in errors
     assert len(errors.splitlines()) == 1
 
 
 def test_plot(run, peta):
-    assert run("peta", "--plot", "check.png")[0] == 0
+    run("peta", "--plot", "check.png")
     with Image.open(peta.parent / "check.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0, 0, 0)} < colours
