@@ -2,10 +2,10 @@
 
 import shlex
 import subprocess
+from functools import partial
 
 import numpy as np
 import pytest
-from support.cli import status_here
 from support.official import (
     archive_rows,
     list_lines,
@@ -17,20 +17,16 @@ from support.official import (
     write_picture,
 )
 
-from run_scripts import prepare_data, run_ALM
+from run_scripts import prepare_data
 
 LISTS = ("PETA_train_list.txt", "PETA_test_list.txt")
 
 
 @pytest.fixture
-def prepare(tmp_path, monkeypatch, capsys):
-    """Run prepare_data.py in this process; returns status, standard output and standard error."""
+def prepare(start_here, tmp_path, monkeypatch):
+    """Return a function that runs prepare_data.py in tmp_path."""
     monkeypatch.chdir(tmp_path)
-
-    def prepare(*arguments):
-        return status_here(prepare_data, *arguments), *capsys.readouterr()
-
-    return prepare
+    return partial(start_here, prepare_data)
 
 
 def read(folder):
@@ -56,8 +52,8 @@ def option(words, name):
 
 def test_peta_is_drawn_with_the_seed_in_the_names(prepare, tmp_path):
     write_archive(tmp_path / "PETA dataset")
-    status, out, err = prepare("peta", "--source", "PETA dataset", "--output", "out")
-    assert (status, err) == (0, "")
+    out, err = prepare("peta", "--source", "PETA dataset", "--output", "out")
+    assert err == ""
     assert "PETA dataset: 15 pictures of 11 identities\n" in out
     assert "out/PETA_train_list_seed1.txt: 9 pictures, 35 attributes\n" in out
     lists = read(tmp_path / "out")
@@ -76,15 +72,14 @@ def test_peta_is_drawn_with_the_seed_in_the_names(prepare, tmp_path):
 def test_the_same_input_gives_the_same_bytes_and_nothing_is_written_over(prepare, tmp_path):
     write_archive(tmp_path / "PETA dataset")
     command = ("peta", "--source", "PETA dataset", "--output", "out", "--attributes", "all")
-    assert prepare(*command)[0] == 0
+    prepare(*command)
     before = files(tmp_path / "out")
     assert len(before) == 3
-    status, _, err = prepare(*command)
-    assert status == 1
+    _, err = prepare(*command, status=1)
     assert err.startswith(
         "error: PETA_train_list_seed1.txt, PETA_test_list_seed1.txt, PETA_attributes.txt already"
     )
-    assert prepare(*command, "--force")[0] == 0
+    prepare(*command, "--force")
     assert files(tmp_path / "out") == before
 
 
@@ -94,10 +89,8 @@ def test_peta_split_by_lists(prepare, tmp_path):
     (tmp_path / "a.txt").write_text("".join(lines[::-2]), "utf-8")
     commas = [line.strip().replace(" ", ",") + ",\n" for line in lines[-2::-2]]
     (tmp_path / "b.txt").write_text("".join(commas), "utf-8")
-    status, _, err = prepare(
-        "peta", "--source", "PETA_dataset", "--split", "a.txt", "b.txt", "--output", "out"
-    )
-    assert (status, err) == (0, "")
+    _, err = prepare("peta", "--source", "PETA_dataset", "--split", "a.txt", "b.txt", "--output", "out")
+    assert err == ""
     assert [read(tmp_path / "out")[name] for name in LISTS] == ["".join(lines[::-2]), "".join(lines[-2::-2])]
 
 
@@ -107,10 +100,10 @@ def test_peta_by_a_partition_of_its_rows(prepare, tmp_path):
     peta_mat(tmp_path / "PETA.mat", parts=parts)
     lines = np.array(list_lines(archive_rows()), object)
     command = ["peta", "--source", "PETA dataset", "--annotation", "PETA.mat", "--partition", "4"]
-    assert prepare(*command, "--output", "both")[0] == 0
+    prepare(*command, "--output", "both")
     published = ["".join(lines[np.r_[parts["train"], parts["val"]] - 1]), "".join(lines[parts["test"] - 1])]
     assert [read(tmp_path / "both")[name] for name in LISTS] == published
-    _, out, _ = prepare(*command, "--separate-val", "--output", "three")
+    out, _ = prepare(*command, "--separate-val", "--output", "three")
     assert read(tmp_path / "three") == {
         f"PETA_{part}_list.txt": "".join(lines[taken - 1]) for part, taken in parts.items()
     }
@@ -120,10 +113,9 @@ def test_peta_by_a_partition_of_its_rows(prepare, tmp_path):
 def test_nothing_is_written_if_a_row_is_of_another_picture(prepare, tmp_path):
     write_archive(tmp_path / "PETA dataset")
     peta_mat(tmp_path / "PETA.mat", archive_rows()[::-1])
-    status, _, err = prepare(
-        "peta", "--source", "PETA dataset", "--annotation", "PETA.mat", "--output", "out", "--link"
-    )
-    assert (status, err.count("\n")) == (1, 1)
+    command = ("peta", "--source", "PETA dataset", "--annotation", "PETA.mat", "--output", "out", "--link")
+    _, err = prepare(*command, status=1)
+    assert err.count("\n") == 1
     assert "row 1 is subset 9, identity 1, but picture 1" in err
     assert not (tmp_path / "out").exists()
 
@@ -134,8 +126,8 @@ def test_peta_mat_alone(prepare, tmp_path):
     test = partition(15)["test"]
     first = partition(15)["train"][0]
     write_picture(tmp_path / "images" / f"{first:05d}.png")
-    status, out, err = prepare("peta", "--annotation", "PETA.mat", "--output", "out")
-    assert (status, err) == (0, "")
+    out, err = prepare("peta", "--annotation", "PETA.mat", "--output", "out")
+    assert err == ""
     assert read(tmp_path / "out")["PETA_test_list.txt"] == "".join(
         f"images/{number:05d}.png {' '.join(map(str, labels[number - 1, :35]))} \n" for number in test
     )
@@ -149,10 +141,8 @@ def test_nobody_is_in_both_lists(prepare, tmp_path):
     write_picture(folder / "MIT" / "archive" / "00001_male_back.jpg", "the same")
     write_picture(folder / "MIT" / "archive" / "00002_male_back.jpg", "the same")
     for seed in range(2):
-        status, out, err = prepare(
-            "peta", "--source", folder, "--identity-split", "--output", "out", "--seed", seed
-        )
-        assert (status, err) == (0, "")
+        out, err = prepare("peta", "--source", folder, "--identity-split", "--output", "out", "--seed", seed)
+        assert err == ""
         people = [
             {"/".join(line.split("/")[1::2]).split("_")[0] for line in text.splitlines()}
             for name, text in read(tmp_path / "out").items()
@@ -167,8 +157,7 @@ def test_nobody_is_in_both_lists(prepare, tmp_path):
 
 def test_linked_pictures_are_found_under_the_output(prepare, tmp_path):
     write_archive(tmp_path / "odd name")
-    status, out, _ = prepare("peta", "--source", "odd name", "--output", "out", "--link")
-    assert status == 0
+    out, _ = prepare("peta", "--source", "odd name", "--output", "out", "--link")
     assert option(next_words(out), "--data_root") == "out"
     assert next_words(out)[-1] == "--follow_links"
     listed = read(tmp_path / "out")["PETA_train_list_seed1.txt"].splitlines()
@@ -177,29 +166,12 @@ def test_linked_pictures_are_found_under_the_output(prepare, tmp_path):
 
 def test_what_to_type_finds_the_pictures_of_a_folder_of_another_name(prepare, tmp_path):
     write_archive(tmp_path / "odd name")
-    _, out, _ = prepare("peta", "--source", "odd name", "--output", "out")
+    out, _ = prepare("peta", "--source", "odd name", "--output", "out")
     link, _, command = out.split("next: ")[1].partition(" && ")
     subprocess.run(shlex.split(link), check=True)
     assert option(shlex.split(command), "--data_root") == "out"
     assert shlex.split(command)[-1] == "--follow_links"
     assert (tmp_path / "out" / "PETA_dataset" / "MIT" / "archive" / "Label.txt").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "name the unpacked archive with --source"),
-        (["--source", "x", "--annotation", "y", "--split", "z"], "--split and --annotation are two ways"),
-        (["--annotation", "x", "--identity-split"], "name the unpacked archive with --source"),
-        (["--source", "x", "--partition", "1"], "name it with --annotation"),
-        (["--source", "x", "--split", "y", "--seed", "1"], "is for a random split"),
-        (["--annotation", "x", "--link"], "--link is about the archive"),
-    ],
-)
-def test_contradictions_are_wrong_options(prepare, arguments, message):
-    status, _, err = prepare("peta", *arguments, "--output", "out")
-    assert status == 2
-    assert message in err
 
 
 # RAP, PA-100K, tables.
@@ -212,8 +184,8 @@ def test_rap_and_its_unknown_labels(prepare, tmp_path):
     rap1_mat(
         tmp_path / "RAP_annotation.mat", names, labels, {"train": np.arange(1, 9), "test": np.array([9, 10])}
     )
-    status, out, err = prepare("rap", "--annotation", "RAP_annotation.mat", "--output", "out")
-    assert (status, err) == (0, "")
+    out, err = prepare("rap", "--annotation", "RAP_annotation.mat", "--output", "out")
+    assert err == ""
     assert "RAP_annotation.mat: RAPv1, 10 pictures\nnote: 1 label is 2, unknown\n" in out
     assert option(next_words(out), "--data_root") == "DIR"
     assert out.endswith("DIR stands for the directory of the pictures\n")
@@ -221,7 +193,7 @@ def test_rap_and_its_unknown_labels(prepare, tmp_path):
     (tmp_path / "RAP_dataset").mkdir()
     for name in names:
         write_picture(tmp_path / "RAP_dataset" / name)
-    _, out, _ = prepare(
+    out, _ = prepare(
         "rap", "--annotation", "RAP_annotation.mat", "--output", "out", "--force", "--source", "."
     )
     assert option(next_words(out), "--data_root") == "RAP_dataset"
@@ -234,8 +206,8 @@ def test_pa100k_with_pictures_in_a_folder_in_a_folder(prepare, tmp_path):
     folder.mkdir(parents=True)
     for (name,) in parts.values():
         write_picture(folder / name)
-    status, out, err = prepare("pa100k", "--annotation", "annotation.mat", "--output", "out")
-    assert (status, err) == (0, "")
+    out, err = prepare("pa100k", "--annotation", "annotation.mat", "--output", "out")
+    assert err == ""
     assert option(next_words(out), "--data_root") == "release_data/release_data"
     assert read(tmp_path / "out")["PA100K_train_list.txt"] == f"1.jpg 1{' 0' * 25}\n2.jpg 1{' 0' * 25}\n"
 
@@ -243,41 +215,44 @@ def test_pa100k_with_pictures_in_a_folder_in_a_folder(prepare, tmp_path):
 def test_csv_splits_and_names(prepare, tmp_path):
     rows = [f"{k}.jpg,{k % 2},{k % 3 // 2}" for k in range(10)]
     (tmp_path / "labels.csv").write_text("\n".join(["# Image,Hat,Bag", *rows]), "utf-8")
-    status, out, err = prepare("csv", "--table", "labels.csv", "--output", "out", "--test_share", "0.3")
-    assert (status, err) == (0, "")
+    out, err = prepare("csv", "--table", "labels.csv", "--output", "out", "--test_share", "0.3")
+    assert err == ""
     written = read(tmp_path / "out")
     assert written["attributes.txt"] == "Hat\nBag\n"
     assert written["test.txt"].count("\n") == 3
-    assert sorted((written["train.txt"] + written["test.txt"]).splitlines()) == [
-        r.replace(",", " ") for r in rows
-    ]
+    listed = (written["train.txt"] + written["test.txt"]).replace(" ", ",").splitlines()
+    assert sorted(listed) == rows
     assert option(next_words(out), "--attributes") == "out/attributes.txt"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
-        (["--test_share", "1"], "'1' is not a number between 0 and 1"),
-        (["--split_column", "Set", "--seed", "3"], "leave them out, or --split_column"),
+        ("peta", "name the unpacked archive with --source"),
+        ("peta --source x --annotation y --split z", "--split and --annotation are two ways"),
+        ("peta --annotation x --identity-split", "name the unpacked archive with --source"),
+        ("peta --source x --partition 1", "name it with --annotation"),
+        ("peta --source x --split y --seed 1", "is for a random split"),
+        ("peta --annotation x --link", "--link is about the archive"),
+        ("csv --table x --test_share 1", "'1' is not a number between 0 and 1"),
+        ("csv --table x --split_column Set --seed 3", "leave them out, or --split_column"),
     ],
 )
-def test_wrong_options_of_csv(prepare, arguments, message):
-    status, _, err = prepare("csv", "--table", "labels.csv", "--output", "out", *arguments)
-    assert status == 2
+def test_contradictions_are_wrong_options(prepare, words, message):
+    _, err = prepare(*words.split(), "--output", "out", status=2)
     assert message in err
 
 
 @pytest.mark.slow
-def test_the_command_trains_on_what_was_prepared(prepare, tmp_path, capsys):
+def test_the_command_trains_on_what_was_prepared(prepare, run_here, tmp_path):
     """From a table to one iteration, typed as the last line says."""
     rows = [f"{k}.png,{k % 2}" for k in range(8)]
     (tmp_path / "labels.csv").write_text("\n".join(["image,Hat", *rows]), "utf-8")
     for k in range(8):
         write_picture(tmp_path / f"{k}.png")
-    status, out, err = prepare("csv", "--table", "labels.csv", "--negative", "0", "--output", "lists")
-    assert (status, err) == (0, "")
+    out, err = prepare("csv", "--table", "labels.csv", "--negative", "0", "--output", "lists")
+    assert err == ""
     assert next_words(out)[:2] == ["python", "run_scripts/run_ALM.py"]
     more = ["--epochs", 1, "--batch_size", 2, "--max_iters", 1, "--device", "cpu", "--output_dir", "run",
             "--workers", 0]  # fmt: skip
-    assert status_here(run_ALM, *next_words(out)[2:], *more) == 0
-    assert "mA:" in capsys.readouterr().out
+    assert "mA:" in run_here(*next_words(out)[2:], *more)[0]
