@@ -113,17 +113,6 @@ def test_pa100k_is_listed_as_published(mat, row, dtype):
     assert annotation.data_set().experiment == "pa100k"
 
 
-@pytest.mark.parametrize("other", ["the same", "other"])
-def test_a_picture_in_two_parts_is_refused(mat, tmp_path, other):
-    names, labels = PA100K_PARTS["train"]
-    again = labels[:1] if other == "the same" else 1 - labels[:1]
-    pa100k_mat(mat, PA100K_PARTS | {"test": (names[:1], again)})
-    message = f"000001.jpg is in the train and the test list, with {other} labels"
-    with pytest.raises(DataError, match=message):
-        write_data_set(read_pa100k(mat).data_set(), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
