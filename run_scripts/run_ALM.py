@@ -146,7 +146,7 @@ def identity(setup: TrainingSetup) -> dict:
     """Return what a checkpoint says of its model, which is enough to use it without any option."""
     lists = {"train": setup.data.train, "val": setup.data.val}
     return {
-        "approach": setup.options.approach,
+        "approach": setup.model.approach,
         "backbone": setup.model.backbone_name,
         "levels": list(setup.model.levels),
         "experiment": setup.experiment.name,

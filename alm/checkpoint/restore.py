@@ -14,7 +14,7 @@ from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
 from alm.errors import AlmError, first_few
-from alm.models.network import build_model
+from alm.models.network import APPROACHES, LATERAL_CHANNELS, build_model
 
 
 def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
@@ -61,8 +61,9 @@ def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
     """Return what `load_model` does, of a checkpoint that is loaded already."""
     count = count_attributes(path, checkpoint)
     approach, align_corners = checkpoint["approach"], checkpoint["align_corners"]
+    width = lateral_channels(checkpoint["state_dict"]) or LATERAL_CHANNELS
     try:
-        model = build_model(approach, count, align_corners, checkpoint["backbone"])
+        model = build_model(approach, count, align_corners, checkpoint["backbone"], width)
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
     restore_model(model, checkpoint, path)
@@ -74,9 +75,10 @@ def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
 def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "checkpoint") -> None:
     """Load the weights of a checkpoint that `load_checkpoint` returned; `path` is what errors call it.
 
-    Raises AlmError, and changes nothing, if they are of another approach, backbone or number of attributes.
+    Raises AlmError, and changes nothing, if they are of another approach, backbone, width or number of
+    attributes.
     """
-    count, approach = count_attributes(path, checkpoint), checkpoint["approach"]
+    count, approach = count_attributes(path, checkpoint), APPROACHES[checkpoint["approach"]].approach
     if approach != model.approach:
         raise AlmError(
             f"{path}: this is a checkpoint of {approach}; give --approach {approach} to go on with it, or "
@@ -84,7 +86,7 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
         )
     check_count(path, count, model.classifier.out_features)
     try:
-        check_backbone(model, checkpoint)
+        check_network(model, checkpoint)
         copy_whole(model.state_dict(), checkpoint["state_dict"])
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
@@ -128,6 +130,13 @@ def published_checkpoint(checkpoint: Mapping) -> dict:
     """
     if not is_own(checkpoint):
         raise AlmError("it has the published layout already")
+    backbone, width = checkpoint["backbone"], lateral_channels(checkpoint["state_dict"])
+    if backbone != "bn_inception":
+        raise AlmError(f"its backbone is {backbone}, and the published program has BN-Inception alone")
+    if width not in (None, LATERAL_CHANNELS):
+        raise AlmError(
+            f"its lateral layers have {width} channels; in the published program they have {LATERAL_CHANNELS}"
+        )
     state = {f"module.{name}": piece for name, piece in to_reference(checkpoint["state_dict"]).items()}
     return {"epoch": checkpoint["epoch"], "state_dict": state, "best_accu": checkpoint["best_accu"]}
 
@@ -201,7 +210,7 @@ def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path
     """
     own, given = model.state_dict(), checkpoint["state_dict"]
     try:
-        check_backbone(model, checkpoint)
+        check_network(model, checkpoint)
         rows = common_rows(names, checkpoint, count_attributes(path, checkpoint))
         parts = {"backbone", *map(part_of, given)} & {*SHARED, *(OF_ATTRIBUTES if rows else ())}
         expected = {name: tensor for name, tensor in own.items() if part_of(name) in parts}
@@ -229,11 +238,24 @@ def part_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def check_backbone(model: nn.Module, checkpoint: Mapping) -> None:
-    """Raise AlmError if a checkpoint is of another backbone than a model."""
+def check_network(model: nn.Module, checkpoint: Mapping) -> None:
+    """Raise AlmError if a checkpoint is of another backbone than a model, or if both have lateral layers, and
+    of another width.
+    """
     theirs, ours = checkpoint["backbone"], model.backbone_name
     if theirs != ours:
-        raise AlmError(f"its backbone is {theirs}, and this model's is {ours}, so its weights do not fit")
+        raise AlmError(f"its backbone is {theirs}, and this model's is {ours}; give --backbone {theirs}")
+    theirs, ours = lateral_channels(checkpoint["state_dict"]), lateral_channels(model.state_dict())
+    if theirs and ours and theirs != ours:
+        raise AlmError(
+            f"its lateral layers have {theirs} channels, and this model's have {ours}; give --width {theirs}"
+        )
+
+
+def lateral_channels(state: Mapping[str, Tensor]) -> int | None:
+    """Return the number of channels of the lateral layers of a state dict, or None if it has none."""
+    lateral = [tensor for name, tensor in state.items() if part_of(name) == "lateral" and tensor.dim()]
+    return len(lateral[0]) if lateral else None
 
 
 def common_rows(names: Sequence[str], checkpoint: Mapping, count: int) -> dict[int, int]:

@@ -137,7 +137,7 @@ def spatial_mean(features: Tensor) -> Tensor:
 
 
 def pooled(features: Tensor, lateral: nn.Linear, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return lateral(map) summed under N weightings each: (B, N, 256).
+    """Return lateral(map) summed under N weightings each: (B, N, width).
 
     `features` is the map as `positions`, `rows` (B, N, H), `columns` (B, N, W). The lateral layer is linear
     and the weights sum to one, so it comes before or after the sum: whichever has fewer vectors, H W or N.

@@ -22,14 +22,15 @@ from alm.models.localization import (
     upsampled,
 )
 
-LATERAL_CHANNELS = 256
+LATERAL_CHANNELS = 256  # as published
+LEAST_CHANNELS = 16  # a localization module has a sixteenth of them in its hidden layer
 
 
 class Baseline(nn.Module):
     """Backbone and one linear layer: what the authors train first (paper, section 4.2).
 
     Attributes:
-        approach: the network's name, a key of `APPROACHES`.
+        approach: the network's published name, a key of `APPROACHES`.
         backbone_name: the backbone's, a key of `alm.models.backbones.BACKBONES`.
         levels: names of the maps on which attributes are localized, fine to coarse; () for this network.
         align_corners: the sampling convention of the regions; this network has none.
@@ -41,7 +42,14 @@ class Baseline(nn.Module):
     levels: tuple[str, ...] = ()
     attributes: tuple[str, ...] | None = None
 
-    def __init__(self, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"):
+    def __init__(
+        self,
+        num_attributes: int,
+        align_corners: bool = False,
+        backbone: str = "bn_inception",
+        width: int = LATERAL_CHANNELS,
+    ):
+        """`width` is of the lateral layers; this network has none."""
         super().__init__()
         self.align_corners = align_corners
         self.backbone_name = backbone
@@ -83,15 +91,22 @@ class ALM(Baseline):
 
     approach = "inception_iccv"
 
-    def __init__(self, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"):
+    def __init__(
+        self,
+        num_attributes: int,
+        align_corners: bool = False,
+        backbone: str = "bn_inception",
+        width: int = LATERAL_CHANNELS,
+    ):
+        """`width`: channels of the lateral layers."""
         super().__init__(num_attributes, align_corners, backbone)
         taps = self.backbone.taps
         self.levels = tuple(tap.name for tap in taps)
-        self.lateral = nn.ModuleDict({tap.name: nn.Linear(tap.channels, LATERAL_CHANNELS) for tap in taps})
+        self.lateral = nn.ModuleDict({tap.name: nn.Linear(tap.channels, width) for tap in taps})
         self.localization = nn.ModuleDict()
         for finer, level in enumerate(self.levels):
             parts = len(self.levels) - finer  # its own lateral map and those of the coarser levels
-            self.localization[level] = Localization(num_attributes, parts * LATERAL_CHANNELS, parts)
+            self.localization[level] = Localization(num_attributes, parts * width, parts)
 
     def localize(self, images: Tensor) -> dict[str, Tensor]:
         """Return each level's regions, {"3b": (B, K, 4), ...}, [s_x, s_y, t_x, t_y] in [-1, 1] coordinates:
@@ -147,7 +162,7 @@ class ALM(Baseline):
     def _averages(
         self, features: dict[str, Tensor], sizes: dict[str, tuple[int, int]], regions: dict[str, Tensor]
     ) -> dict[str, list[Tensor]]:
-        """Return each level's top-down map averaged over its regions, parts of (B, K, 256), coarsest first.
+        """Return each level's top-down map averaged over its regions, parts of (B, K, width), coarsest first.
 
         A level's map, its lateral map beside the upsampled coarser ones, is never built. Instead every tap is
         pooled once, under its own level's weights and under those of the finer levels, downsampled.
@@ -164,21 +179,29 @@ class ALM(Baseline):
         return averages
 
 
-APPROACHES = {network.approach: network for network in (ALM, Baseline)}
+# The published names, and clearer ones: they mean the heads alone, on any backbone.
+APPROACHES = {ALM.approach: ALM, Baseline.approach: Baseline, "alm": ALM, "baseline": Baseline}
 
 
 def build_model(
-    approach: str, num_attributes: int, align_corners: bool = False, backbone: str = "bn_inception"
+    approach: str,
+    num_attributes: int,
+    align_corners: bool = False,
+    backbone: str = "bn_inception",
+    width: int = LATERAL_CHANNELS,
 ) -> nn.Module:
     """Return a new network for K attributes, in float32 on the CPU, started as PyTorch does by default.
 
-    Raises AlmError if the approach or the backbone is unknown, or K is not a whole number from 1 on.
+    `width` is the number of channels of the lateral layers, and so the size of the heads. Raises AlmError if
+    the approach or the backbone is unknown, K is not a whole number from 1 on, or the width is below 16.
     """
     if approach not in list(APPROACHES):
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
     if not isinstance(num_attributes, Integral) or isinstance(num_attributes, bool) or num_attributes < 1:
         raise AlmError(f"{num_attributes!r} attributes: give a whole number from 1 on")
-    model = APPROACHES[approach](int(num_attributes), align_corners, backbone)
+    if width < LEAST_CHANNELS:
+        raise AlmError(f"a width of {width}: give a whole number from {LEAST_CHANNELS} on")
+    model = APPROACHES[approach](int(num_attributes), align_corners, backbone, width)
     return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
 
 

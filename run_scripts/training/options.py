@@ -14,6 +14,7 @@ from alm import APPROACHES
 from alm.devices.device import DEVICES
 from alm.devices.precision import PRECISIONS
 from alm.models.loss import WEIGHTINGS
+from alm.models.network import LATERAL_CHANNELS, LEAST_CHANNELS
 from run_scripts.cli.parser import (
     LARGEST,
     Parser,
@@ -172,8 +173,9 @@ GROUPS = {
     "the published program's options": (
         Option("experiment", one_of(*EXPERIMENTS, "custom"), "the data set: %(choices)s. Required unless "
                "--resume names a checkpoint of ours", traits=RESTORED | STEP, metavar="NAME"),
-        Option("approach", one_of(*APPROACHES), "inception_iccv: ALM. bn_inception: the baseline that the "
-               "authors warm up with", "inception_iccv", traits=RESTORED | STEP, metavar="NAME"),
+        Option("approach", one_of(*APPROACHES), "inception_iccv, or alm: ALM. bn_inception, or baseline: the "
+               "baseline that the authors warm up with", "inception_iccv", traits=RESTORED | STEP,
+               metavar="NAME"),
         Option("epochs", COUNT, "train until N epochs are done", 60, synthetic=2, traits=RESTORED),
         Option("batch_size", COUNT, "pictures per step", 32, synthetic=16, traits=RESTORED | STEP),
         Option("lr", ABOVE_ZERO, "learning rate before any decay", 1e-4, synthetic=3e-4,
@@ -226,6 +228,8 @@ GROUPS = {
                "most 4", "auto", traits=RESTORED | STEP),
     ),
     "model and loss": (
+        Option("width", whole(LEAST_CHANNELS, 4096), "channels of ALM's lateral layers, and so the size of "
+               "its heads", LATERAL_CHANNELS, traits=RESTORED | STEP),
         Option("pretrained", CHECKPOINT, "start the backbone from published ImageNet weights, "
                "bn_inception-52deb4733.pth", traits=STEP | READ),
         Option("init_from", CHECKPOINT, "start a new training from all weights that fit in this checkpoint, "

@@ -12,6 +12,7 @@ from pathlib import Path
 from alm.checkpoint.schema import shown
 from alm.devices.precision import fast_amp
 from alm.errors import AlmError
+from alm.models.network import APPROACHES, Baseline
 from run_scripts.cli.parser import refuse_inputs_as_outputs
 from run_scripts.training.options import DEFAULTS, OPTIONS, Trait, build_parser, names
 from utils.data.catalog import has_ratios
@@ -140,6 +141,8 @@ def problems(options: Namespace) -> Iterator[str]:
             f"--{' and --'.join(starts)}: give only one of them. --resume continues a run, --init_from "
             "starts a new one from any checkpoint, --pretrained starts one from weights of the backbone alone"
         )
+    if options.width != OPTIONS["width"].default and APPROACHES[options.approach] is Baseline:
+        yield f"--width is of the lateral layers, and {options.approach} has none; leave it out"
     if options.evaluate and not options.resume:
         yield "-e needs --resume FILE: the checkpoint to evaluate"
     for name in ("predictions", "calibrate"):

@@ -18,6 +18,7 @@ from alm.devices.device import choose_device, explain_choice
 from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
+from alm.models.network import LATERAL_CHANNELS
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
 from run_scripts.training.resume import check_data, find_checkpoint, start_position
@@ -98,7 +99,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         experiment.attributes,
         align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
         resumed=resumed,
-        **chosen(options, "seed", "resume", "pretrained", "init_from"),
+        **chosen(options, "width", "seed", "resume", "pretrained", "init_from"),
     )
     machine = (
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
@@ -249,6 +250,7 @@ def start_model(
     approach: str,
     attributes: Sequence[str],
     *,
+    width: int = LATERAL_CHANNELS,
     seed: int,
     align_corners: bool | None = None,
     resume: str | None = None,
@@ -266,7 +268,7 @@ def start_model(
     if convention is None:
         convention = source is not None and source["align_corners"]
     torch.manual_seed(seed)  # drawn on the CPU: the same start on every device
-    model = build_model(approach, len(attributes), convention)
+    model = build_model(approach, len(attributes), convention, width=width)
     if resume:
         restore.check_attributes(resume, resumed, attributes)
         restore.restore_model(model, resumed, resume)

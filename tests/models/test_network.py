@@ -32,19 +32,26 @@ def random_model(num_attributes=5, seed=0, **options):
 def test_a_wrong_number_of_attributes_is_refused(count):
     with pytest.raises(alm.AlmError, match="give a whole number from 1 on"):
         alm.build_model("inception_iccv", count)
+    with pytest.raises(alm.AlmError, match="a width of 15: give a whole number from 16 on"):
+        alm.build_model("alm", 3, width=15)
 
 
 @pytest.mark.parametrize("name", ["resnet", None, ["inception_iccv"]])
 def test_an_unknown_approach_or_backbone_is_refused(name):
-    with pytest.raises(alm.AlmError, match=r"^unknown approach .*; known: inception_iccv, bn_inception$"):
+    with pytest.raises(
+        alm.AlmError, match=r"^unknown approach .*; known: inception_iccv, bn_inception, alm, baseline$"
+    ):
         alm.build_model(name, 3)
     with pytest.raises(alm.AlmError, match=r"^unknown backbone .*; known: bn_inception$"):
         alm.build_model("inception_iccv", 3, backbone=name)
 
 
-@pytest.mark.parametrize(("align_corners", "training"), [(False, False), (True, False), (False, True)])
-def test_equals_the_oracle(align_corners, training):
-    model = random_model(align_corners=align_corners).train(training)
+@pytest.mark.parametrize(
+    ("align_corners", "training", "width"), [(False, False, 256), (True, False, 40), (False, True, 256)]
+)
+def test_equals_the_oracle(align_corners, training, width):
+    model = random_model(align_corners=align_corners, width=width).train(training)
+    assert model.lateral["3b"].out_features == width
     state = reference_state(model)
     images = torch.randn(2, 3, 256, 128).double()
     predictions, regions = model.predict(images)
@@ -143,7 +150,7 @@ def relative_error(exact, rounded):
 def test_the_registry_is_what_builds():
     models = {name: alm.build_model(name, np.int64(35)) for name in alm.APPROACHES}  # numpy's numbers too
     assert {name: type(model) for name, model in models.items()} == alm.APPROACHES
-    assert all(model.approach == name for name, model in models.items())
+    assert [model.approach for model in models.values()] == ["inception_iccv", "bn_inception"] * 2
     assert sum(p.numel() for p in models["inception_iccv"].parameters()) == 15_147_120  # as published
 
 
