@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -26,9 +27,12 @@ READER_GONE = 141  # one whose output nobody reads any more
 JUDGES = ("compare", "locate", "loss")  # their status 1 is a verdict, so bad input is 2
 PYTHON = (3, 10)  # or newer
 
-# The exit status of a training that a signal ends. Batch schedulers send SIGUSR1 ahead of a job's end, and
-# nothing went wrong then.
-STATUS = {"SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP, "SIGUSR1": 0}
+# The exit status of a training that a signal ends. Batch schedulers send the last three ahead of a job's end,
+# and nothing went wrong then.
+STATUS = {
+    "SIGINT": INTERRUPTED, "SIGTERM": TERMINATED, "SIGHUP": HUNG_UP, "SIGUSR1": 0, "SIGUSR2": 0, "SIGXCPU": 0
+}  # fmt: skip
+ONE_REQUEST = 1.0  # seconds; Slurm, uv and terminals may each send the same request more than once
 
 
 def run(module: str) -> None:
@@ -129,12 +133,13 @@ def show(error: BaseException, line: str) -> None:
 
 class Interruption:
     """A context in which a training outlives the first signal that asks for its end: it ends after the
-    iteration that is underway, and saves. A second signal ends the process at once. `interruption()` says
-    whether there was one.
+    iteration that is underway, and saves. A signal that comes more than ONE_REQUEST later ends the process
+    at once. `interruption()` says whether there was one.
     """
 
     def __init__(self):
-        self.name: str | None = None  # of the signal
+        self.name: str | None = None  # of the first signal
+        self._since = 0.0  # when it came
         self._handlers = {}
 
     @property
@@ -158,9 +163,14 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame) -> None:
-        self.name = signal.Signals(number).name
-        for other in self._handlers:
-            signal.signal(other, signal.SIG_DFL)
-        # Past Python's streams: the signal may have come while one of them was writing.
-        with suppress(OSError):
-            os.write(2, f"\n{self.name}: ending after this iteration; once more ends it at once\n".encode())
+        name, now = signal.Signals(number).name, time.monotonic()
+        if self.name is None:
+            self.name, self._since = name, now
+            # Past Python's streams: the signal may have come while one of them was writing.
+            with suppress(OSError):
+                os.write(2, f"\n{name}: ending after this iteration; once more ends it at once\n".encode())
+        elif (
+            name != "SIGXCPU" and now - self._since > ONE_REQUEST
+        ):  # the system repeats that one every second
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)

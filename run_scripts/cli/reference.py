@@ -13,7 +13,8 @@ from run_scripts.training.options import OPTIONS, Trait, names
 # What each command's exit status means: 0, 1 and 2.
 EXIT_STATUS = {
     "run_ALM.py": (
-        "trained or evaluated; or all was done already; or SIGUSR1 ended the run after it was saved",
+        "trained or evaluated; or all was done already; or SIGUSR1, SIGUSR2 or SIGXCPU ended the run after "
+        "it was saved",
         "bad input, or a fault on the way, such as a last save that failed",
         "a wrong option",
     ),

@@ -337,16 +337,48 @@ def test_commands_that_need_no_torch_do_not_import_it():
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals are POSIX")
 @pytest.mark.parametrize(
-    ("number", "status"), [("SIGUSR1", 0), ("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)]
+    ("number", "status"),
+    [("SIGUSR1", 0), ("SIGUSR2", 0), ("SIGXCPU", 0), ("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)],
 )
-def test_a_first_signal_is_taken_note_of_and_a_second_one_ends_the_process(number, status, capfd):
+def test_a_first_signal_is_taken_note_of(number, status, capfd):
     number = getattr(signal, number)
     before = signal.getsignal(number)
     with Interruption() as interruption:
         assert not interruption()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert interruption()
         assert interruption.status == status
-        assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
     assert f"{signal.Signals(number).name}: ending after this iteration" in capfd.readouterr().err
+
+
+SIGNALS = """
+import signal, sys
+from types import SimpleNamespace
+from run_scripts.cli import main
+now = 0.0
+main.time = SimpleNamespace(monotonic=lambda: now)
+with main.Interruption() as interruption:
+    for word in sys.argv[1:]:
+        if word.startswith("SIG"):
+            signal.raise_signal(getattr(signal, word))
+        else:
+            now += float(word)
+    print(interruption.name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("words", "name", "status"),
+    [
+        ("SIGTERM SIGTERM 0.1 SIGINT", "SIGTERM", 0),
+        ("SIGUSR2 1.1 SIGTERM", None, -signal.SIGTERM),
+        ("SIGTERM SIGTERM 1.1 SIGTERM", None, -signal.SIGTERM),
+        ("SIGXCPU 1.1 SIGXCPU", "SIGXCPU", 0),
+    ],
+)
+def test_signals_within_a_second_are_one_request_and_the_next_ends_the_process(words, name, status):
+    command = [sys.executable, "-c", SIGNALS, *words.split()]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.stdout, ended.returncode) == (f"{name}\n" if name else "", status)

@@ -309,7 +309,7 @@ loader = Loader(MultiLabelDataset(sys.argv[2], sys.argv[2] + "/list.txt"), 2, wo
 list(loader.epoch(0))
 interrupts = []
 if sys.argv[3] == "finish":  # only now that the workers run, which would inherit the handler
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGXCPU):
         signal.signal(number, lambda *_: interrupts.append(True))
 try:
     while not interrupts:
@@ -325,7 +325,10 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 @pytest.mark.parametrize(
     ("number", "wish", "last_line"),
-    [(signal.SIGINT, "stop", "interrupted"), (signal.SIGTERM, "finish", "550 batches")],
+    [
+        ("SIGINT", "stop", "interrupted"),
+        *((name, "finish", "550 batches") for name in ("SIGTERM", "SIGUSR2", "SIGXCPU")),
+    ],
 )
 def test_workers_leave_signals_to_the_main_process(root, number, wish, last_line):
     # Long epochs: Python drops a KeyboardInterrupt that comes while it takes down what read an epoch.
@@ -340,7 +343,7 @@ def test_workers_leave_signals_to_the_main_process(root, number, wish, last_line
     )
     try:
         assert process.stdout.readline() == "reading\n"
-        os.killpg(process.pid, number)  # as Ctrl-C and schedulers do: to the workers as well
+        os.killpg(process.pid, getattr(signal, number))  # as Ctrl-C and schedulers do: to the workers as well
         out, err = process.communicate(timeout=300)
     finally:
         process.kill()

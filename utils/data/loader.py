@@ -233,7 +233,8 @@ def set_up_worker(_worker: int) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # as commands do
     with suppress(AttributeError):  # no process groups on Windows
         os.setpgrp()  # Ctrl-C and SIGTERM of a scheduler go to a group
-    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):  # may have come earlier, or be sent to each process
+    # They may have come earlier, or be sent to each process.
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which the main process ends this one
