@@ -29,16 +29,18 @@ from utils.evaluation.prediction_table import (
     SCALES,
     PredictionsFile,
     in_list_order,
-    numbers_of,
     predicted,
     read_predictions,
 )
-from utils.evaluation.results import none_for_nan
+from utils.evaluation.results import ends, lacking, none_for_nan, undefined_draws
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
 from utils.io.atomic import write_json
+from utils.io.figure import plot_format
+from utils.io.phrases import counted, first_few, ma_title
 from utils.io.process import tell
+from utils.io.untrusted import printable
 
-NOT_WORSE, WORSE = 0, 1
+STATUS = {"better": 0, "not to be told apart": 0, "worse": 1, None: 2}  # of each verdict
 
 
 def main() -> int:
@@ -50,8 +52,7 @@ def main() -> int:
     answers = []  # bool (N, K): what each file predicts
     for file, scale in zip(files, ("scale_a", "scale_b"), strict=True):
         order = in_list_order(file, names, options.labels)
-        values = numbers_of(file, spellings)
-        answers.append(predicted(values, getattr(options, scale), file.path, f"--{scale}")[order])
+        answers.append(predicted(file, spellings, getattr(options, scale), f"--{scale}")[order])
     people = identities(names)
     paired = compare(*(tally(each, labels, people) for each in answers))
 
@@ -62,7 +63,7 @@ def main() -> int:
         write_json(options.json, comparison_record(paired, attributes, counts, options))
     if options.plot:
         plot_differences(paired, attributes, options.a, options.b, options.plot)
-    return WORSE if paired.figures["ma"].verdict == "worse" else NOT_WORSE
+    return STATUS[paired.figures["ma"].verdict]
 
 
 def parse_options() -> argparse.Namespace:
@@ -70,6 +71,8 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     inputs = options.a, options.b, options.labels, options.attributes
     refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
+    if options.plot:
+        plot_format(options.plot)
     return options
 
 
@@ -82,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--attributes", metavar="FILE", help="a file of the list's attributes, in its order, one per line "
         "(default: those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
     scale = {"choices": SCALES, "default": "auto"}
-    add("--scale_a", **scale, help="what A's numbers are. auto: logits if one is negative (default: auto)")
+    add("--scale_a", **scale, help="what A's numbers are. auto: probabilities if predict.py wrote them, "
+        "logits if one is negative (default: auto)")  # fmt: skip
     add("--scale_b", **scale, help="the same of B")
     add("--json", metavar="FILE", help="write all figures and the verdict as JSON")
     add("--plot", metavar="FILE", help="draw the differences with their intervals")
@@ -122,12 +126,18 @@ def report_lines(
     yield f"A: {options.a}"
     yield f"B: {options.b}"
     yield f"{counts['pictures']:,} pictures of {options.labels}, {len(attributes)} attributes"
+    pairs = list(zip(attributes, paired.attributes, strict=True))
+    if undefined := [name for name, each in pairs if math.isnan(each.difference)]:
+        yield f"{ma_title(paired.ma_attributes, len(attributes))}: {lacking(undefined)}"
     yield f"{counts['changed']:,} of {counts['labels']:,} labels are predicted differently"
     yield ""
     yield f"{paired.units:,} {paired.resampled} drawn with replacement, {DRAWS:,} times:"
     yield f"{'':20}     A       B     B - A   95 % interval of B - A"
     for key, title in FIGURES.items():
         yield row(title, paired.figures[key])
+    if rare := [name for name, each in pairs if 0 < each.interval.undefined < DRAWS]:
+        draws = undefined_draws(paired.figures["ma"].interval)
+        yield f"mA: {draws} ({printable(first_few(rare))}), and are left out"
     yield ""
     yield from attribute_lines(paired, attributes)
     yield ""
@@ -139,10 +149,11 @@ def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
     pairs = zip(attributes, paired.attributes, strict=True)
     differ = sorted((pair for pair in pairs if pair[1].differs), key=lambda pair: -pair[1].difference)
     rule = "Holm's method, family-wise error 5 %"
+    tested = counted(sum(each.interval.is_defined for each in paired.attributes), "attribute")
     if not differ:
-        yield f"No attribute differs in mA ({rule})."
+        yield f"None of {tested} differs in mA ({rule})."
         return
-    yield f"{len(differ)} of {len(attributes)} attributes differ in mA ({rule}):"
+    yield f"{len(differ)} of {tested} differ in mA ({rule}):"
     for name, difference in differ:
         yield row(name, difference)
 
@@ -150,18 +161,22 @@ def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
 def row(title: str, difference: Difference) -> str:
     if math.isnan(difference.difference):
         return f"{title:20}   n/a"
-    low, high = difference.interval
-    line = f"{title:20}{difference.first:.4f}  {difference.second:.4f}  {difference.difference:+.4f}"
-    return f"{line}   {low:+.4f} to {high:+.4f}" + (f"  {difference.verdict}" if difference.differs else "")
+    low, high, _ = difference.interval
+    line = f"{title:20}{difference.first:.4f}  {difference.second:.4f}  {difference.difference:+.4f}   "
+    line += f"{low:+.4f} to {high:+.4f}" if difference.interval.is_defined else "n/a"
+    return line + (f"  {difference.verdict}" if difference.differs else "")
 
 
 def verdict_lines(paired: Paired) -> Iterator[str]:
     ma = paired.figures["ma"]
-    low, high = ma.interval
-    if ma.differs:
-        yield f"B is {ma.verdict} than A: the interval of B - A in mA does not contain 0."
+    low, high, _ = ma.interval
+    title = ma_title(paired.ma_attributes, len(paired.attributes))
+    if ma.verdict is None:
+        yield f"No verdict: the interval of B - A in {title} is undefined."
+    elif ma.differs:
+        yield f"B is {ma.verdict} than A: the interval of B - A in {title} does not contain 0."
     else:
-        yield f"B is {ma.verdict} from A: the interval of B - A in mA contains 0."
+        yield f"B is {ma.verdict} from A: the interval of B - A in {title} contains 0."
         if high > low:
             yield f"These pictures can show a difference of about {(high - low) / 2:.4f} or more."
     yield "The intervals cover other test pictures, but no other seed of the training."
@@ -180,6 +195,8 @@ def comparison_record(
         "draws": DRAWS,
         "resampled": paired.resampled,
         "units": paired.units,
+        "ma_attributes": paired.ma_attributes,
+        "ma_undefined_draws": paired.figures["ma"].interval.undefined,
         "verdict": paired.figures["ma"].verdict,
         "figures": {key: difference_record(paired.figures[key]) for key in FIGURES},
         "attributes": [
@@ -195,6 +212,6 @@ def difference_record(difference: Difference) -> dict:
         "a": none_for_nan(difference.first),
         "b": none_for_nan(difference.second),
         "difference": none_for_nan(difference.difference),
-        "interval": None if math.isnan(difference.difference) else list(difference.interval),
+        "interval": ends(difference.interval),
         "verdict": difference.verdict,
     }

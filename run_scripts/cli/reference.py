@@ -37,7 +37,8 @@ EXIT_STATUS = {
     "compare.py": (
         "B is better than A, or the list cannot tell them apart",
         "B is worse",
-        "no verdict, for the same reasons",
+        "no verdict: mA or its interval is undefined, or a file lacks pictures or attributes; or a wrong "
+        "option, a file that cannot be used, or a fault",
     ),
     "locate.py": (
         "everything is within its limits",

@@ -66,7 +66,7 @@ def test_better_worse_and_equal(run, evaluations, first, second, status, verdict
     assert ma[7:] == ([] if first == second else [verdict.split()[0]])
     if first == second:
         assert "0 of 4,200 labels are predicted differently" in lines
-        assert "No attribute differs in mA" in output
+        assert "None of 35 attributes differs in mA" in output
 
 
 def test_json_has_all_figures(run, evaluations, tmp_path):
@@ -93,16 +93,50 @@ def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluation
     paths, labels, _ = evaluations
     labels[:, 3] = 0
     write_list(tmp_path / "test.txt", paths, labels)
-    assert run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")[0] == 0
-    row = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["attributes"][3]
-    assert row == {
+    words = ("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")
+    status, output, _ = run(*words)
+    assert status == 0
+    assert (
+        "mA of 34 of 35 attributes: the list has no positives or no negatives of 1 attribute: Age" in output
+    )
+    assert "B is better than A: the interval of B - A in mA of 34 of 35 attributes does not" in output
+    record = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert record["ma_attributes"] == 34
+    assert record["attributes"][3] == {
         "name": "AgeAbove61", "a": None, "b": None, "difference": None, "interval": None,
-        "verdict": "not to be told apart", "p_value": None,
+        "verdict": None, "p_value": None,
     }  # fmt: skip
     with Image.open(tmp_path / "c.png") as picture:
         colours = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in
                    picture.convert("RGB").getcolors(1 << 24)}  # fmt: skip
     assert colours.issuperset(COLOURS.values())
+
+
+@pytest.mark.parametrize("plot", [(), pytest.param(("--plot", "c.png"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("positives", "words"),
+    [
+        (
+            0,
+            "mA of 0 of 35 attributes: the list has no positives or no negatives of 35 attributes: Age16-30,",
+        ),
+        (1, "mA: 1,000 of 1,000 draws have no positives or no negatives of an attribute (Age16-30,"),
+    ],
+)
+def test_without_an_interval_there_is_no_verdict(run, evaluations, tmp_path, positives, words, plot):
+    paths, labels, _ = evaluations
+    labels[:] = 0
+    labels[range(35 * positives), range(35 * positives)] = 1
+    write_list(tmp_path / "test.txt", paths, labels)
+    status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", *plot)
+    assert (status, errors) == (2, "")
+    assert words in output
+    assert "None of 0 attributes differs in mA" in output
+    assert "No verdict: the interval of B - A in mA" in output
+    assert "than A" not in output
+    record = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert (record["verdict"], record["figures"]["ma"]["interval"]) == (None, None)
+    assert record["ma_undefined_draws"] == 1000
 
 
 def test_another_programs_file_says_the_same(run, evaluations, tmp_path):
@@ -143,15 +177,16 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(run, evaluations, tmp
     path.write_text(path.read_text().replace("_1.jpeg", "_3.jpeg"))
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json")
     assert (status, output) == (2, "")
-    assert errors.startswith("error: b.csv lacks 60 pictures of test.txt;")
+    lacking = "0000_3.jpeg, and lacks 60 pictures of test.txt; give the list that was evaluated: PETA_dataset"
+    assert errors.startswith("error: b.csv has paths such as PETA_dataset/GRID/archive/" + lacking)
     assert errors.count("\n") == 1
     assert not (tmp_path / "c.json").exists()
 
 
 def test_a_file_that_is_read_or_cannot_be_drawn_is_not_written(run, evaluations, tmp_path):
     for options in (("--json", "test.txt"), ("--plot", "b.csv"), ("--plot", "c.xyz")):
-        status, _, errors = run("a.csv", "b.csv", "--labels", "test.txt", *options)
-        assert (status, errors.count("\n")) == (2, 1)
+        status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", *options)
+        assert (status, output, errors.count("\n")) == (2, "", 1)
         assert options[1] in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "test.txt"]
 

@@ -1,5 +1,7 @@
 """Predictions files: what is written is read back, whoever wrote it; what cannot be paired is refused."""
 
+import csv
+import io
 import re
 
 import numpy as np
@@ -9,15 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import THOROUGH
 
+from alm.constants import LEVELS
 from alm.errors import AlmError
+from alm.inference.prediction import Prediction
 from utils.errors import DataError
 from utils.evaluation.prediction_table import (
+    PredictionsFile,
     in_list_order,
     numbers_of,
     predicted,
     read_predictions,
     write_predictions,
 )
+from utils.prediction.sources import Source
+from utils.prediction.writers import Csv
 
 TWO = [("Hat",), ("Male",)]
 
@@ -35,7 +42,7 @@ def refusal(do, *arguments):
 
 
 @settings(deadline=None, max_examples=100 if THOROUGH else 30)
-@given(arrays(np.float32, (3, 2), elements=st.floats(width=32, allow_nan=False)))
+@given(arrays(np.float32, (3, 2), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_every_float32_comes_back(tmp_path_factory, logits):
     path = tmp_path_factory.mktemp("predictions") / "a.csv"
     names = ["a/1.png", 'b "2", with.png', "人.jpg"]
@@ -89,10 +96,12 @@ def test_an_attribute_may_be_spelt_in_several_ways(tmp_path):
         ("path,Hat,Hat\na.png,1,2\n", ":1: 2 columns are called 'Hat'; keep one"),
         ("path,Hat,Male\na.png,1,2\n\nb.png,1\n", ":4: 2 cells"),
         ("path,Hat,Male\n" + "a" * 200_000 + ",1,2\n", ":2: not a CSV file (field larger than"),
-        ("path,Hat,Male\na.png,1,2\nb.png,nan,\n", ":3: 'nan' in the column 'Hat' is no number, the"),
-        ("path,Hat,Male\na.png,1,yes\n", ":2: 'yes' in the column 'Male' is no number, the first of 1 such"),
+        ("path,Hat,Male\na.png,1,2\nb.png,nan,\n", ":3: 'nan' in the column 'Hat' is no finite"),
+        ("path,Hat,Male\na.png,1,-inf\n", ":2: '-inf' in the column 'Male' is no finite number, the"),
+        ("path,Hat,Male\na.png,1,yes\n", ":2: 'yes' in the column 'Male' is no finite number, the"),
         ("path,hat,Male\na.png,1,2\n", " has no column 'Hat' ('hat' is the nearest)"),
         ("path,Bag,Male\na.png,1,2\n", " has no column 'Hat'; name each column"),
+        ("path,Bag\na.png,1\n", " has no column 'Hat', nor of 1 other attribute; name each column"),
         (b"\xff\xfe\x00", " is not text"),
     ],
 )  # fmt: skip
@@ -119,6 +128,7 @@ def test_pictures_are_paired_however_their_paths_are_spelt(tmp_path):
         ("abcd", "ab", "a.csv has 2 pictures that test.txt lacks; give the list that was evaluated: c, d"),
         ("abcdefab", "abcdef", "a.csv has 2 pictures more than once; keep one line of each: a, b"),
         ("ab", "aab", "test.txt has 1 picture more than once; keep one line of each: a"),
+        ("xy", "ay", "a.csv has paths such as x, and lacks 1 picture of test.txt; .*: a"),
         ("a", "abcdefg", "a.csv lacks 6 pictures of test.txt; .*: b, c, d, e, f, [.]{3}"),
     ],
 )  # fmt: skip
@@ -127,18 +137,35 @@ def test_pictures_that_cannot_be_paired(tmp_path, given, listed, message):
     assert re.fullmatch(f".*{message}", error)
 
 
+def numbers(*rows, columns=("Hat", "Male")):
+    return PredictionsFile("a.csv", [*columns], [], [], [[*map(str, row)] for row in rows])
+
+
 def test_logits_and_probabilities():
-    logits, shares = np.array([[-1, 0.0], [1e-30, 0.7]]), np.array([[0.2, 0.5], [0.500001, 1]])
+    logits, shares = numbers((-1, 0.0), (1e-30, 0.7)), numbers((0.2, 0.5), (0.500001, 1))
     expected = [[False, False], [True, True]]
-    assert predicted(logits, "auto", "a.csv", "--scale_a").tolist() == expected
-    assert predicted(logits, "logits", "a.csv", "--scale_a").tolist() == expected
-    assert predicted(shares, "probabilities", "a.csv", "--scale_a").tolist() == expected
-    assert predicted(shares, "logits", "a.csv", "--scale_a").all()
+    assert predicted(logits, TWO, "auto", "--scale_a").tolist() == expected
+    assert predicted(logits, TWO, "logits", "--scale_a").tolist() == expected
+    assert predicted(shares, TWO, "probabilities", "--scale_a").tolist() == expected
+    assert predicted(shares, TWO, "logits", "--scale_a").all()
+
+
+@pytest.mark.parametrize("levels", [(), LEVELS])
+def test_the_probabilities_of_predict_are_known_for_what_they_are(levels):
+    file, attributes, shares = io.StringIO(), ("Hat", "Male"), np.float32([0.4, 0.6])
+    regions = {level: np.zeros((2, 4)) for level in levels}
+    prediction = Prediction(attributes, shares, ("main", "main"), regions, (4, 4))
+    Csv(file, attributes, levels).write(Source("a", "a", "a"), prediction, None)
+    header, row = csv.reader(io.StringIO(file.getvalue()))
+    ours = numbers(row[1:], columns=header[1:])
+    assert predicted(ours, TWO, "auto", "--scale_a").tolist() == [[False, True]]
+    assert predicted(ours, TWO, "logits", "--scale_a").all()
 
 
 def test_what_may_be_either_is_never_guessed():
-    for values in ([[0.2, 0.9]], [[20, 90]], [[0, 1]]):
-        error = refusal(predicted, np.array(values), "auto", "a.csv", "--scale_a")
+    beside = ("Hat", "Male", "Male level")  # which may be an attribute
+    for values in ((0.2, 0.9, 0.1), (20, 90, 1), (0, 1, 1)):
+        error = refusal(predicted, numbers(values, columns=beside), TWO, "auto", "--scale_a")
         assert "say which with --scale_a probabilities or --scale_a logits" in error
-    error = refusal(predicted, np.array([[0.2, 1.5], [-3, 1]]), "probabilities", "a.csv", "--scale_b")
+    error = refusal(predicted, numbers((0.2, 1.5), (-3, 1)), TWO, "probabilities", "--scale_b")
     assert re.fullmatch(r"a.csv: 2 numbers are no probabilities, .* 1.5; .* --scale_b logits", error)

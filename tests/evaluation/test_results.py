@@ -73,7 +73,7 @@ def test_intervals_stand_below_the_table_and_cannot_be_taken_for_it():
 def test_undefined_intervals_and_too_few_pictures_are_said():
     labels = np.ones((40, 2), np.uint8)
     spans = intervals(tally(labels == 1, labels))
-    assert "\tmA         n/a\n" in interval_lines(spans, 40, "pictures")
+    assert "\tmA         n/a; 1,000 of 1,000 draws have no pos" in interval_lines(spans, 40, "pictures")
     assert interval_record(spans, 40, "pictures")["ma"] is None
     assert interval_record(spans, 40, "pictures")["recall"] == [1, 1]
     assert "none; 29 pictures are too few, 30" in interval_lines(None, 29, "pictures")

@@ -89,7 +89,7 @@ def coverage(simulate, runs):
     held = np.zeros(len(FIGURES))
     for seed in range(runs):
         spans = intervals(simulate(seed, False)).values()
-        held += [low <= value <= high for (low, high), value in zip(spans, truth, strict=True)]
+        held += [low <= value <= high for (low, high, _), value in zip(spans, truth, strict=True)]
     return held / runs
 
 
@@ -130,7 +130,7 @@ def test_equal_predictions_are_not_to_be_told_apart():
     sample = tally(*drawn(0))
     paired = compare(sample, sample)
     for difference in (*paired.figures.values(), *paired.attributes):
-        assert (difference.difference, difference.interval) == (0, (0, 0))
+        assert (difference.difference, difference.interval) == (0, (0, 0, 0))
         assert difference.verdict == "not to be told apart"
     assert (paired.p_values == 1).all()
 
@@ -142,8 +142,8 @@ def test_a_better_evaluation_is_better_one_way_and_worse_the_other():
     )
     for name in FIGURES:
         assert (there.figures[name].verdict, back.figures[name].verdict) == ("better", "worse")
-        assert there.figures[name].interval == pytest.approx(
-            [-end for end in back.figures[name].interval[::-1]]
+        assert there.figures[name].interval[:2] == pytest.approx(
+            [-end for end in back.figures[name].interval[1::-1]]
         )
     assert {difference.verdict for difference in there.attributes} == {"better"}
 
@@ -173,13 +173,31 @@ def test_one_attribute_that_differs_is_found_among_many():
     assert paired.attributes[7].verdict == "better"
 
 
-def test_a_rare_attribute_whose_few_positives_change_is_no_proof():
+@pytest.mark.parametrize(("positives", "verdict"), [(1, None), (2, None), (4, "better"), (40, "better")])
+def test_draws_without_a_rare_attribute_are_left_out_and_many_give_no_verdict(positives, verdict):
+    """Of 100 draws, about 37 have none of one positive, 13 none of two, 2 none of four."""
     labels = np.zeros((500, 2), np.uint8)
-    labels[:3] = 1
-    paired = compare(tally(labels == 2, labels), tally(labels == 1, labels))
-    assert paired.attributes[0].difference == 0.5
-    assert paired.attributes[0].interval == (0, 0.5)  # 5 % of the draws have none of the three
-    assert not paired.attributes[0].differs
+    labels[:positives, 0], labels[:250, 1] = 1, 1
+    worse, better = tally(labels == 2, labels), tally(labels == 1, labels)
+    paired = compare(worse, better)
+    ma, (rare, common) = paired.figures["ma"], paired.attributes
+    assert ma.interval.undefined == rare.interval.undefined
+    assert ma.interval.undefined == pytest.approx(DRAWS * np.exp(-positives), abs=40)
+    assert ma.difference == rare.difference == 0.5
+    assert ma.interval[:2] == ((0.5, 0.5) if verdict else pytest.approx((np.nan, np.nan), nan_ok=True))
+    assert ma.verdict == rare.verdict == verdict
+    assert intervals(better)["ma"].is_defined == bool(verdict)
+    assert (common.verdict, common.interval.undefined) == ("better", 0)
+    assert np.isnan(paired.p_values).tolist() == [not verdict, False]
+
+
+def test_without_any_ma_there_is_no_verdict():
+    labels = np.ones((40, 2), np.uint8)
+    paired = compare(*[tally(labels == 1, labels)] * 2)
+    assert paired.figures["ma"].verdict is None
+    assert paired.figures["recall"].verdict == "not to be told apart"
+    assert [each.verdict for each in paired.attributes] == [None, None]
+    assert paired.ma_attributes == 0
 
 
 def test_sign_test_is_mcnemars():

@@ -63,7 +63,7 @@ def test_csv_and_json_say_what_was_predicted():
     assert row == {}
 
 
-def test_without_levels_there_are_probabilities_alone():
+def test_without_regions_the_level_is_the_global_branch():
     file, prediction = io.StringIO(), Prediction(("Hat",), np.array([0.5]), ("main",), {}, (4, 4))
     Csv(file, ("Hat",), ()).write(Source("a", "a", "a"), prediction, None)
-    assert file.getvalue() == "path,Hat\na,0.5\n"
+    assert file.getvalue() == "path,Hat,Hat level\na,0.5,main\n"

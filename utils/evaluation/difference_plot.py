@@ -1,11 +1,12 @@
 """A plot of how two evaluations of the same pictures differ: the five figures, and each attribute's mA."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from utils.evaluation.results import ends
 from utils.evaluation.significance import FIGURES, Difference, Paired
 from utils.io.figure import BLUE, VERMILION, cut, drawable, drawn_figure
+from utils.io.phrases import ma_title
 
 MOST_ATTRIBUTES = 60  # that are legible; those with the largest differences
 LONGEST_LABEL = 70  # characters
@@ -16,15 +17,12 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
     """Draw B - A with its intervals, figures above attributes, the largest gain first; `a` and `b` are names.
     Raises what `drawn_figure` raises.
     """
-    by_name = {
-        name: difference
-        for name, difference in zip(attributes, paired.attributes, strict=True)
-        if not math.isnan(difference.difference)
-    }
+    by_name = with_interval(attributes, paired.attributes)
     largest = sorted(by_name, key=lambda name: -abs(by_name[name].difference))[:MOST_ATTRIBUTES]
     largest.sort(key=lambda name: -by_name[name].difference)
     attribute_rows = {name: by_name[name] for name in largest}
-    figures = {name: paired.figures[key] for key, name in FIGURES.items()}
+    title = ma_title(paired.ma_attributes, len(attributes))
+    figures = with_interval([title, *list(FIGURES.values())[1:]], paired.figures.values())
     rows = len(figures), max(len(attribute_rows), 1)
     with drawn_figure(path, (8, 2.4 + 0.19 * sum(rows)), "".join([a, b, *attribute_rows])) as figure:
         from matplotlib.lines import Line2D  # of an extra
@@ -44,11 +42,16 @@ def plot_differences(paired: Paired, attributes: Sequence[str], a: str, b: str, 
         figure.legend(handles=lines, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
 
 
+def with_interval(names: Iterable[str], differences: Iterable[Difference]) -> dict[str, Difference]:
+    pairs = zip(names, differences, strict=True)
+    return {name: difference for name, difference in pairs if difference.interval.is_defined}
+
+
 def draw_rows(axes, differences: Mapping[str, Difference]) -> None:
     """Draw one row per difference, the first one on top."""
     for row, difference in enumerate(differences.values()):
         colour = COLOURS[difference.verdict]
-        span = [100 * end for end in difference.interval]
+        span = [100 * end for end in ends(difference.interval)]
         axes.plot(span, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(100 * difference.difference, row, "o", color=colour, markersize=4)
     axes.axvline(0, color="black", linewidth=0.8, zorder=0)

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
 from utils.io.untrusted import read_text
 
+LEVEL = "level"  # with an attribute before it, a column of what predict.py writes
 DELIMITERS = (",", "\t", ";")
 SCALES = ("auto", "logits", "probabilities")
 
@@ -85,27 +87,27 @@ def read_predictions(path: str | Path) -> PredictionsFile:
     return PredictionsFile(str(path), columns, names, list(lines), [row[1:] for row in rows])
 
 
-def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.ndarray:
+def numbers_of(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> np.ndarray:
     """Return the columns of K attributes, float64 (N, K), in the file's order of pictures.
 
     `spellings` has the names of each attribute; the first one that the file has counts. Raises AlmError if it
-    has none of them, or if a cell is NaN or no number.
+    lacks any, or if a cell is no finite number.
     """
     places = {column: k for k, column in enumerate(file.columns)}
-    columns = []
-    for names in spellings:
-        column = next((places[name] for name in names if name in places), None)
-        if column is None:
-            similar = nearest(names[0], file.columns, 0.6)
-            hint = f" ({similar!r} is the nearest)" if similar else ""
-            raise AlmError(f"{file.path} has no column {names[0]!r}{hint}; name each column as its attribute")
-        columns.append(column)
+    columns = [next((places[name] for name in names if name in places), None) for names in spellings]
+    if absent := [names[0] for names, column in zip(spellings, columns, strict=True) if column is None]:
+        similar = nearest(absent[0], file.columns, 0.6)
+        hint = f" ({similar!r} is the nearest)" if similar else ""
+        others = f", nor of {counted(len(absent) - 1, 'other attribute')}" if absent[1:] else ""
+        raise AlmError(
+            f"{file.path} has no column {absent[0]!r}{hint}{others}; name each column as its attribute"
+        )
     cells = [[row[k] for k in columns] for row in file.cells]
     try:
         values = np.array([[float(cell) for cell in row] for row in cells])
     except ValueError:
         values = None
-    if values is not None and not np.isnan(values).any():
+    if values is not None and np.isfinite(values).all():
         return values
     faults = [
         (line, file.columns[k], cell)
@@ -115,14 +117,20 @@ def numbers_of(file: PredictionsFile, spellings: Iterable[Sequence[str]]) -> np.
     ]
     line, column, cell = faults[0]
     raise AlmError(
-        f"{file.path}:{line}: {cell[:40]!r} in the column {column!r} is no number, the first of "
+        f"{file.path}:{line}: {cell[:40]!r} in the column {column!r} is no finite number, the first of "
         f"{len(faults)} such cells; give each picture one number per attribute"
     )
 
 
+def has_levels(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> bool:
+    """Whether the file names the level of each attribute, so that predict.py wrote it."""
+    columns = set(file.columns)
+    return all(any(f"{name} {LEVEL}" in columns for name in names) for names in spellings)
+
+
 def is_number(text: str) -> bool:
     try:
-        return float(text) == float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
 
@@ -139,10 +147,11 @@ def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | 
         refuse(twice, f"{path} has", "more than once; keep one line of each")
     index_of = {name: index for index, name in enumerate(in_file)}
     remedy = "give the list that was evaluated"
-    lacking = [name for name in listed if name not in index_of]
-    refuse(lacking, f"{file.path} lacks", f"of {list_path}; {remedy}")
     known = set(listed)
-    others = [name for name in in_file if name not in known]
+    others = [name for path, name in zip(in_file, file.names, strict=True) if path not in known]
+    also = f" has paths such as {others[0]}, and" if others else ""
+    lacking = [name for name in listed if name not in index_of]
+    refuse(lacking, f"{file.path}{also} lacks", f"of {list_path}; {remedy}")
     refuse(others, f"{file.path} has", f"that {list_path} lacks; {remedy}")
     return [index_of[name] for name in listed]
 
@@ -152,12 +161,18 @@ def refuse(names: Sequence[str], before: str, after: str) -> None:
         raise AlmError(f"{before} {counted(names, 'picture')} {after}: {first_few(names)}")
 
 
-def predicted(values: np.ndarray, scale: str, path: str, option: str) -> np.ndarray:
-    """Return which attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
+def predicted(
+    file: PredictionsFile, spellings: Sequence[Sequence[str]], scale: str, option: str
+) -> np.ndarray:
+    """Return which of K attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
 
-    `scale` is one of SCALES; with "auto", the numbers are logits if any is negative. Raises AlmError if none
-    is, which `option` would decide, or if a probability is not from 0 to 1.
+    `scale` is one of SCALES; with "auto", the numbers are probabilities if predict.py wrote them, logits if
+    any is negative. Raises AlmError if neither is so, which `option` would decide, or if a probability is not
+    from 0 to 1; and what `numbers_of` raises.
     """
+    values, path = numbers_of(file, spellings), file.path
+    if scale == "auto" and has_levels(file, spellings):
+        scale = "probabilities"
     if scale == "auto" and values.min() >= 0:
         raise AlmError(
             f"{path}: no number is negative, so these may be probabilities, predicted above 0.5, or logits, "

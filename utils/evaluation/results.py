@@ -47,24 +47,36 @@ def lacking(undefined: Sequence[str]) -> str:
     return f"the list has no positives or no negatives of {of}: {printable(first_few(undefined))}"
 
 
+def undefined_draws(interval: Interval) -> str:
+    return f"{interval.undefined:,} of {DRAWS:,} draws have no positives or no negatives of an attribute"
+
+
 def interval_lines(intervals: Mapping[str, Interval] | None, units: int, resampled: str) -> str:
     """Return the lines below the table: `significance.intervals` of so many pictures or identities."""
     if intervals is None:
         return f"95 % intervals: none; {units} {resampled} are too few, {FEWEST} are needed"
     lines = [f"95 % intervals, from {DRAWS:,} draws of the list's {units:,} {resampled} with replacement:"]
     for key, title in FIGURES.items():
-        low, high = intervals[key]
-        lines.append(f"\t{title:10} " + ("n/a" if math.isnan(low) else f"{low:.4f} to {high:.4f}"))
+        interval = intervals[key]
+        span = f"{interval.low:.4f} to {interval.high:.4f}" if interval.is_defined else "n/a"
+        lines.append(
+            f"\t{title:10} {span}" + (f"; {undefined_draws(interval)}" if interval.undefined else "")
+        )
     return "\n".join(lines)
 
 
 def interval_record(intervals: Mapping[str, Interval] | None, units: int, resampled: str) -> dict:
     """Return the intervals for JSON; an undefined one is None."""
     record = {"level": LEVEL, "draws": DRAWS, "resampled": resampled, "units": units}
-    for key in FIGURES:
-        low, high = intervals[key] if intervals else (math.nan, math.nan)
-        record[key] = None if math.isnan(low) else [low, high]
-    return record
+    if intervals is None:
+        return record | dict.fromkeys(("ma_undefined_draws", *FIGURES))
+    record["ma_undefined_draws"] = intervals["ma"].undefined
+    return record | {key: ends(intervals[key]) for key in FIGURES}
+
+
+def ends(interval: Interval) -> list[float] | None:
+    """Return an interval for JSON; an undefined one is None."""
+    return [interval.low, interval.high] if interval.is_defined else None
 
 
 def evaluation_record(evaluation: "Evaluation", attributes: Sequence[str], seen: int, listed: int) -> dict:

@@ -4,6 +4,10 @@ The bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, sec
 as many pictures as the list has are drawn from it with replacement. The figures of these draws scatter as
 those of other lists would. If identities are known, whole identities are drawn: pictures of one person are
 not independent. The intervals do not contain what another seed of the training would change.
+
+A draw may have no positives or no negatives of an attribute that the list has rarely. Its mA would be of
+fewer attributes than the list's, so it counts as undefined, and has no part in mA's interval. If more than 5
+in 100 draws are undefined, there is no interval, and no verdict.
 """
 
 import math
@@ -26,10 +30,17 @@ FEWEST = 30  # pictures or identities; the draws of fewer say too little
 
 
 class Interval(NamedTuple):
-    """The range of a figure, or of a difference, in 95 of 100 cases; NaN if it is undefined."""
+    """The range of a figure, or of a difference, in 95 of 100 draws; NaN if it is undefined in more than 5 of
+    100. `undefined` is the number of draws in which it is.
+    """
 
     low: float
     high: float
+    undefined: int = 0
+
+    @property
+    def is_defined(self) -> bool:
+        return not math.isnan(self.low)
 
 
 class Tally(NamedTuple):
@@ -73,8 +84,10 @@ class Difference:
         return self.second - self.first
 
     @property
-    def verdict(self) -> str:
-        """The second is "better", "worse" or "not to be told apart"."""
+    def verdict(self) -> str | None:
+        """The second is "better", "worse" or "not to be told apart"; None without an interval."""
+        if not self.interval.is_defined:
+            return None
         if not self.differs:
             return "not to be told apart"
         return "better" if self.difference > 0 else "worse"
@@ -87,7 +100,7 @@ class Paired:
     Attributes:
         figures: the Difference of each of FIGURES; it differs if its interval does not contain 0.
         attributes: the Difference of each attribute's mA; it differs by Holm's method over all attributes.
-        p_values: float64 (K,), NaN if the attribute's mA is undefined.
+        p_values: float64 (K,), NaN if the attribute's interval is undefined.
         units, resampled: their number, and whether they are "pictures" or "identities".
     """
 
@@ -96,6 +109,11 @@ class Paired:
     p_values: np.ndarray
     units: int
     resampled: str
+
+    @property
+    def ma_attributes(self) -> int:
+        """The number of attributes that mA is of."""
+        return sum(not math.isnan(each.difference) for each in self.attributes)
 
 
 def tally(predicted: np.ndarray, labels: np.ndarray, identities: Sequence[str] | None = None) -> Tally:
@@ -148,41 +166,34 @@ def intervals(evaluation: Tally) -> dict[str, Interval] | None:
     """Return the 95 % interval of each of FIGURES; None if there are fewer than FEWEST units."""
     if evaluation.units < FEWEST:
         return None
-    overall = np.concatenate([figures_of(evaluation, times).overall for times in draws(evaluation)])
-    return {name: interval(values) for name, values in zip(FIGURES, overall.T, strict=True)}
+    return dict(zip(FIGURES, map(interval, figures_of_draws(evaluation).overall.T), strict=True))
 
 
 def compare(first: Tally, second: Tally) -> Paired:
     """Compare two evaluations of the same pictures; a draw takes the same units of both.
 
-    A draw in which a figure is undefined counts as no difference. Raises AlmError if there are fewer than
-    FEWEST units.
+    Raises AlmError if there are fewer than FEWEST units.
     """
     if first.units < FEWEST:
         raise AlmError(
             f"{first.units} {first.resampled} are too few for a comparison; "
             f"give a list with at least {FEWEST}"
         )
-    drawn = [(figures_of(first, times), figures_of(second, times)) for times in draws(first)]
+    drawn_before, drawn_after = figures_of_draws(first), figures_of_draws(second)
     before, after = figures_of(first), figures_of(second)
-    p_values = sign_test(first, second)
 
-    spans = spans_of([b.overall - a.overall for a, b in drawn])
-    differ = [not low <= 0 <= high for low, high in spans]
+    spans = [interval(changes) for changes in (drawn_after.overall - drawn_before.overall).T]
+    differ = [low > 0 or high < 0 for low, high, _ in spans]
     values = before.overall[0].tolist(), after.overall[0].tolist()
     figures = [Difference(*row) for row in zip(*values, spans, differ, strict=True)]
 
-    spans = spans_of([b.attribute_ma - a.attribute_ma for a, b in drawn])
+    spans = [interval(changes) for changes in (drawn_after.attribute_ma - drawn_before.attribute_ma).T]
+    p_values = np.where([span.is_defined for span in spans], sign_test(first, second), math.nan)
     values = before.attribute_ma[0].tolist(), after.attribute_ma[0].tolist()
     attributes = [Difference(*row) for row in zip(*values, spans, holm(p_values).tolist(), strict=True)]
 
     figures = dict(zip(FIGURES, figures, strict=True))
     return Paired(figures, attributes, p_values, first.units, first.resampled)
-
-
-def spans_of(changes: Sequence[np.ndarray]) -> list[Interval]:
-    """Return the interval of each column of the changes (D, ...); an undefined change counts as 0."""
-    return [interval(values) for values in np.nan_to_num(np.concatenate(changes)).T]
 
 
 def sign_test(first: Tally, second: Tally) -> np.ndarray:
@@ -216,6 +227,17 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return rejected
 
 
+def figures_of_draws(evaluation: Tally) -> Figures:
+    """Return the figures of all draws, the same draws for every evaluation of as many units. mA is NaN in a
+    draw that lacks positives or negatives of an attribute of which the list has both.
+    """
+    parts = [figures_of(evaluation, times) for times in draws(evaluation)]
+    overall, attribute_ma = map(np.concatenate, zip(*parts, strict=True))
+    lacking = np.isnan(attribute_ma) & ~np.isnan(figures_of(evaluation).attribute_ma)
+    overall[lacking.any(axis=1), list(FIGURES).index("ma")] = math.nan
+    return Figures(overall, attribute_ma)
+
+
 def draws(evaluation: Tally) -> Iterator[np.ndarray]:
     """Yield how often a draw takes each of U units, int (D, U): 1,000 draws, AT_ONCE at a time."""
     generator = np.random.default_rng(SEED)
@@ -227,12 +249,13 @@ def draws(evaluation: Tally) -> Iterator[np.ndarray]:
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Return the percentile interval of a figure's draws (D,), without those in which it is undefined."""
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Interval(math.nan, math.nan)
+    """Return the percentile interval of a figure's draws (D,)."""
+    defined = values[~np.isnan(values)]
+    undefined = len(values) - len(defined)
+    if undefined > (1 - LEVEL) * len(values):
+        return Interval(math.nan, math.nan, undefined)
     tail = (1 - LEVEL) / 2
-    return Interval(*np.quantile(values, [tail, 1 - tail]).tolist())
+    return Interval(*np.quantile(defined, [tail, 1 - tail]).tolist(), undefined)
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

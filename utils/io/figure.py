@@ -19,24 +19,33 @@ ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 def drawn_figure(path: str | Path, size: tuple[float, float], text: str = "") -> Iterator:
     """Give a matplotlib figure that becomes the picture `path` at the end, whole or not at all.
 
-    `size` is in inches; the fonts have the characters of `text`; the format is that of the suffix. Raises
-    AlmError if matplotlib is missing or the format is unknown, OSError if the picture cannot be written.
+    `size` is in inches; the fonts have the characters of `text`. Raises what `plot_format` raises, OSError if
+    the picture cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure  # without pyplot: no display, no state left behind
-    except ImportError as error:
-        raise AlmError("the plot needs matplotlib: pip install matplotlib") from error
-    suffix = Path(path).suffix[1:].lower()
+    suffix = plot_format(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure  # without pyplot: no display, no state left behind
+
     with rc_context({"font.family": fonts_for(text)[0]}):
         figure = Figure(figsize=size, dpi=120, layout="constrained")
-        known = figure.canvas.get_supported_filetypes()
-        if suffix not in known:
-            suffixes = ", ".join(f".{name}" for name in sorted(known))
-            raise AlmError(f"cannot draw {path}: choose a suffix of {suffixes}")
         yield figure
         with whole_file(path) as file:
             figure.savefig(file, format=suffix)
+
+
+def plot_format(path: str | Path) -> str:
+    """Return the format of a plot, which is its suffix. Raises AlmError if matplotlib is missing or does not
+    know it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise AlmError("the plot needs matplotlib: pip install matplotlib") from error
+    suffix, known = Path(path).suffix[1:].lower(), Figure().canvas.get_supported_filetypes()
+    if suffix not in known:
+        suffixes = ", ".join(f".{name}" for name in sorted(known))
+        raise AlmError(f"cannot draw {path}: choose a suffix of {suffixes}")
+    return suffix
 
 
 def cut(text: str, longest: int) -> str:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from alm.inference.prediction import Prediction
 from utils.data.attributes import BODY_PARTS
 from utils.data.catalog import OTHER, body_part
+from utils.evaluation.prediction_table import LEVEL
 from utils.io.atomic import whole_file
 from utils.io.process import tell
 from utils.io.untrusted import printable
@@ -91,15 +92,14 @@ class Csv:
 
     def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
         self.writer = csv.writer(file, lineterminator="\n")
-        details = ["level", *(f"{level} {side}" for level in levels for side in SIDES)] if levels else []
+        details = [LEVEL, *(f"{level} {side}" for level in levels for side in SIDES)]
         columns = (f"{attribute} {detail}" for attribute in attributes for detail in details)
         self.writer.writerow(["path", *attributes, *columns])
 
     def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
         row = [storable(source.name), *map(number, prediction.probabilities)]
-        if prediction.regions:
-            for k, level in enumerate(prediction.level):
-                row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
+        for k, level in enumerate(prediction.level):
+            row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
         self.writer.writerow(row)
 
 
