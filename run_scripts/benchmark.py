@@ -28,7 +28,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -208,7 +207,7 @@ def percent_outside(options: argparse.Namespace) -> list[np.ndarray]:
     trainer.scaler.update = timed_update
     trainer.model.register_forward_pre_hook(lambda *_: started.append(clock(options)))
     loader = Loader(dataset, options.batch_size, shuffle=True, mirror=True)
-    trainer.train(islice(loader.epoch(0), options.rounds + 2), 0, 0, len(loader))
+    trainer.train(loader.epoch(0, count=options.rounds + 2), 0, 0, len(loader))
     whole = np.diff(started)[1:]  # the first iteration warms up, the last one's end is unknown
     inside = np.subtract(ended, started)[1:-1]
     return [100 * (1 - inside / whole)]

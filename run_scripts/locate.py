@@ -22,7 +22,6 @@ if __name__ == "__main__":
 import argparse
 import tempfile
 import time
-from itertools import islice
 from pathlib import Path
 
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
@@ -100,7 +99,7 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
         origin = OperatorOrigin({"": trainer.model, "loss": trainer.criterion}, trainer.optimizer)
         since = time.perf_counter()
         with OperatorCheck(origin, trainer.device) as checked:
-            trainer.train(islice(loader.epoch(0), options.iterations), 0, 0, len(loader))
+            trainer.train(loader.epoch(0, count=options.iterations), 0, 0, len(loader))
         seconds = time.perf_counter() - since
     tell("", f"{seconds:.0f} s:", *operator_lines(checked))
     if options.json:

@@ -199,7 +199,8 @@ class TrainingRun:
         every = self.settings.save_every_iters
         of = progress.iteration + loader.left(progress.seen)
         end = min(of, self.settings.max_iters or of)
-        batches = LoaderGuard(loader.epoch(progress.epoch, progress.seen), stop)
+        epoch = loader.epoch(progress.epoch, progress.seen, end - progress.iteration)
+        batches = LoaderGuard(epoch, stop)
         while progress.iteration < end:
             to_save = every - progress.iterations % every if every else sys.maxsize
             count = min(end - progress.iteration, to_save)
@@ -228,7 +229,7 @@ class TrainingRun:
                     self.trainer.log.note("saved", last=self.directory / LAST)
                 raise error
         if progress.iteration < of:
-            self.trainer.log.note("early_stop", iterations=progress.iteration)
+            self.trainer.log.note("max_iters", epoch=progress.epoch, iterations=progress.iteration, of=of)
         return True
 
     def _remember(self, evaluation: Evaluation) -> None:

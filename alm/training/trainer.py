@@ -36,8 +36,8 @@ class Loader(Protocol):
     def left(self, seen: int) -> int:
         """Return the number of batches of an epoch after its first `seen` pictures."""
 
-    def epoch(self, epoch: int, seen: int = 0) -> Iterable[Batch]:
-        """Return the epoch's batches after its first `seen` pictures."""
+    def epoch(self, epoch: int, seen: int = 0, count: int | None = None) -> Iterable[Batch]:
+        """Return the epoch's batches after its first `seen` pictures, at most `count`."""
 
     def names(self, epoch: int, first: int, count: int) -> list[str]:
         """Return the names of `count` pictures of an epoch, from number `first` on, in the epoch's order."""
@@ -66,7 +66,7 @@ class Log(Protocol):
         at_fault (pictures): a step over these pictures ends the run.
         not_saved (reason): a checkpoint could not be written.
         saved (last): the error that ends the run cost no training; this checkpoint has all of it.
-        early_stop (iterations): an epoch ended after so many of its iterations.
+        max_iters (epoch, iterations, of): an epoch ends after so many of its iterations, as it was asked to.
         """
 
     def test(self, iteration: int, of: int, pictures: int, seconds: float, loss: float, accu: float) -> None:

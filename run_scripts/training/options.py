@@ -254,7 +254,8 @@ GROUPS = {
                traits=RESTORED | STEP | MACHINE),
         Option("compile", ON_OFF, "train with torch.compile. The first iteration then takes minutes", False,
                traits=RESTORED),
-        Option("max_iters", COUNT, "end each epoch after N iterations", traits=RESTORED),
+        Option("max_iters", whole_or("all", 1), "end each epoch after N iterations, for a trial. --resume "
+               "does not take it from the checkpoint", "all"),
     ),
     "output": (
         Option("output_dir", DIR, "directory of the log and the checkpoints. By default the directory of "

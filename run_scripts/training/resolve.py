@@ -21,7 +21,8 @@ from utils.io.atomic import unwritable
 
 
 def resolve(typed: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[str]]:
-    """Return all options, and a line for each one that is typed and differs from the checkpoint's.
+    """Return all options, and a line for each one that differs from the checkpoint's because it is typed, or
+    because it belonged to a trial.
 
     `typed` are the options of the command line, `resumed` is the checkpoint to continue from. Exits
     with status 2 if options contradict each other. Raises AlmError if the checkpoint's make no sense, or not
@@ -46,11 +47,15 @@ def resolve(typed: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[
         fill_defaults(options)
     if options.start_epoch is None:
         options.start_epoch = resumed["epoch"] if resumed else 0
-    return options, [
+    notes = [
         f"Option: --{name} {value}, {restored[name]} in {typed['resume']}"
         for name, value in typed.items()
         if name in restored and value != restored[name]
     ]
+    trial = (resumed or {}).get("options", {}).get("max_iters")
+    if OPTIONS["max_iters"].kind.is_right(trial) and trial != options.max_iters:
+        notes.append(f"Option: --max_iters {options.max_iters}, {trial} in {typed['resume']}")
+    return options, notes
 
 
 def restored_options(saved: Mapping, typed: Mapping) -> dict:

@@ -96,6 +96,15 @@ def test_a_published_checkpoint_has_no_options():
     assert (options.lr, options.start_epoch, told) == (1e-4, 40, [])
 
 
+@pytest.mark.parametrize(("words", "value"), [((), "all"), (("--max_iters", "3"), 3)])
+def test_what_belongs_to_a_trial_does_not_come_back_and_is_told(checkpoint, words, value):
+    saved = checkpoint("--experiment", "peta", "--max_iters", "2")
+    options, told = options_of("--resume", "a.tar", *words, resumed=saved)
+    assert options.max_iters == value
+    assert told == [f"Option: --max_iters {value}, 2 in a.tar"]
+    assert options_of("--resume", "a.tar", "--max_iters", "2", resumed=saved)[1] == []
+
+
 def test_what_belongs_to_one_start_does_not_come_back(checkpoint, tmp_path):
     names = tmp_path / "names.txt"
     saved = checkpoint(
@@ -234,7 +243,6 @@ WRONG = {
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",
-    "max_iters": 2.5,
 }
 
 

@@ -156,7 +156,7 @@ def test_max_iters_and_the_zoos_environment_variable(four_pictures, tmp_path, mo
         0, "--max_iters", 2, "--output_dir", tmp_path / "run",
     )  # fmt: skip
     assert len(losses(output)) == 2
-    assert "\n\nEarly stopping at iteration 2\n" in output
+    assert "\n\nEpoch 0 ends after 2 of 4 iterations, for --max_iters\n" in output
 
 
 # Bad input: one line, and nothing is lost.

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,10 +205,12 @@ def test_bar_only_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     list(Loader(Numbered(), 4).epoch(0))
     list(Loader(Numbered(), 4, shuffle=True).epoch(3))
+    list(Loader(Numbered(), 2, shuffle=True).epoch(5, 4, 3))
     out, err = capsys.readouterr()
     assert out == ""
     assert "Test:" in err
     assert "Epoch 3:" in err
+    assert re.search(r"Epoch 5: +40%.* 2/5 ", err)  # so the time that is left is that of what is read
 
 
 BATCH_OF_32 = 32 * 256 * 128 * 3

@@ -59,7 +59,7 @@ def test_progress_lines_come_every_print_freq_with_running_means():
     for i, pictures in enumerate((64, 32)):
         log.test(i, of=2, pictures=pictures, seconds=0.5, loss=1.0 + i, accu=0.9)
     log.tested(0.93249)
-    log.note("early_stop", iterations=7)
+    log.note("max_iters", epoch=4, iterations=7, of=9)
     lines = [line for line in stream.getvalue().split("\n") if not line.startswith("TCAPPDLL")]
     epoch = [
         *("", "Learning Rate: 0.1", ""),
@@ -72,7 +72,7 @@ def test_progress_lines_come_every_print_freq_with_running_means():
         "Test: [0/2]\tTime 0.500 (0.500)\tLoss 1.0000 (1.0000)\tAccu 0.900 (0.900)",
         " * Accu 0.932",
         "",
-        "Early stopping at iteration 7",
+        "Epoch 4 ends after 7 of 9 iterations, for --max_iters",
         "",
     ]
 

@@ -61,10 +61,9 @@ class Batches:
     def left(self, seen):
         return sum(start >= seen for start in self.starts())
 
-    def epoch(self, epoch, seen=0):
-        for start, batch in zip(self.starts(), self.batches, strict=True):
-            if start >= seen:
-                yield batch
+    def epoch(self, epoch, seen=0, count=None):
+        rest = (batch for start, batch in zip(self.starts(), self.batches, strict=True) if start >= seen)
+        return islice(rest, count)
 
     def names(self, epoch, first, count):
         return [f"{number}.png" for number in range(first, first + count)]

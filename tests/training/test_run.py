@@ -160,8 +160,8 @@ class Failing(Batches):
         super().__init__()
         self.at, self.error = at, error
 
-    def epoch(self, epoch, seen=0):
-        yield from list(super().epoch(epoch, seen))[: max(self.at - seen // 3, 0)]
+    def epoch(self, epoch, seen=0, count=None):
+        yield from list(super().epoch(epoch, seen, count))[: max(self.at - seen // 3, 0)]
         if self.error:
             raise self.error
 
@@ -217,7 +217,7 @@ class SpoiledAfter(Batches):
         super().__init__()
         self.trainer, self.good_epochs, self.at_end = trainer, good_epochs, at_end
 
-    def epoch(self, epoch, seen=0):
+    def epoch(self, epoch, seen=0, count=None):
         if epoch >= self.good_epochs and not self.at_end:
             self.spoil()
         for number, batch in enumerate(self.batches, start=1):

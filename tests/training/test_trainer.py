@@ -41,7 +41,7 @@ class Slow(Batches):
         super().__init__()
         self.clock = clock
 
-    def epoch(self, epoch, seen=0):
+    def epoch(self, epoch, seen=0, count=None):
         for number, batch in enumerate(self.batches):
             self.clock.now += number + 1
             yield batch
@@ -54,7 +54,7 @@ class Failing(Batches):
         super().__init__()
         self.error = error
 
-    def epoch(self, epoch, seen=0):
+    def epoch(self, epoch, seen=0, count=None):
         yield from self.batches[:2]
         raise self.error
 

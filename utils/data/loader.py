@@ -88,8 +88,10 @@ class Loader:
         """K, the number of labels of each picture."""
         return self.dataset.labels.shape[1]
 
-    def epoch(self, epoch: int, seen: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield an epoch's batches after its first `seen` pictures; the last one may be smaller.
+    def epoch(
+        self, epoch: int, seen: int = 0, count: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield an epoch's batches after its first `seen` pictures, at most `count`; the last may be smaller.
 
         A batch is images, uint8 (B, 3, 256, 128) in channels_last memory, labels, uint8 (B, K), and mirror,
         bool (B,). All three are pinned if the device can make use of it. A bar on a terminal shows progress.
@@ -98,10 +100,10 @@ class Loader:
         One epoch is read at a time: RuntimeError if another one was begun since.
         """
         order, mirror = self._decide(epoch)
-        batches = order[seen:].split(self.batch_size) if self.left(seen) else ()
-        whole, name = len(self), f"Epoch {epoch}" if self.shuffle else "Test"
+        batches = order[seen:].split(self.batch_size)[:count] if self.left(seen) else ()
+        done, name = len(self) - self.left(seen), f"Epoch {epoch}" if self.shuffle else "Test"
         reads = self._read([indices.tolist() for indices in batches])
-        bar = tqdm(reads, name, whole, initial=whole - len(batches), leave=False, disable=None)
+        bar = tqdm(reads, name, done + len(batches), initial=done, leave=False, disable=None)
         try:
             for indices, read in zip(batches, bar, strict=True):
                 self._note_replaced(read)

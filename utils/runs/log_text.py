@@ -21,7 +21,7 @@ NOTES = {
     "at_fault": "The pictures of that step: {pictures}",
     "not_saved": "Not saved: {reason}; training goes on, and the next save tries again",
     "saved": "Saved: {last}; go on with --resume auto --output_dir {last.parent}",
-    "early_stop": "\nEarly stopping at iteration {iterations}",
+    "max_iters": "\nEpoch {epoch} ends after {iterations} of {of} iterations, for --max_iters",
 }
 
 
