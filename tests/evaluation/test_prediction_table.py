@@ -74,6 +74,8 @@ def test_a_file_that_cannot_be_written_is_not_there(tmp_path):
         "path,Hat,Male\na.png,1,-2\nb.png,3,4\n",
         "\ufeffImage;Male;Hat\r\na.png;-2;1\r\n\r\nb.png;4.0;3e0\r\n",
         '# file\tother\tHat\t Male\na.png\tnothing\t1\t-2\n"b.png"\t\t+3\t4',
+        "path;Male;Hat\na.png;-2,0;1\nb.png;4;3,0\n".encode("utf-16"),
+        '"path, or file";"Hat";Male\na.png;1;-2\n"b.png";3;4',
         "\n\npath,note,Male,Hat\na.png,nan,-2, 1\n,,,\nb.png,,4,3",
     ],
 )
@@ -95,7 +97,7 @@ def test_an_attribute_may_be_spelt_in_several_ways(tmp_path):
         ("a.png,1,-0.5\nb.png,2e-3,3\n", ":1: this is no header; name the columns"),
         ("path,Hat,Hat\na.png,1,2\n", ":1: 2 columns are called 'Hat'; keep one"),
         ("path,Hat,Male\na.png,1,2\n\nb.png,1\n", ":4: 2 cells"),
-        ("path,Hat,Male\n" + "a" * 200_000 + ",1,2\n", ":2: not a CSV file (field larger than"),
+        ("path,Hat,Male\n" + "a" * 200_000 + ",1,2\n", ":2: field larger than"),
         ("path,Hat,Male\na.png,1,2\nb.png,nan,\n", ":3: 'nan' in the column 'Hat' is no finite"),
         ("path,Hat,Male\na.png,1,-inf\n", ":2: '-inf' in the column 'Male' is no finite number, the"),
         ("path,Hat,Male\na.png,1,yes\n", ":2: 'yes' in the column 'Male' is no finite number, the"),

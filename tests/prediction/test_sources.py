@@ -49,10 +49,10 @@ def test_what_a_folder_or_a_pattern_holds_beside_pictures_is_counted(folder, tmp
     ]
 
 
-@pytest.mark.parametrize("line", ["{} 0 1 2", "{}"])
-def test_lists_with_labels_and_without(folder, tmp_path, line):
+@pytest.mark.parametrize(("line", "encoding"), [("{} 0 1 2", "utf-8"), ("{}", "utf-8"), ("{}", "utf-16")])
+def test_lists_with_labels_and_without(folder, tmp_path, line, encoding):
     listed = ["a.jpg", "sub/c d.bmp", "gone.jpg"]
-    (folder / "list.txt").write_text("\n".join(map(line.format, listed)))
+    (folder / "list.txt").write_text("\n".join(map(line.format, listed)), encoding)
     found = list(sources([str(folder / "list.txt")]))
     assert [source.name for source in found] == listed
     assert [os.path.isfile(source.file) for source in found] == [True, True, False]

@@ -1,7 +1,6 @@
 """Predictions files: CSV with one line per picture, its path and one number per attribute of the header."""
 
 import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,10 +14,9 @@ from alm.errors import AlmError
 from utils.data.catalog import one_spelling
 from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
-from utils.io.untrusted import read_text
+from utils.io.table import read_rows
 
 LEVEL = "level"  # with an attribute before it, a column of what predict.py writes
-DELIMITERS = (",", "\t", ";")
 SCALES = ("auto", "logits", "probabilities")
 
 
@@ -54,23 +52,17 @@ def write_predictions(
 
 
 def read_predictions(path: str | Path) -> PredictionsFile:
-    """Read a predictions file, ours or any other program's. Commas, tabs or semicolons separate its cells;
-    the first column holds the path, whatever its name is.
+    """Read a predictions file, ours or any other program's. The first column holds the path, whatever its
+    name is.
 
     Raises AlmError, naming the line, if there is no header or a line has another number of cells; DataError
-    if the file cannot be read or is not text.
+    as read_rows does.
     """
-    text = read_text(path)
-    first = text.lstrip("\n").partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(DELIMITERS, key=first.count))
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise AlmError(f"{path}:{reader.line_num}: not a CSV file ({error})") from error
+    rows = read_rows(path)
     if len(rows) < 2:
         raise AlmError(f"{path} has no predictions; give a CSV with a header and one line per picture")
     (first_line, (_, *columns)), *rows = rows
-    columns = [column.strip() for column in columns]
+    columns = [" ".join(column.split()) for column in columns]
     if not columns or all(map(is_number, columns)):
         raise AlmError(f"{path}:{first_line}: this is no header; name the columns in it, as in path,Hat,Male")
     for column, count in Counter(columns).items():
@@ -83,7 +75,7 @@ def read_predictions(path: str | Path) -> PredictionsFile:
                 "picture one number per attribute"
             )
     lines, rows = zip(*rows, strict=True)
-    names = [row[0].strip() for row in rows]
+    names = [row[0] for row in rows]
     return PredictionsFile(str(path), columns, names, list(lines), [row[1:] for row in rows])
 
 
@@ -104,7 +96,7 @@ def numbers_of(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> np.
         )
     cells = [[row[k] for k in columns] for row in file.cells]
     try:
-        values = np.array([[float(cell) for cell in row] for row in cells])
+        values = np.array([[number(cell) for cell in row] for row in cells])
     except ValueError:
         values = None
     if values is not None and np.isfinite(values).all():
@@ -130,9 +122,14 @@ def has_levels(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> boo
 
 def is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(number(text))
     except ValueError:
         return False
+
+
+def number(text: str) -> float:
+    """Return a cell's number, whose decimal point may be a comma. Raises ValueError."""
+    return float(text.replace(",", "."))
 
 
 def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | Path) -> list[int]:

@@ -1,5 +1,6 @@
 """Files, text, JSON and names that anyone may have made: read within bounds, shown as one line."""
 
+import codecs
 import errno
 import io
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from utils.errors import DataError
 
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MOST_TEXT = 2**29  # bytes: PETA's lists have 2 MB, and a million pictures with 200 labels 450 MB
 
 
@@ -33,13 +35,14 @@ def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
 
 
 def read_text(path: str | Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark; its lines end in a line feed.
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark; its lines end in a line feed.
 
     Raises DataError if it cannot be read, has more than MOST_TEXT bytes, or is not text.
     """
     try:
-        with open_regular(path, MOST_TEXT) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
-            text = None if b"\0" in file.peek() else lines.read()
+        with open_regular(path, MOST_TEXT) as file:
+            encoding = encoding_of(file.peek())
+            text = encoding and io.TextIOWrapper(file, encoding=encoding).read()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
@@ -47,6 +50,13 @@ def read_text(path: str | Path) -> str:
     if text is None or "\0" in text:
         raise DataError(f"{path} is not text; give a text file in UTF-8")
     return text
+
+
+def encoding_of(begin: bytes) -> str | None:
+    """Return the encoding of a text that begins so, or None if no text does."""
+    if begin.startswith(UTF16_MARKS):
+        return "utf-16"
+    return None if b"\0" in begin else "utf-8-sig"
 
 
 def parsed(text: str):

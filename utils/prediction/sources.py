@@ -21,6 +21,7 @@ from utils.data.list_file import (
 )
 from utils.errors import DataError
 from utils.io.phrases import counted, first_few
+from utils.io.untrusted import encoding_of
 
 STANDARD_INPUT = "-"
 SNIFFED = 4096  # bytes of a file that say whether it is text
@@ -173,11 +174,11 @@ def is_list(path: str) -> bool:
         return False
     with open(path, "rb") as file:
         begin = file.read(SNIFFED)
+    encoding = encoding_of(begin)
     try:
-        begin.decode()
+        return encoding is not None and "\0" not in begin.decode(encoding)
     except UnicodeDecodeError as error:
-        return b"\0" not in begin and error.start > SNIFFED - 4  # a character that was cut in two
-    return b"\0" not in begin
+        return error.start > SNIFFED - 4  # a character that was cut in two
 
 
 def ends_in_labels(line: str) -> bool:

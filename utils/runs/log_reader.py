@@ -1,6 +1,5 @@
 """Read the losses of a training run from whatever its log has become: text, JSON, colours, UTF-16, gzip."""
 
-import codecs
 import gzip
 import math
 import os
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.errors import LogError
-from utils.io.untrusted import open_regular
+from utils.io.untrusted import UTF16_MARKS, open_regular
 
 MOST_BYTES = 256 << 20  # unpacked: two million iterations
 
@@ -137,7 +136,7 @@ def _read_text(path: str | Path) -> bytes:
         )
     if not text:
         raise LogError(f"{path}: the log is empty; give the log that the training printed")
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if text.startswith(UTF16_MARKS):
         return text.decode("utf-16", errors="replace").encode("utf-8")
     if b"\0" in text[:256]:  # not further down: a crash may leave zeros at the end of a log
         raise LogError(f"{path}: a binary file; give a training log, as text or as gzip of text")
