@@ -41,6 +41,7 @@ from utils.prepare.commands import (
     prepare_peta,
     prepare_rap,
 )
+from utils.prepare.table import plain
 from utils.synthetic import draw_list, ensure_dataset
 
 
@@ -130,10 +131,11 @@ def add_csv(subcommands) -> None:
     parser = add_lists(subcommands, "csv", csv, "lists and names of your own table of labels")
     add = parser.add_argument
     add("--table", metavar="FILE", type=Path, required=True,
-        help="one row per picture, columns by commas or tabs: the picture, then its labels")  # fmt: skip
+        help="one row per picture: its path and its labels, by commas, semicolons or tabs")  # fmt: skip
     add("--attributes", metavar="FILE", type=Path,
         help="names, one per line: of the labels in a single cell, or of the columns to use")  # fmt: skip
     add("--negative", metavar="WORD", help="the word for no in the table, such as -1")
+    add("--positive", metavar="WORD", help="the word for yes in the table, such as 2")
     add("--test_share", metavar="X",
         type=lambda text: number(text, "between 0 and 1", lambda value: 0 < value < 1),
         help=f"share of the pictures in a random split's test list (default: {TEST_SHARE})")  # fmt: skip
@@ -147,6 +149,9 @@ def csv(options: Namespace) -> Iterator[str]:
         options.parser.error(
             "--test_share and --seed are for a random split; leave them out, or --split_column"
         )
+    words = [plain(word) for word in (options.negative, options.positive) if word is not None]
+    if len(words) > len(set(words)):
+        options.parser.error("--negative and --positive name the same word; name two")
     return prepare_csv(options)
 
 

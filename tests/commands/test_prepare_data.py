@@ -225,6 +225,26 @@ def test_csv_splits_and_names(prepare, tmp_path):
     assert option(next_words(out), "--attributes") == "out/attributes.txt"
 
 
+@pytest.mark.parametrize("source", [[], ["--source", "."]])
+def test_absolute_paths_of_a_table_become_relative_to_their_folder(prepare, tmp_path, source):
+    (tmp_path / "in").mkdir()
+    rows = []
+    for k in range(5):
+        write_picture(tmp_path / "in" / f"{k}.png")
+        rows.append(f"{tmp_path}/in/{k}.png,{k % 2}\n")
+    table = tmp_path / ("elsewhere/labels.csv" if source else "labels.csv")
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("".join(["image,Hat\n", *rows]), "utf-8")
+    out, err = prepare("csv", "--table", table, *source, "--output", "out")
+    assert err == ""
+    assert {line.split()[0] for line in read(tmp_path / "out")["train.txt"].splitlines()} < {
+        f"in/{k}.png" for k in range(5)
+    }
+    assert (tmp_path / option(next_words(out), "--data_root")).samefile(tmp_path)
+    _, err = prepare("csv", "--table", table, "--source", "out", "--output", "new", status=1)
+    assert "file names outside of the pictures' directory" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -236,6 +256,7 @@ def test_csv_splits_and_names(prepare, tmp_path):
         ("peta --annotation x --link", "--link is about the archive"),
         ("csv --table x --test_share 1", "'1' is not a number between 0 and 1"),
         ("csv --table x --split_column Set --seed 3", "leave them out, or --split_column"),
+        ("csv --table x --negative no --positive No", "name the same word; name two"),
     ],
 )
 def test_contradictions_are_wrong_options(prepare, words, message):

@@ -8,6 +8,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from alm.constants import UNKNOWN
@@ -91,8 +92,13 @@ def prepare_annotation(annotation: Annotation, options: Namespace) -> Iterator[s
 
 def prepare_csv(options: Namespace) -> Iterator[str]:
     table = read_table(
-        options.table, options.attributes, negative=options.negative, split_column=options.split_column
+        options.table,
+        options.attributes,
+        negative=options.negative,
+        positive=options.positive,
+        split_column=options.split_column,
     )
+    table = replace(table, rows=table.rows.below(options.source or options.table.parent))
     yield f"{options.table}: {counted(table.rows.names, 'picture')}"
     parts = None
     if options.split_column is None:

@@ -31,6 +31,14 @@ class Rows:
         indices = list(indices)
         return Rows([self.names[i] for i in indices], self.labels[indices])
 
+    def below(self, directory: Path) -> "Rows":
+        """Return the same rows; absolute paths in a directory become relative to it."""
+        inside = os.path.join(os.path.abspath(directory), "")
+        names = [
+            os.path.abspath(name).removeprefix(inside) if os.path.isabs(name) else name for name in self.names
+        ]
+        return Rows(names, self.labels)
+
     def text(self, line_end: str) -> str:
         """Return the list file: `path l_1 ... l_K` and the line's end for each row."""
         count, width = self.labels.shape
@@ -128,7 +136,8 @@ def check_names(names: Sequence[str]) -> None:
     for is_faulty, fault, remedy in (
         (lambda name: name.split() != [name], "with blanks, which end a name in a list",
          "rename the files, with _ for example"),
-        (LEAVES_ROOT.search, "outside of the pictures' directory", "give paths relative to it"),
+        (LEAVES_ROOT.search, "outside of the pictures' directory",
+         "give paths relative to it, or name it with --source"),
         # The system's names need not be UTF-8: bytes that are not come as lone surrogates.
         (re.compile("[\ufffd\ud800-\udfff]").search, "not in UTF-8", "rename the files"),
     ):  # fmt: skip

@@ -1,7 +1,6 @@
-"""Your own labels: a table with one row per picture, its columns separated by commas or tabs."""
+"""Your own labels: a table with one row per picture."""
 
-import csv
-import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,7 +12,7 @@ from alm.inference.image_io import SUFFIXES
 from utils.data.catalog import read_names
 from utils.errors import DataError
 from utils.io.phrases import counted, nearest
-from utils.io.untrusted import read_text
+from utils.io.table import read_rows
 from utils.prepare.lists import DataSet, Rows, check_attributes, check_choice
 
 LABELS = {"0": 0, "false": 0, "no": 0, "1": 1, "true": 1, "yes": 1, "2": UNKNOWN}
@@ -49,6 +48,7 @@ def read_table(
     attributes_file: str | Path | None = None,
     *,
     negative: str | None = None,
+    positive: str | None = None,
     split_column: str | None = None,
 ) -> Table:
     """Return the pictures, labels and attributes of a table.
@@ -56,16 +56,23 @@ def read_table(
     The first column has the pictures, and each other column an attribute's labels (0, 1, 2, true, false, yes,
     no), under a header with the attributes' names. Or the second column has all labels, joined by commas, and
     `attributes_file` the names. If there is a header beside that file, the file chooses among the columns.
-    `negative` is the word for no, in place of the usual ones; `split_column` is the column with train, val or
-    test. Raises DataError, naming the file and the line.
+    `negative` and `positive` are the words for no and yes, in place of the usual ones; `split_column` is the
+    column with train, val or test. Raises DataError, naming the file and the line, also if a column does not
+    tell which of its words means yes (see check_coding).
     """
-    lines = read_cells(path)
-    header = None if is_picture(lines[0][1][0]) else lines.pop(0)[1]
+    lines = [(number, without_empty_end(cells)) for number, cells in read_rows(path)]
+    if not lines:
+        raise DataError(f"{path} is empty; give a table with a row for each picture")
+    header = None
+    if not is_picture(lines[0][1][0]):
+        header = [" ".join(title.split()) for title in lines.pop(0)[1]]
     if not lines:
         raise DataError(f"{path} has a header and no pictures; give a row for each picture")
     layout = find_layout(path, header, lines[0][1], attributes_file, split_column)
-    meanings = LABELS if negative is None else meanings_with(negative)
+    own = {plain(word): label for label, word in enumerate((negative, positive)) if word is not None}
+    meanings = {word: label for word, label in LABELS.items() if label not in own.values()} | own
     line_of: dict[str, int] = {}
+    words: list[set[str]] = [set() for _ in layout.attributes]
     labels, parts = [], []
     for number, cells in lines:
         try:
@@ -75,8 +82,13 @@ def read_table(
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         line_of[name] = number
-        labels.append(values)
+        labels.append([meanings[value] for value in values])
         parts.append(part)
+        for known, value in zip(words, values, strict=True):
+            known.add(value)
+    if len(own) < 2:
+        for attribute, known in zip(layout.attributes, words, strict=True):
+            check_coding(path, attribute, {word: meanings[word] for word in known}, own)
     rows = Rows(list(line_of), np.array(labels, np.uint8))
     return Table(rows, layout.attributes, None if layout.split is None else parts)
 
@@ -95,24 +107,8 @@ def table_data_set(table: Table, parts: Mapping[str, Sequence[int]] | None = Non
     return DataSet("custom", table.attributes, lists, list_name="{part}.txt", names_file="attributes.txt")
 
 
-def read_cells(path: str | Path) -> list[tuple[int, list[str]]]:
-    """Return a table's rows, each with its line number, without blank ones and empty cells at the end."""
-    text = read_text(path)
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",")
-    rows = []
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            while cells and not cells[-1]:
-                cells.pop()
-            if cells:
-                rows.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}; save the table again") from None
-    if not rows:
-        raise DataError(f"{path} is empty; give a table with a row for each picture")
-    return rows
+def without_empty_end(cells: list[str]) -> list[str]:
+    return cells[: max(index for index, cell in enumerate(cells, start=1) if cell)]
 
 
 def is_picture(cell: str) -> bool:
@@ -131,7 +127,9 @@ def find_layout(
     split = None if split_column is None else find_column(path, header, split_column)
     columns = [column for column in range(1, width) if column != split]
     if not columns:
-        raise DataError(f"{path}: no labels behind the pictures; separate the columns by commas or tabs")
+        raise DataError(
+            f"{path}: no labels behind the pictures; separate the columns by commas, semicolons or tabs"
+        )
     names = None if attributes_file is None else read_names(attributes_file)
     joined = len(columns) == 1 and "," in "".join(first[columns[0] : columns[0] + 1])
     if not joined and header:
@@ -162,15 +160,26 @@ def find_column(path: str | Path, header: list[str] | None, name: str) -> int:
     return header.index(name, 1)
 
 
-def meanings_with(negative: str) -> dict[str, int]:
-    """Return what words mean if `negative`, and nothing else, means no."""
-    return {word: label for word, label in LABELS.items() if label} | {plain(negative): 0}
+def check_coding(
+    path: str | Path, attribute: str, meanings: Mapping[str, int], own: Mapping[str, int]
+) -> None:
+    """Raise DataError if the words of a column do not tell no from yes.
+
+    Market-1501's and Duke's annotations have 1 for no and 2 for yes. So a 2 is taken for unknown only beside
+    a no and a yes, and a 1 alone for yes only if the user has named a word, as `own` has it.
+    """
+    labels = set(meanings.values())
+    if (UNKNOWN in labels and len(labels) < 3) or (meanings.keys() == {"1"} and not own):
+        raise DataError(
+            f"{path}: {attribute} is {' or '.join(sorted(meanings))} on every line, which does not tell no "
+            "from yes; name both: --negative 1 --positive 2, or --negative 0 --positive 1 if 2 is unknown"
+        )
 
 
 def read_row(
     cells: list[str], layout: Layout, meanings: Mapping[str, int]
-) -> tuple[str, list[int], str | None]:
-    """Return a row's picture, its labels, and what it is for. DataError as in read_table."""
+) -> tuple[str, list[str], str | None]:
+    """Return a row's picture, the words of its labels, and what it is for. DataError as in read_table."""
     name = cells[0].replace("\\", "/").removeprefix("./")
     if not is_picture(name):
         raise DataError(f"{name!r} is no picture ({', '.join(sorted(SUFFIXES))}); name one")
@@ -186,25 +195,24 @@ def read_row(
             raise DataError(
                 f"{counted(values, 'label')} for {counted(layout.attributes, 'attribute')}; give one for each"
             )
-    labels = [
-        read_label(value, attribute, meanings)
-        for value, attribute in zip(values, layout.attributes, strict=True)
-    ]
-    return name, labels, None if layout.split is None else read_part(cells[layout.split])
+    words = [plain(value) for value in values]
+    for attribute, word in zip(layout.attributes, words, strict=True):
+        if word not in meanings:
+            raise DataError(label_fault(attribute, word, meanings))
+    return name, words, None if layout.split is None else read_part(cells[layout.split])
 
 
-def read_label(value: str, attribute: str, meanings: Mapping[str, int]) -> int:
-    label = meanings.get(plain(value))
-    if label is None:
-        known = ", ".join(meanings)
-        hint = "; if -1 means no, add --negative -1" if plain(value) == "-1" else ""
-        raise DataError(f"{attribute} is {value!r}, and a label is one of {known} (2 is unknown){hint}")
-    return label
+def label_fault(attribute: str, word: str, meanings: Mapping[str, int]) -> str:
+    known = ", ".join(other + " (unknown)" * (label == UNKNOWN) for other, label in meanings.items())
+    remedy = "choose the columns of labels with --attributes FILE"
+    if word == "-1":
+        remedy = "if -1 means no, add --negative -1"
+    return f"{attribute} is {word!r}, and a label is one of {known}; {remedy}"
 
 
 def plain(value: str) -> str:
     """Return a cell as words are compared: in lower case, whole numbers without a fraction."""
-    return value.strip().lower().removesuffix(".0")
+    return re.sub(r"[.,]0+$", "", value.strip().lower())
 
 
 def read_part(value: str) -> str:
