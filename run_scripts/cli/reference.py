@@ -43,7 +43,7 @@ EXIT_STATUS = {
     "locate.py": (
         "everything is within its limits",
         "something is beyond its limit, or missing from a fingerprint",
-        "no verdict, for the same reasons",
+        "no verdict: a wrong option, a file that cannot be used, or a fault",
     ),
     "benchmark.py": (
         "everything is measured, whether the goals are met or missed",

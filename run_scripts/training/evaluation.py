@@ -40,6 +40,7 @@ def report_evaluation(
     log.line(results.interval_lines(*spans))
     log.evaluation(epoch, evaluation.figures)
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
+    record["list_digest"] = pictures.digest()
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = boxes(evaluation.regions or {}, setup.model.align_corners)
     pointing = None
@@ -69,9 +70,10 @@ def report_content(
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
 ) -> Report:
-    """Return the content of a report; its curves are of the run that the checkpoint lies in."""
+    """Return the content of a report; its curves are of the run that the checkpoint lies in, on this list."""
     options = setup.options
-    history = read_history(Path(options.resume).parent if options.evaluate else directory)
+    run = Path(options.resume).parent if options.evaluate else directory
+    history = read_history(run, record)
     about = {
         "Evaluated": options.resume if options.evaluate else f"the run in {directory}",
         "List": str(setup.data.val.label),

@@ -101,12 +101,12 @@ def test_logs():
     text = LINES.encode()
     events = "".join(event(i, 3.5) for i in range(3)).encode()
     published = "".join(epoch_line(i, 3.5) for i in range(3)).encode()
-    evaluations = b'{"epoch": 1, "ma": 0.5, "loss": 3.5}\n{"epoch": 2, "ma": null, "loss": 3.25}\n'
+    evaluations = b'{"epoch": 1, "list_digest": "1f", "ma": 0.5}\n{"epoch": 2, "ma": null, "loss": 3.25}\n'
     corpus = [text, events, published, evaluations, LINES[:300].encode("utf-16")]
 
     def read(path):
         read_training(path)
-        read_evaluations(path)
+        read_evaluations(path, {"experiment": "peta", "list_digest": "1f"})
         read_losses(path)
 
     fuzz([*corpus, gzip.compress(text), Whole(text, gzip.compress)], read, LogError)

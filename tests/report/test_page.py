@@ -67,6 +67,9 @@ def page(html):
 
 def test_figures_stand_in_it_with_their_intervals(report, page):
     record = report.record
+    assert f"mA of 6 of 7 attributes {100 * record['ma']:.2f} %" in page.words
+    assert "mA of 6 of 7 attributes in % by epoch" in page.words
+    assert "the list has no positives or no negatives of 1 attribute: Rare." in page.words
     for key in ("ma", "accuracy", "precision", "recall", "f1"):
         low, high = record["intervals"][key]
         assert f"{100 * record[key]:.2f} % {100 * low:.2f} to {100 * high:.2f}" in page.words
@@ -147,7 +150,7 @@ def test_large_numbers_lost_pictures_and_undefined_figures(tmp_path):
     html = render(report)
     assert '<td data-value="12345">12,345</td>' in html  # grouped for readers, plain for sorting
     assert "This picture can no longer be read." in html
-    assert "mA n/a no interval Accuracy" in Page(html).words
+    assert "mA of 1 of 2 attributes n/a no interval Accuracy" in Page(html).words
 
 
 def test_a_perfect_evaluation_has_no_mistakes_to_show(report):

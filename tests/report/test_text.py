@@ -16,9 +16,11 @@ def test_probabilities_are_never_certain(logit, expected):
 
 
 def test_few_pictures_have_no_intervals():
-    few = {"units": 29, "resampled": "pictures", "draws": 1000}
+    few = {"units": 29, "resampled": "pictures", "draws": 1000, "ma_undefined_draws": 37}
     assert text.about_intervals(few).startswith("No intervals: 29 pictures")
-    assert "1,000 draws of the list's 30 pictures" in text.about_intervals(few | {"units": 30})
+    about = text.about_intervals(few | {"units": 30})
+    assert "1,000 draws of the list's 30 pictures" in about
+    assert "37 draws have no positives or no negatives of an attribute, and no part in mA's interval" in about
 
 
 def test_unknown_labels_are_counted(tmp_path):
@@ -33,6 +35,12 @@ def test_a_test_list_is_called_one(tmp_path, experiment):
     notes = " ".join(text.epoch_notes(report_of(tmp_path, experiment=experiment)))
     assert ("its test list" in notes) == ("quote the last epoch" in notes) == (experiment == "peta")
     assert ("are drawn" in notes) == (experiment == "synthetic")
+
+
+def test_evaluations_on_another_list_are_told(tmp_path):
+    history = History([(1.0, 2.0)], {}, 3)
+    (note,) = text.epoch_notes(report_of(tmp_path, history=history))
+    assert note == "The course of the training leaves out 3 evaluations on another list than this one."
 
 
 def test_the_best_epoch_is_not_to_be_quoted_and_the_last_one_is_named(tmp_path):

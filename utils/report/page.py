@@ -64,14 +64,16 @@ def digest(inline: str) -> str:
 
 def content(report: Report) -> dict:
     record, wrong = report.record, wrong_predictions(report.logits, report.labels)
+    ma_title = text.ma_title(record)
     colours = {level: style.colour for level, style in level_styles(report.boxes).items()}
     return {
         "title": f"{record['experiment']}: {record['approach']}, epoch {record['epoch']}",
         "lead": text.lead(report),
         "notes": text.epoch_notes(report),
         "headline": headline(report),
+        "ma_title": ma_title,
         "about_intervals": text.about_intervals(record["intervals"]),
-        "charts": training_charts(report.history),
+        "charts": training_charts(report.history, ma_title),
         "epochs": report.history.evaluations,
         "attributes": attribute_rows(report),
         "weakest": weakest_attributes(report, wrong),
@@ -88,20 +90,20 @@ def content(report: Report) -> dict:
 
 def headline(report: Report) -> list[tuple[str, str, str]]:
     """Return each figure's title, value and interval, in percent."""
-    record = report.record
+    record, titles = report.record, FIGURES | {"ma": text.ma_title(report.record)}
     return [
         (title.partition("_")[0], text.percent(record[key], 2), text.interval(record["intervals"][key]))
-        for key, title in FIGURES.items()
+        for key, title in titles.items()
     ]
 
 
-def training_charts(history: History) -> list[Chart]:
+def training_charts(history: History, ma_title: str) -> list[Chart]:
     losses, mas = (
         [(epoch, row[name]) for epoch, row in history.evaluations.items() if row[name] is not None]
         for name in ("loss", "ma")
     )
     loss = chart("Loss by epoch", {"training": history.training, "evaluation": losses})
-    ma = chart("mA in % by epoch", {"evaluation": [(epoch, 100 * value) for epoch, value in mas]})
+    ma = chart(f"{ma_title} in % by epoch", {"evaluation": [(epoch, 100 * value) for epoch, value in mas]})
     return [one for one in (loss, ma) if one]
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from alm.constants import BEST, GLOBAL, UNKNOWN
 from utils.data.catalog import EXPERIMENTS
+from utils.evaluation.results import lacking
 from utils.evaluation.significance import FEWEST
+from utils.io import phrases
 from utils.io.phrases import counted
 from utils.report.evaluation import Report
 
@@ -33,6 +35,10 @@ def branch(name: str) -> str:
     return "global branch" if name == GLOBAL else f"level {name}"
 
 
+def ma_title(record: Mapping) -> str:
+    return phrases.ma_title(record["ma_attributes"], len(record["attributes"]))
+
+
 def lead(report: Report) -> str:
     record, label = report.record, Path(report.pictures.label).name
     pictures = counted(record["listed"], "picture")
@@ -42,6 +48,8 @@ def lead(report: Report) -> str:
     sentence = f"{report.evaluated} evaluated on {label}: {pictures}, {attributes}."
     if unknown := int((report.labels == UNKNOWN).sum()):
         sentence += f" Unknown labels ({unknown:,}) are left out of every figure."
+    if undefined := [row["name"] for row in record["attributes"] if row["ma"] is None]:
+        sentence += f" This is the {ma_title(record)}; {lacking(undefined)}."
     return sentence
 
 
@@ -66,6 +74,11 @@ def epoch_notes(report: Report) -> list[str]:
     if last > record["epoch"]:
         ma = percent(evaluations[last]["ma"], 2)
         sentences.append(f"This is not the run's last epoch: that is epoch {last}, with an mA of {ma} %.")
+    if others := report.history.on_other_lists:
+        evaluations = counted(others, "evaluation")
+        sentences.append(
+            f"The course of the training leaves out {evaluations} on another list than this one."
+        )
     return sentences
 
 
@@ -74,11 +87,17 @@ def about_intervals(intervals: Mapping) -> str:
         return (
             f"No intervals: {intervals['units']} {intervals['resampled']} are too few, {FEWEST} are needed."
         )
-    return (
+    sentences = (
         f"95 % intervals from {intervals['draws']:,} draws of the list's {intervals['units']:,} "
         f"{intervals['resampled']} with replacement. They show how far the figures depend on the choice of "
         "pictures; the seed of the training adds to that."
     )
+    if undefined := intervals["ma_undefined_draws"]:
+        sentences += (
+            f" {undefined:,} draws have no positives or no negatives of an attribute, and no part in mA's "
+            "interval."
+        )
+    return sentences
 
 
 def about_mistakes(branches: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """The curves of a run: loss and mA by epoch, from the files in its directory."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +22,19 @@ class History:
     Attributes:
         training: points (epochs done, training loss), means of neighbouring iterations.
         evaluations: epoch -> {"ma": ..., "loss": ...}, epochs counted from 1, undefined figures None.
+        on_other_lists: the number of evaluations that are left out because they were on other lists.
     """
 
     training: list[tuple[float, float]]
     evaluations: dict[int, dict[str, float | None]]
+    on_other_lists: int = 0
 
 
-def read_history(directory: Path) -> History:
-    """Read train.log and metrics.jsonl of a run; leave out what is missing or damaged."""
-    return History(read_training(directory / LOG), read_evaluations(directory / METRICS))
+def read_history(directory: Path, record: Mapping) -> History:
+    """Read train.log and metrics.jsonl of a run, its evaluations on the list that an evaluation's `record` is
+    about; leave out what is missing or damaged.
+    """
+    return History(read_training(directory / LOG), *read_evaluations(directory / METRICS, record))
 
 
 def read_training(path: Path) -> list[tuple[float, float]]:
@@ -43,16 +48,20 @@ def read_training(path: Path) -> list[tuple[float, float]]:
     return [tuple(group.mean(axis=0).tolist()) for group in groups]
 
 
-def read_evaluations(path: Path) -> dict[int, dict[str, float | None]]:
+def read_evaluations(path: Path, record: Mapping) -> tuple[dict[int, dict[str, float | None]], int]:
+    """Return `History.evaluations` and `on_other_lists`. Version 1.1 wrote no `list_digest`."""
     try:
         lines = read_text(path).splitlines() if path.is_file() else []
     except DataError:
         lines = []
-    evaluations = {}
+    evaluations, others = {}, 0
     for line in lines:
-        record = parsed(line)
-        epoch = record.get("epoch") if isinstance(record, dict) else None
+        earlier = parsed(line)
+        epoch = earlier.get("epoch") if isinstance(earlier, dict) else None
         if is_number(epoch) and isinstance(epoch, int) and 0 < epoch < 10**6:
-            figures = {name: record.get(name) for name in ("ma", "loss")}
+            if any(earlier.get(key, record[key]) != record[key] for key in ("experiment", "list_digest")):
+                others += 1
+                continue
+            figures = {name: earlier.get(name) for name in ("ma", "loss")}
             evaluations[epoch] = {name: float(x) if is_number(x) else None for name, x in figures.items()}
-    return dict(sorted(evaluations.items()))
+    return dict(sorted(evaluations.items())), others
