@@ -107,31 +107,38 @@ def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
     scripts = checkout / "run_scripts"
     (scripts / "cpu.log").write_text("earlier")
     process = accept(checkout, f"--data_path={tmp_path / 'peta'}", "--device=cpu")
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert "no committed log of this data" in process.stdout
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "no verdict: there is no committed log of this data" in process.stdout
     assert (scripts / "cpu.log.~1~").read_text() == "earlier"
     assert len(read_losses(scripts / "cpu.log").losses) == 3
 
 
-# Every command at once; the comparison ends with the status in STATUS.
+# Every command at once; the comparison ends with the status in STATUS, that of the pictures in PICTURES.
 PYTHON = """#!/bin/sh
 case "$1 $2" in
     "acceptance.py device") echo sdaa ;;
     "acceptance.py has-data") exit 1 ;;
+    "acceptance.py same-pictures") exit PICTURES ;;
     "loss.py --sdaa-log") exit STATUS ;;
 esac
 """
 
 
-@pytest.mark.parametrize("status", [0, 1, 2])
-def test_a_failed_comparison_says_what_to_run_next(checkout, tmp_path, status):
+@pytest.mark.parametrize(
+    ("status", "pictures", "expected"), [(0, 0, 0), (1, 0, 1), (2, 0, 2), (0, 1, 0), (1, 1, 2)]
+)
+def test_the_comparison_decides_and_a_failed_one_says_what_to_run_next(
+    checkout, tmp_path, status, pictures, expected
+):
+    """On other pictures than the baseline's a failure says nothing."""
     python = tmp_path / "python"
-    python.write_text(PYTHON.replace("STATUS", str(status)))
+    python.write_text(PYTHON.replace("STATUS", str(status)).replace("PICTURES", str(pictures)))
     python.chmod(0o755)
     process = accept(checkout, python=python)
-    assert process.returncode == status
+    assert process.returncode == expected
+    assert ("no verdict: the drawn pictures differ" in process.stdout) == (status != expected)
     commands = [line for line in process.stdout.splitlines() if "python locate.py" in line]
-    assert len(commands) == (2 if status == 1 else 0)
+    assert len(commands) == (2 if expected == 1 else 0)
     if commands:
         assert "locate.py --device sdaa --amp off" in commands[0]
 
