@@ -30,9 +30,10 @@ EXIT_STATUS = {
     ),
     "export.py": ("the file is written", "bad input, or a fault", "a wrong option"),
     "loss.py": (
-        "the logs agree",
-        "the logs disagree",
-        "no verdict: a wrong option, a log that cannot be used, or a fault",
+        "both logs are whole, and agree",
+        "a log disagrees, or has a loss that is not finite",
+        "no verdict: a log lacks iterations, or the losses cannot show an agreement; or a wrong option, a "
+        "log that cannot be used, or a fault",
     ),
     "compare.py": (
         "B is better than A, or the list cannot tell them apart",
@@ -51,9 +52,10 @@ EXIT_STATUS = {
         "a wrong option",
     ),
     "test.sh": (
-        "the logs agree, or there is no log to compare with",
-        "the logs disagree, or a step before that failed",
-        "a wrong option, or `loss.py` gave no verdict",
+        "`loss.py` says that the logs agree",
+        "`loss.py` says that they disagree, or a step before that failed",
+        "no verdict: `loss.py` gave none, the drawn pictures differ as the logs do, or there is no log to "
+        "compare with; or a wrong option",
     ),
 }
 HEAD = """# Every command and option

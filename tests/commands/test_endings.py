@@ -188,8 +188,8 @@ def folder(tmp_path_factory):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
-        write_log("a.log", [3.0, 2.0])
-        write_log("b.log", [30.0, 20.0])
+        write_log("a.log", range(20, 1, -1))
+        write_log("b.log", range(200, 10, -10))
     return folder
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from support import REPOSITORY
@@ -13,6 +14,7 @@ from support.logs import FALLING, write_log
 
 from run_scripts import loss
 
+NOISY = FALLING + 0.2 * np.sin(9 * np.arange(20))
 COMMAND = REPOSITORY / "run_scripts" / "loss.py"
 OFFICIAL = """\
 MeanRelativeError: -0.0016660199986437566
@@ -41,6 +43,10 @@ def test_published_logs(shared, run):
     status, output, errors = run()
     assert (status, errors) == (0, "")
     assert output.startswith(OFFICIAL + "strict pass: ")
+    assert output.endswith(
+        "verdict: pass; 100 of 100 iterations compared; mean relative error -0.001666 <= 0.05, "
+        "mean absolute error -0.005065 <= 0.0002; distance 0.152 <= 0.5\n"
+    )
     with Image.open("loss.jpg") as picture:
         assert picture.format == "JPEG"
 
@@ -50,22 +56,37 @@ def test_strict_lines(run, no_plot):
     write_log("sdaa.log", 1.1 * FALLING)
     status, output, errors = run()
     assert status == 1
-    verdict, strict, largest, correlation, diverged = output.splitlines()[3:]
-    assert verdict.startswith("fail mean_relative_error=0.1")
-    assert strict == "strict fail: mean |s - c|/|c| 0.1 <= 0.05 and 95th percentile 0.1 <= 0.15"
+    official, strict, largest, distance, correlation, diverged, verdict = output.splitlines()[3:]
+    assert official.startswith("fail mean_relative_error=0.1")
+    assert strict == "strict fail: mean |s - c|/|c| 0.1 > 0.05, 95th percentile 0.1 <= 0.15"
     assert largest.startswith("  largest |s - c|/|c|: 0.1 at epoch 0 iteration ")
+    assert distance == "  distance, mean |s - c| by mean step of c: 5.03"
     assert correlation == "  correlation of the curves: 1"
     assert diverged == "  smoothed curves differ by more than 5%: first at epoch 0 iteration 0"
+    assert verdict == (
+        "verdict: fail; 20 of 20 iterations compared; mean relative error 0.1 > 0.05, "
+        "mean absolute error 0.2484 > 0.0002"
+    )
     assert errors == ""
 
 
-def test_a_collapsed_run_passes_unless_strict(run, no_plot):
+def test_a_collapsed_run_fails_though_the_official_rule_says_pass(run, no_plot):
     write_log("cuda.log", FALLING)
-    write_log("sdaa.log", 0.01 * FALLING)
-    assert run()[0] == 0
-    assert run("--strict")[0] == 1
-    assert run("--strict", "--limit", 1)[0] == 1
-    assert run("--strict", "--limit", 1, "--limit_p95", 1)[0] == 0
+    write_log("sdaa.log", [1e-4] * 20)
+    status, output, _ = run()
+    assert status == 1
+    assert output.splitlines()[3].startswith("pass mean_relative_error=-0.99")
+    assert "correlation of the curves: undefined" in output
+    assert output.splitlines()[-1].startswith("verdict: fail; 20 of 20 iterations compared; ")
+
+
+def test_strict(run, no_plot):
+    write_log("cuda.log", NOISY)
+    write_log("sdaa.log", 0.98 * NOISY)
+    assert run("--strict")[0] == 0
+    assert run("--strict", "--limit", 0.01)[0] == 1
+    assert run("--strict", "--limit_p95", 0.01)[0] == 1
+    assert run("--limit", 0.01)[0] == 0
 
 
 @pytest.mark.parametrize(("name", "value"), [("sdaa.log", "nan"), ("cuda.log", "-inf")])
@@ -76,24 +97,36 @@ def test_a_loss_that_is_not_finite_fails_and_is_named(run, no_plot, name, value)
     status, output, _ = run()
     assert status == 1
     assert output.splitlines()[3].startswith("fail mean_relative_error=")
-    assert output.splitlines()[4] == f"fail {name}: the loss is {value} at epoch 0 iteration 7"
-    assert output.splitlines()[5].startswith("strict fail")
+    assert output.splitlines()[4].startswith("strict fail: ")
+    assert output.splitlines()[-1] == (
+        f"verdict: fail; 20 of 21 iterations compared; {name}: the loss is {value} at epoch 0 iteration 7"
+    )
 
 
-def test_what_is_missing_or_repeated_is_noted_beside_the_output(run, no_plot):
+def test_what_is_missing_is_in_the_verdict_and_what_is_repeated_beside_it(run, no_plot):
     write_log("cuda.log", FALLING)
     write_log("sdaa.log", {(0, i): value for i, value in enumerate(FALLING) if i not in (3, 5)} | {(1, 0): 1})
     with open("sdaa.log", "a", encoding="utf-8") as file:
         file.write(Path("sdaa.log").read_text(encoding="utf-8").splitlines(keepends=True)[0])
     status, output, errors = run()
     lines = output.splitlines()
-    assert (status, lines[0]) == (0, "MeanRelativeError: 0.0")
+    assert (status, lines[0]) == (2, "MeanRelativeError: 0.0")
     assert lines[2] == "Rule,mean_relative_error 0.0"  # which is named if both are equal
-    assert errors.splitlines() == [
-        "note: sdaa.log lacks 2 of cuda.log's iterations, the first at epoch 0 iteration 3; compared: 18",
-        "note: sdaa.log repeats iterations (1 line); the last value of each is used",
-        "note: cuda.log lacks 1 of sdaa.log's iterations, the first at epoch 1 iteration 0; compared: 18",
-    ]
+    assert lines[4].startswith("strict none: ")
+    assert lines[-1] == (
+        "verdict: none; 18 of 21 iterations compared; sdaa.log has no loss for 2 iterations, the first at "
+        "epoch 0 iteration 3; cuda.log ends at epoch 0 iteration 19"
+    )
+    assert errors == "note: sdaa.log repeats iterations (1 line); the last value of each is used\n"
+
+
+def test_a_part_is_compared_if_it_is_asked_for(run, no_plot):
+    write_log("cuda.log", NOISY)
+    write_log("sdaa.log", NOISY[:12])
+    assert run()[0] == 2
+    status, output, _ = run("--iterations", 12)
+    assert status == 0
+    assert "verdict: pass; 12 of 12 iterations compared; " in output
 
 
 def test_rank(run, no_plot):
@@ -118,20 +151,35 @@ def test_compare_judges_each_later_log_by_the_first(run):
         assert picture.format == "PNG"
 
 
+def test_several_logs_have_one_status(run, no_plot):
+    """A log that disagrees decides, then one without a verdict."""
+    write_log("a.log", FALLING)
+    write_log("short.log", FALLING[:15])
+    write_log("other.log", 1.1 * FALLING)
+    assert run("--compare", "a.log", "a.log", "short.log")[0] == 2
+    assert run("--compare", "a.log", "short.log", "other.log", "a.log")[0] == 1
+
+
 def test_json(run):
     write_log("a.log", FALLING)
     write_log("b.log", [*FALLING[:10], float("nan")])
-    assert run("--compare", "a.log", "a.log", "b.log", "--json", "figures.json", "--limit", 0.01)[0] == 1
+    write_log("c.log", FALLING[:15])
+    logs = ["a.log", "a.log", "b.log", "c.log"]
+    assert run("--compare", *logs, "--json", "figures.json", "--limit", 0.01)[0] == 1
     text = Path("figures.json").read_text(encoding="utf-8")
     content = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     assert (content["passed"], content["rule"]) == (False, "official")
     assert content["limits"]["mean_difference"] == 0.01
-    same, other = content["comparisons"]
-    assert (same["official_pass"], same["strict_pass"], same["mean_relative_error"]) == (True, True, 0)
+    same, other, short = content["comparisons"]
+    assert (same["passed"], same["official_pass"], same["strict_pass"]) == (True, True, True)
+    assert same["mean_relative_error"] == 0
     assert (other["candidate"], other["reference"]) == ("b.log", "a.log")
-    assert (other["common"], other["missing_in_candidate"], other["missing_in_reference"]) == (11, 9, 0)
+    assert (other["compared"], other["asked"], other["passed"]) == (11, 20, False)
     assert (other["official_pass"], other["mean_relative_error"]) == (False, None)
-    assert sorted(path.name for path in Path().iterdir()) == ["a.log", "b.log", "figures.json", "loss.jpg"]
+    assert (short["passed"], short["official_pass"], short["strict_pass"]) == (None, True, None)
+    assert short["reason"] == "c.log ends at epoch 0 iteration 14"
+    written = ["a.log", "b.log", "c.log", "figures.json", "loss.jpg"]
+    assert sorted(path.name for path in Path().iterdir()) == written
 
 
 @pytest.mark.parametrize(
@@ -176,13 +224,34 @@ def test_a_file_that_cannot_be_written_is_an_error_after_the_figures(run, argume
     assert errors.startswith(f"error: {reason}")
 
 
-def test_epochs_counted_from_1(run, no_plot):
+def test_a_picture_that_nobody_named_changes_no_verdict(run):
+    for name in ("sdaa.log", "cuda.log"):
+        write_log(name, FALLING)
+    Path("loss.jpg").mkdir()
+    status, output, errors = run()
+    assert status == 0
+    assert output.splitlines()[-1].startswith("verdict: pass; ")
+    assert errors == "note: loss.jpg is not drawn: loss.jpg: Is a directory; name a file\n"
+
+
+@pytest.mark.parametrize("first", [(1, 0), (0, 1), (1, 1)])
+def test_a_log_that_counts_from_1(run, no_plot, first):
     losses = {(0, i): value for i, value in enumerate(FALLING)}
     write_log("cuda.log", losses)
-    write_log("sdaa.log", {(e + 1, i): value for (e, i), value in losses.items()})
+    write_log("sdaa.log", {(e + first[0], i + first[1]): value for (e, i), value in losses.items()})
+    status, output, errors = run()
+    assert (status, errors) == (0, "")
+    for what, number in zip(("epochs", "iterations"), first, strict=True):
+        assert (f"sdaa.log counts {what} from 1, cuda.log from 0" in output.splitlines()[-1]) == bool(number)
+
+
+def test_epochs_are_aligned_if_that_is_asked_for(run, no_plot):
+    losses = {(0, i): value for i, value in enumerate(FALLING)}
+    write_log("cuda.log", losses)
+    write_log("sdaa.log", {(e + 2, i): value for (e, i), value in losses.items()})
     status, output, errors = run()
     assert (status, output) == (2, "")
-    assert errors.startswith("error: sdaa.log begins with epoch 1, cuda.log with epoch 0; ")
+    assert errors.startswith("error: sdaa.log begins with epoch 2, cuda.log with epoch 0; ")
     status, output, errors = run("--align_epochs")
     assert (status, output.splitlines()[0], errors) == (0, "MeanRelativeError: 0.0", "")
 
@@ -190,9 +259,10 @@ def test_epochs_counted_from_1(run, no_plot):
 def test_epochs_can_be_said_to_be_the_same(run, no_plot):
     write_log("cuda.log", {(e, i): 1 + e for e in range(2) for i in range(2)})
     write_log("sdaa.log", {(e, i): 1 + e for e in (1, 2) for i in range(2)})
-    assert run()[0] == 2
+    assert "counts epochs from 1" in run()[1]
     status, output, _ = run("--no-align_epochs")
-    assert (status, output.splitlines()[0]) == (0, "MeanRelativeError: 0.0")
+    assert (status, output.splitlines()[0]) == (2, "MeanRelativeError: 0.0")
+    assert "verdict: none; 2 of 6 iterations compared; " in output
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def test_what_the_logger_writes_is_read_back(tmp_path):
     for name, form in (("train.log", "text"), ("log.json", "JSON")):
         found = read_losses(tmp_path / name)
         assert (found.path, found.format, found.losses) == (str(tmp_path / name), form, expected)
-        assert (found.repeated, found.first_nonfinite) == (0, None)
+        assert (found.repeated, found.nonfinite, found.unread) == (0, {}, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,10 @@ def test_the_last_value_of_a_repeated_iteration_counts(read):
 
 @pytest.mark.parametrize("spelling", ["nan", "-NaN", "inf", "-Infinity", "1e999"])
 @pytest.mark.parametrize("kind", [line, event, epoch_line])
-def test_the_first_loss_that_is_not_finite_is_kept(read, kind, spelling):
+def test_a_loss_that_is_not_finite_is_kept(read, kind, spelling):
     found = read(kind(0, 3.5) + kind(1, spelling) + kind(2, "nan") + kind(1, 3.25))
-    step, loss = found.first_nonfinite
-    assert step == (0, 1)
-    assert not math.isfinite(loss)
+    assert set(found.nonfinite) == {(0, 1), (0, 2)}
+    assert not math.isfinite(found.nonfinite[0, 1])
     assert found.losses[0, 1] == 3.25
 
 
@@ -153,6 +152,26 @@ def test_the_first_loss_that_is_not_finite_is_kept(read, kind, spelling):
 def test_numbers(read, number):
     for kind in (line, event, epoch_line):
         assert read(kind(0, number)).losses == {(0, 0): float(number)}
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "2,15", "1.234,5", "1,234.5", "1_000", "1'000", "1 000", "1\xa0000", "0x1p3", "2.15e", "2.15f",
+        "2.15%", "2.15s", "2'15", "1.2.3", "1/3", "1.#INF", "nan(ind)", "--", "",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [line, event, epoch_line])
+def test_a_number_that_is_not_read_whole_is_no_number(read, kind, number):
+    found = read(kind(0, 3.5) + kind(1, number) + kind(2, number) + kind(2, 3.25))
+    assert (found.losses, found.unread) == ({(0, 0): 3.5, (0, 2): 3.25}, {(0, 1)})
+    with pytest.raises(LogError, match="no losses found"):
+        read(kind(1, number))
+
+
+@pytest.mark.parametrize("iteration", ["1,000", "1.000", "1_000", "1'000", "1 000"])
+def test_an_iteration_is_read_whole_too(read, iteration):
+    assert read(LINES + line(iteration, 9)).losses == THREE
 
 
 ENCODED = {

@@ -22,8 +22,7 @@ PAIRS = st.lists(st.tuples(LOSSES, LOSSES), min_size=2, max_size=40)
 def log_of(losses, path="a.log"):
     """Return the log of one epoch's losses."""
     steps = {(0, i): float(loss) for i, loss in enumerate(losses)}
-    first = next(((step, loss) for step, loss in steps.items() if not math.isfinite(loss)), None)
-    return LossLog(path, "text", steps, 0, first)
+    return LossLog(path, "text", steps, 0, {step: x for step, x in steps.items() if not math.isfinite(x)})
 
 
 def compared(candidate, reference):
@@ -59,6 +58,7 @@ def test_any_losses_can_be_compared(pairs):
     if not np.isfinite(pairs).all():
         assert not result.passes_official_rule()
         assert not result.passes_strict_rule()
+        assert result.verdict().passed is False
 
 
 @settings(deadline=None, max_examples=50)
@@ -119,13 +119,84 @@ def test_the_absolute_limit_alone_is_enough():
 
 
 @pytest.mark.parametrize(("side", "loss"), [(0, math.nan), (1, -math.inf)])
-def test_a_loss_that_is_not_finite_fails_even_if_it_is_not_compared(side, loss):
-    logs = [log_of(falling()), log_of(falling())]
-    logs[side] = replace(logs[side], first_nonfinite=((7, 0), loss))
+def test_a_loss_that_is_not_finite_fails_even_if_a_later_line_repeats_its_iteration(side, loss):
+    logs = [log_of(falling()), log_of(falling(), "b.log")]
+    logs[side] = replace(logs[side], nonfinite={(0, 60): loss})
     result = compare_losses(*logs)
-    assert not result.is_finite()
     assert not result.passes_official_rule()
     assert not result.passes_strict_rule()
+    verdict = result.verdict()
+    assert (verdict.passed, verdict.reason) == (
+        False,
+        f"{logs[side].path}: the loss is {loss} at epoch 0 iteration 60",
+    )
+    assert compare_losses(*logs, iterations=60).verdict().passed
+
+
+def without(log, *iterations):
+    return replace(log, losses={step: x for step, x in log.losses.items() if step[1] not in iterations})
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(
+    ("lacks", "reason"),
+    [
+        (range(2, 100), "ends at epoch 0 iteration 1"),
+        (range(50), "has no loss for 50 iterations, the first at epoch 0 iteration 0"),
+        ((7, 9), "has no loss for 2 iterations, the first at epoch 0 iteration 7"),
+    ],
+)
+def test_there_is_no_verdict_on_a_log_that_lacks_iterations(side, lacks, reason):
+    logs = [log_of(falling()), log_of(falling(), "b.log")]
+    logs[side] = without(logs[side], *lacks)
+    result = compare_losses(*logs)
+    assert (len(result.steps), len(result.asked)) == (100 - len(lacks), 100)
+    for strict in (False, True):
+        verdict = result.verdict(strict)
+        assert (verdict.passed, verdict.reason) == (None, f"{logs[side].path} {reason}")
+
+
+def test_a_loss_that_neither_log_has_as_a_number_is_missing_in_both():
+    log = replace(without(log_of(falling()), 99), unread=frozenset({(0, 99)}))
+    assert compare_losses(log, log).verdict().reason == "; ".join(["a.log ends at epoch 0 iteration 98"] * 2)
+
+
+def test_a_part_is_compared_if_it_is_asked_for():
+    long, short = log_of(falling()), log_of(falling(60), "short.log")
+    for logs in ((long, short), (short, long)):
+        result = compare_losses(*logs, iterations=50)
+        assert (result.verdict().passed, len(result.steps), len(result.asked)) == (True, 50, 50)
+        assert len(result.candidate.losses) == 50
+        assert (
+            compare_losses(*logs, iterations=61).verdict().reason == "short.log ends at epoch 0 iteration 59"
+        )
+    with pytest.raises(LogError, match="have 100 iterations, fewer than the 101 to compare"):
+        compare_losses(long, short, iterations=101)
+
+
+def test_trainings_that_have_nothing_in_common_do_not_agree():
+    """The official rule passes each of them: its errors have a sign, and those of opposite signs cancel."""
+    reference, noise = falling(), 0.02 * np.random.RandomState(1).standard_normal(100)
+    assert compared(reference * (1 + noise), reference).verdict().passed
+    other = reference[np.random.RandomState(2).permutation(100)]
+    for losses in (np.full(100, 1e-4), np.full(100, reference.mean()), 0.5 * reference, other):
+        result = compared(losses, reference)
+        assert result.passes_official_rule()
+        assert result.verdict().passed is False
+
+
+def test_few_iterations_show_no_agreement():
+    reference = falling(9)
+    assert compared(reference, reference).verdict().passed is None
+    assert compared(1.2 * reference, reference).verdict().passed is False
+    assert compared(np.full(9, 1e-4), reference).verdict().passed is False
+
+
+def test_losses_that_are_similar_but_no_nearer_than_any_others_show_no_agreement():
+    smooth_losses = 3 - np.arange(50) / 1000
+    result = compared(1.01 * smooth_losses, smooth_losses)
+    assert result.passes_strict_rule()
+    assert result.verdict(strict=True).passed is None
 
 
 def test_correlation():
@@ -154,29 +225,45 @@ def test_smoothing():
 def epochs_of(first, count, path="a.log"):
     """Return a log of `count` epochs of two iterations; the same epoch of any log has the same losses."""
     steps = {(first + epoch, i): 3.0 - epoch / 9 - i / 99 for epoch in range(count) for i in range(2)}
-    return LossLog(path, "text", steps, 0, None)
+    return LossLog(path, "text", steps)
+
+
+@pytest.mark.parametrize("by", [(1, 0), (0, 1), (1, 1), (-1, 0), (0, -1)])
+def test_a_log_that_counts_from_1_is_compared_with_one_that_counts_from_0(by):
+    log = epochs_of(max(0, -by[0]), 6).moved(0, max(0, -by[1]))
+    other = replace(log.moved(*by), path="other.log", moved_by=(0, 0), nonfinite={(3, 1): math.nan})
+    result = compare_losses(other, log)
+    assert result.figures.largest_difference == 0
+    assert len(result.steps) == len(result.asked) == 12
+    assert "other.log counts " in result.renumbered
+    assert result.verdict().reason == "other.log: the loss is nan at epoch 3 iteration 1"  # as the file says
+
+
+def test_iterations_from_1_are_matched_in_a_part_too():
+    log = log_of(falling())
+    result = compare_losses(replace(log_of(falling(50)).moved(0, 1), path="b.log"), log, iterations=50)
+    assert result.verdict().passed
+    assert result.renumbered == "b.log counts iterations from 1, a.log from 0"
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_epochs_counted_from_1_are_refused(count):
+def test_epochs_that_may_be_counted_from_1_are_refused(count):
     """Never compared by guess: a later epoch of the same training looks the same."""
-    ours, theirs = epochs_of(0, count), epochs_of(1, count, "theirs.log")
-    common = 2 * count - 2
+    ours, theirs = epochs_of(0, count + 1), epochs_of(1, count, "theirs.log")
+    theirs.losses[count, 9] = 1.0
+    ours.losses[count - 1, 9] = 1.0
+    common = 2 * count
     message = (
         r"theirs\.log begins with epoch 1, a\.log with epoch 0; .*"
-        rf"--align_epochs \({2 * count} .*--no-align_epochs \({common} in common\)"
+        rf"--align_epochs \({2 * count + 1} .*--no-align_epochs \({common} in common\)"
     )
     with pytest.raises(LogError, match=message):
         compare_losses(theirs, ours)
     assert compare_losses(theirs.from_epoch_0(), ours.from_epoch_0()).figures.largest_difference == 0
-    if common:
-        assert len(compare_losses(theirs, ours, same_epochs=True).steps) == common
-    else:
-        with pytest.raises(LogError, match="0 iterations in common"):
-            compare_losses(theirs, ours, same_epochs=True)
+    assert len(compare_losses(theirs, ours, same_epochs=True).steps) == common
 
 
-def test_a_run_gone_on_with_is_compared_with_the_whole_one():
+def test_a_run_gone_on_with_is_compared_with_the_same_epochs_of_the_whole_one():
     whole = epochs_of(0, 6)
     rest = replace(whole, path="rest.log", losses={s: v for s, v in whole.losses.items() if s[0] >= 4})
     for logs in ((rest, whole), (whole, rest)):
@@ -184,8 +271,8 @@ def test_a_run_gone_on_with_is_compared_with_the_whole_one():
 
 
 def test_a_log_from_epoch_0_keeps_what_is_not_finite():
-    log = LossLog("a.log", "text", {(3, 0): 1.0, (4, 1): math.nan}, 0, ((4, 1), math.nan))
+    log = LossLog("a.log", "text", {(3, 0): 1.0, (4, 1): math.nan}, 0, {(4, 1): math.nan})
     moved = log.from_epoch_0()
     assert list(moved.losses) == [(0, 0), (1, 1)]
-    assert moved.first_nonfinite[0] == (1, 1)
-    assert log_of([1.0]).from_epoch_0().first_nonfinite is None
+    assert list(moved.nonfinite) == [(1, 1)]
+    assert moved.at((1, 1)) == "epoch 4 iteration 1"

@@ -45,7 +45,7 @@ def read_training(path: Path) -> list[tuple[float, float]]:
     of = 1 + max((iteration for _, iteration in losses), default=0)
     points = np.array(sorted((epoch + (i + 1) / of, loss) for (epoch, i), loss in losses.items()))
     groups = np.array_split(points, min(MOST_POINTS, len(points))) if len(points) else []
-    return [tuple(group.mean(axis=0).tolist()) for group in groups]
+    return [tuple((group / len(group)).sum(axis=0).tolist()) for group in groups]  # a sum might overflow
 
 
 def read_evaluations(path: Path, record: Mapping) -> tuple[dict[int, dict[str, float | None]], int]:

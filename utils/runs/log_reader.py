@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils.errors import LogError
@@ -14,14 +14,20 @@ from utils.io.untrusted import UTF16_MARKS, open_regular
 
 MOST_BYTES = 256 << 20  # unpacked: two million iterations
 
-# A loss must be followed by something: one that a crash cut short is no loss.
-# Blanks and capitals are as every port has them, and what separates a record's parts may be a bar or a comma.
+# A number is read whole or not at all: 2,15 and 1 000 are not 2 and 1. Something must stand behind a loss: a
+# crash may have cut it short. What separates a record's parts may be a bar or a comma.
+_UNGROUPED = rb"(?![-+]?\d{1,3} \d{3}(?!\d))"
 _DIGITS = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
-_NUMBER = rb"(" + _DIGITS + rb")(?=[\s|,;)\]])"
+_NUMBER = _UNGROUPED + rb"(" + _DIGITS + rb""")(?=[\s|;)\]}]|(?:,|\\?['"])(?!\d))"""
 _COLON, _GAP = rb"[ \t]*:[ \t]*", rb"[ \t|,;]+"
 _EPOCH = rb"[Ee](?i:poch)[ \t]*:?[ \t]*"
 _TEXT_HEAD = re.compile(
-    _EPOCH + rb"(\d{1,9})" + _GAP + rb"(?i:iteration|iter|step)[ \t]*:?[ \t]*(\d{1,9})(?!\d)"
+    _EPOCH
+    + rb"(\d{1,9})"
+    + _GAP
+    + rb"(?i:iteration|iter|step)[ \t]*:?[ \t]*"
+    + _UNGROUPED
+    + rb"(\d{1,9})(?!\w|[.,']\d)"
 )
 # The rest of a line, or of a torn one that another record follows.
 _TEXT_TAIL = re.compile(rb"[^\r\nEeT]*(?:(?!" + _EPOCH + rb"\d|TCAPPDLL)[EeT][^\r\nEeT]*)*[\r\n]?")
@@ -34,14 +40,14 @@ _TEXT_NUMBER = re.compile(_NUMBER)
 LONGEST_TAIL = 400  # bytes
 _JSON_EVENT = re.compile(rb"TCAPPDLL \{[^{}\r\n]*\{[^{}\r\n]*\}[^{}\r\n]*\}")
 _EPOCH_LINE = re.compile(
-    rb"[Ee](?i:poch):? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\b(?i:loss)[ \t:]+" + _NUMBER
+    rb"[Ee](?i:poch):? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\b(?i:loss)[ \t:]+(?:" + _NUMBER + rb")?"
 )
 
 # Inside an event; its inner braces are those of `data`, either a string that holds a dict,
 # "{'train.loss': '3.5'}", or an object, {"train.loss": 3.5}.
 _STEP = re.compile(rb'"step": ?\[(\d{1,9}), ?(\d{1,9})\]')
 _RANK = re.compile(rb"""rank(?<=\Wrank)\\?['"]: ?\\?['"]?(\d{1,9})""")
-_LOSS = re.compile(rb"""train\.loss(?:_avg)?\\?['"]: ?\\?['"]?(""" + _DIGITS + rb")")
+_LOSS = re.compile(rb"""train\.loss(?:_avg)?\\?['"]: ?\\?['"]?(?:""" + _NUMBER + rb")?")
 
 QUOTED = 120  # characters of a line in an error
 _NEAREST = (  # to a loss, by preference: the word and a number, the word alone
@@ -52,7 +58,8 @@ _NEAREST = (  # to a loss, by preference: the word and a number, the word alone
 _COLOUR = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
 Step = tuple[int, int]  # (epoch, iteration)
-Record = tuple[int | None, Step, float]  # a loss and its rank, None if the format does not name it
+# An iteration's rank, None if the format does not name it, and its loss, None if that is no whole number.
+Record = tuple[int | None, Step, float | None]
 
 
 @dataclass(frozen=True)
@@ -64,26 +71,50 @@ class LossLog:
         format: "text" (our lines), "JSON" (the JSON stream) or "Epoch" (`Epoch: [e][i/n]` lines).
         losses: (epoch, iteration) -> loss; the last value of a repeated iteration.
         repeated: how many lines repeat an earlier line's iteration.
-        first_nonfinite: ((epoch, iteration), loss) of the first NaN or infinity in the file, even if a later
-            line repeats its iteration; None if all losses are finite.
+        nonfinite: (epoch, iteration) -> NaN or infinity, even if a later line repeats the iteration.
+        unread: iterations whose loss is in no line a whole number.
+        moved_by: what was added to the file's own epochs and iterations.
     """
 
     path: str
     format: str
     losses: dict[Step, float]
-    repeated: int
-    first_nonfinite: tuple[Step, float] | None
+    repeated: int = 0
+    nonfinite: dict[Step, float] = field(default_factory=dict)
+    unread: frozenset[Step] = frozenset()
+    moved_by: Step = (0, 0)
+
+    def moved(self, epochs: int, iterations: int) -> "LossLog":
+        """Return the log with these numbers added to its epochs and iterations."""
+
+        def moved(step: Step) -> Step:
+            return step[0] + epochs, step[1] + iterations
+
+        return replace(
+            self,
+            losses={moved(step): loss for step, loss in self.losses.items()},
+            nonfinite={moved(step): loss for step, loss in self.nonfinite.items()},
+            unread=frozenset(map(moved, self.unread)),
+            moved_by=moved(self.moved_by),
+        )
 
     def from_epoch_0(self) -> "LossLog":
         """Return the log with its first epoch counted as 0."""
-        first, _ = min(self.losses)
+        return self.moved(-min(self.losses)[0], 0)
 
-        def moved(step: Step) -> Step:
-            return step[0] - first, step[1]
+    def until(self, last: Step) -> "LossLog":
+        """Return the log without what is behind an iteration."""
+        return replace(
+            self,
+            losses={step: loss for step, loss in self.losses.items() if step <= last},
+            nonfinite={step: loss for step, loss in self.nonfinite.items() if step <= last},
+            unread=frozenset(step for step in self.unread if step <= last),
+        )
 
-        losses = {moved(step): loss for step, loss in self.losses.items()}
-        nonfinite = self.first_nonfinite and (moved(self.first_nonfinite[0]), self.first_nonfinite[1])
-        return replace(self, losses=losses, first_nonfinite=nonfinite)
+    def at(self, step: Step) -> str:
+        """Name an iteration as the file numbers it."""
+        epoch, iteration = self.moved_by
+        return f"epoch {step[0] - epoch} iteration {step[1] - iteration}"
 
 
 def read_losses(path: str | Path, rank: int = 0) -> LossLog:
@@ -98,22 +129,26 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
     text = _COLOUR.sub(b"", _read_text(path))
     others = set()  # ranks
     for name, records in FORMATS.items():
-        losses = []
+        losses, unread = [], set()
         for record_rank, step, loss in records(text):
-            if record_rank in (rank, None):
-                losses.append((step, loss))
-            else:
+            if record_rank not in (rank, None):
                 others.add(record_rank)
+            elif loss is None:
+                unread.add(step)
+            else:
+                losses.append((step, loss))
         if losses and not (others and name == "Epoch"):  # whose lines, naming no rank, may be another's
             by_step = dict(losses)
-            nonfinite = next((record for record in losses if not math.isfinite(record[1])), None)
-            return LossLog(str(path), name, by_step, len(losses) - len(by_step), nonfinite)
+            nonfinite = {step: loss for step, loss in reversed(losses) if not math.isfinite(loss)}
+            repeated = len(losses) - len(by_step)
+            return LossLog(str(path), name, by_step, repeated, nonfinite, frozenset(unread - by_step.keys()))
     if others:
         present = ", ".join(map(str, sorted(others)))
         raise LogError(f"{path}: no losses of rank {rank}, only of rank {present}; choose one of these")
     raise LogError(
         f"{path}: no losses found, neither lines 'Epoch: e Iteration: i ... train.loss : v' nor "
-        f"'Epoch: [e][i/n] ... Loss v'{_nearest_line(text)}; give the log that the training printed"
+        f"'Epoch: [e][i/n] ... Loss v' with v such as 2.15{_nearest_line(text)}; give the log that the "
+        "training printed"
     )
 
 
@@ -148,11 +183,12 @@ def _text_records(text: bytes) -> Iterator[Record]:
     for head in _TEXT_HEAD.finditer(text):
         tail = _TEXT_TAIL.match(text, head.end(), head.end() + LONGEST_TAIL)
         name = next(filter(None, (pattern.search(tail[0]) for pattern in _TEXT_LOSSES)), None)
-        loss = name and _TEXT_NUMBER.match(tail[0], name.end())
-        if loss:
+        if name:
+            loss = _TEXT_NUMBER.match(tail[0], name.end())
             start = max(before, head.start() - LONGEST_TAIL)
             rank = _TEXT_RANK.search(tail[0]) or _RANK_BEFORE.search(text, start, head.start())
-            yield int(rank[1]) if rank else 0, (int(head[1]), int(head[2])), float(loss[1])
+            step = int(head[1]), int(head[2])
+            yield int(rank[1]) if rank else 0, step, float(loss[1]) if loss else None
         before = tail.end()
 
 
@@ -160,13 +196,14 @@ def _json_records(text: bytes) -> Iterator[Record]:
     for event in _JSON_EVENT.finditer(text):
         step, rank, loss = (pattern.search(event[0]) for pattern in (_STEP, _RANK, _LOSS))
         if step and loss:  # else METADATA or an evaluation
-            yield int(rank[1]) if rank else 0, (int(step[1]), int(step[2])), float(loss[1])
+            number = float(loss[1]) if loss[1] else None
+            yield int(rank[1]) if rank else 0, (int(step[1]), int(step[2])), number
 
 
 def _epoch_records(text: bytes) -> Iterator[Record]:
     for match in _EPOCH_LINE.finditer(text):
         epoch, iteration, loss = match.groups()
-        yield None, (int(epoch), int(iteration)), float(loss)
+        yield None, (int(epoch), int(iteration)), float(loss) if loss else None
 
 
 FORMATS = {"text": _text_records, "JSON": _json_records, "Epoch": _epoch_records}  # by preference

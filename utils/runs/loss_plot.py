@@ -8,13 +8,21 @@ import numpy as np
 
 from utils.io.figure import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, cut, drawable, drawn_figure
 from utils.runs.log_reader import LossLog, Step
-from utils.runs.loss_comparison import DIVERGENCE, LossComparison, relative_difference, smooth
+from utils.runs.loss_comparison import (
+    DIVERGENCE,
+    LossComparison,
+    LossDifference,
+    figure_text,
+    relative_difference,
+    smooth,
+)
 
 COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 STYLES = [{"color": colour, "linestyle": line} for line, colour in product(("-", "--", ":"), COLOURS)]
 REFERENCE_STYLE = {"color": "black", "linestyle": "-"}
 
 FEW_ITERATIONS = 30  # up to here each one gets a mark
+FURTHEST = 1e100  # value that is drawn
 MANY_ITERATIONS = 1000  # from here lines are thin, or they would hide each other
 
 
@@ -44,13 +52,18 @@ def _title(comparisons: Sequence[LossComparison]) -> str:
             "in the legend: mean relative error, mean absolute error"
         )
     figures = comparisons[0].figures
+    relative, absolute = _signed_errors(figures)
+    shares = (figures.mean_difference, figures.p95_difference, figures.largest_difference)
+    mean, p95, largest = (figure_text(share, ".2%") for share in shares)
     return (
         f"{_label(comparisons[0].candidate)} against {reference}\n"
-        f"mean relative error {figures.mean_relative_error:.3g}, "
-        f"mean absolute error {figures.mean_absolute_error:.3g}\n"
-        f"relative difference without sign: mean {figures.mean_difference:.2%}, "
-        f"95th percentile {figures.p95_difference:.2%}, largest {figures.largest_difference:.2%}"
+        f"mean relative error {relative}, mean absolute error {absolute}\n"
+        f"relative difference without sign: mean {mean}, 95th percentile {p95}, largest {largest}"
     )
+
+
+def _signed_errors(figures: LossDifference) -> list[str]:
+    return [figure_text(error, ".3g") for error in (figures.mean_relative_error, figures.mean_absolute_error)]
 
 
 def _draw_losses(axes, comparisons: Sequence[LossComparison], stride: int) -> None:
@@ -59,8 +72,7 @@ def _draw_losses(axes, comparisons: Sequence[LossComparison], stride: int) -> No
     for comparison, style in zip(comparisons, cycle(STYLES)):
         label = _label(comparison.candidate)
         if len(comparisons) > 1:
-            figures = comparison.figures
-            label += f": {figures.mean_relative_error:.3g}, {figures.mean_absolute_error:.3g}"
+            label += f": {', '.join(_signed_errors(comparison.figures))}"
         _draw_curve(axes, comparison.candidate, stride, label, style)
     axes.set_ylabel("training loss, smoothed (faint: as logged)")
     axes.grid(alpha=0.3)
@@ -71,7 +83,7 @@ def _draw_losses(axes, comparisons: Sequence[LossComparison], stride: int) -> No
 def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> None:
     steps = sorted(log.losses)
     x = _positions(steps, stride)
-    losses = np.array([log.losses[step] for step in steps])
+    losses = _with_gaps(np.array([log.losses[step] for step in steps]))
     axes.plot(x, losses, alpha=0.3, linewidth=_width(steps, 0.8), **_marks(steps), **style)
     axes.plot(x, smooth(losses), linewidth=_width(steps, 1.5), label=label, **style)
 
@@ -79,7 +91,7 @@ def _draw_curve(axes, log: LossLog, stride: int, label: str, style: dict) -> Non
 def _draw_differences(axes, comparisons: Sequence[LossComparison], stride: int) -> None:
     for comparison, style in zip(comparisons, cycle(STYLES)):
         steps = comparison.steps
-        relative = relative_difference(comparison.candidate_losses, comparison.reference_losses)
+        relative = _with_gaps(relative_difference(comparison.candidate_losses, comparison.reference_losses))
         x = _positions(steps, stride)
         axes.plot(x, 100 * relative, linewidth=_width(steps, 1), **_marks(steps), **style)
     above = {"color": "black", "linewidth": 0.8, "zorder": 3}  # many iterations would hide these lines
@@ -89,6 +101,11 @@ def _draw_differences(axes, comparisons: Sequence[LossComparison], stride: int) 
     axes.set_xlabel("iteration, counted through all epochs")
     axes.set_ylabel("relative difference, %")
     axes.grid(alpha=0.3)
+
+
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """Return values with gaps for what no axis can show."""
+    return np.where(np.abs(values) <= FURTHEST, values, np.nan)
 
 
 def _width(steps: list[Step], width: float) -> float:
