@@ -216,6 +216,7 @@ def open_data(experiment: Experiment, options: Namespace) -> Data:
             num_attributes=len(experiment.attributes),
             skip_missing=skip_missing,
             cache=cache_directory(options.cache, root),
+            seed=options.seed,
             follow_links=options.follow_links,
         )
 

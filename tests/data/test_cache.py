@@ -40,15 +40,15 @@ def open_dataset(root, list_name="list.txt", cached=True, **options):
 def open_with(root, read, list_name="list.txt"):
     """Open the cache of the root's pictures, read by `read`."""
     paths = [str(root / f"{i}.png") for i in range(COUNT)]
-    return open_cache(root / "cache", root / list_name, root, paths, read)
+    return open_cache(root / "cache", root / list_name, root, paths, read, seed=1)
+
+
+def pictures(cache):
+    return cache.records["picture"]
 
 
 def files(root):
     return sorted(path.name for path in (root / "cache").iterdir())
-
-
-def no_read(path):
-    raise AssertionError(f"{path} was decoded though it was cached")
 
 
 def test_directory_by_option():
@@ -73,8 +73,37 @@ def test_cached_pictures_are_the_decoded_ones(root):
 def test_a_built_cache_is_not_built_again(root):
     """Nor if only labels have changed."""
     built = open_with(root, read_resized)
+    written = os.stat(built.path).st_mtime_ns
     (root / "list.txt").write_text("".join(f"{i}.png 1\n" for i in range(COUNT)), encoding="utf-8")
-    assert np.array_equal(open_with(root, no_read).pictures, built.pictures)
+    assert os.stat(open_with(root, read_resized).path).st_mtime_ns == written
+
+
+def test_a_picture_replaced_by_one_of_the_same_size_and_time_is_read_again(root):
+    open_dataset(root)
+    status = os.stat(root / "4.png")
+    (root / "4.png").write_bytes((root / "3.png").read_bytes().ljust(status.st_size, b"\0")[: status.st_size])
+    os.utime(root / "4.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    dataset = open_dataset(root)
+    assert os.stat(root / "4.png").st_size == status.st_size
+    assert torch.equal(dataset[4][0], dataset[3][0])
+
+
+def test_a_cache_whose_pictures_are_not_those_of_the_files_is_built_again(root):
+    """Though nothing tells that the files have changed, as where the system keeps no times."""
+    open_with(root, lambda path: 255 - read_resized(path))
+    cache = open_with(root, read_resized)
+    assert all(np.array_equal(pictures(cache)[i], read_resized(root / f"{i}.png")) for i in range(COUNT))
+
+
+def test_a_cache_that_is_written_over_gives_no_wrong_picture(root):
+    """Neither while it is open nor later."""
+    dataset, expected = open_dataset(root), open_dataset(root, cached=False)
+    with open(dataset.cache.path, "r+b") as file:
+        file.seek(cache_module.RECORD.itemsize * 2 + 1000)
+        file.write(b"other bytes")
+    for each in (dataset, open_dataset(root)):
+        assert torch.equal(each.batch(range(COUNT))[0], expected.batch(range(COUNT))[0])
+    assert len(files(root)) == 1
 
 
 @pytest.mark.parametrize("change", ["picture", "rules of reading"])
@@ -132,11 +161,11 @@ def test_the_same_list_under_another_root_has_its_own_pictures(root, tmp_path_fa
 
 
 def test_a_damaged_cache_is_built_again(root):
-    built = open_with(root, read_resized).pictures.copy()
+    built = pictures(open_with(root, read_resized)).copy()
     (name,) = files(root)
     with open(root / "cache" / name, "r+b") as file:
         file.truncate(1000)
-    assert np.array_equal(open_with(root, read_resized).pictures, built)
+    assert np.array_equal(pictures(open_with(root, read_resized)), built)
     assert files(root) == [name]
 
 
@@ -196,7 +225,7 @@ def test_two_builds_at_once_both_end_well(root):
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: open_with(root, read), range(2))
-    assert np.array_equal(first.pictures, second.pictures)
+    assert np.array_equal(pictures(first), pictures(second))
     assert len(files(root)) == 1
 
 

@@ -18,7 +18,8 @@ from alm.constants import HEIGHT, WIDTH
 from alm.inference.image_io import READING_VERSION
 from utils.io.atomic import whole_file
 
-PICTURE_BYTES = HEIGHT * WIDTH * 3
+RECORD = np.dtype([("picture", np.uint8, (HEIGHT, WIDTH, 3)), ("checksum", np.uint64)])
+SPOT_CHECKS = 32  # pictures that are decoded anew when a cache is opened
 DECODED_AHEAD = 256  # pictures that may wait for the disk: 25 MB
 ABANDONED_AFTER = 600  # seconds without a write: a build that was killed
 
@@ -31,30 +32,42 @@ def cache_directory(option: str, root) -> Path | None:
 
 
 class PictureCache:
-    """Resized pictures in one file of N x 98,304 bytes: uint8 (N, 256, 128, 3), mapped and never copied."""
+    """Resized pictures, uint8 (256, 128, 3), and their checksums in one file, mapped and never copied."""
 
     def __init__(self, path):
         self.path = path
-        self.pictures = np.asarray(np.memmap(path, np.uint8, mode="r")).reshape(-1, HEIGHT, WIDTH, 3)
+        self.records = np.asarray(np.memmap(path, RECORD, mode="r"))
+
+    def copy(self, index: int, picture: np.ndarray) -> bool:
+        """Fill `picture` with one from the cache; return whether it is what was put there."""
+        record = self.records[index]
+        picture[:] = record["picture"]
+        return checksum(picture) == record["checksum"]
 
     def __reduce__(self):
         return PictureCache, (self.path,)  # pickled for a worker, the array would be its contents
 
 
+def checksum(picture: np.ndarray) -> np.uint64:
+    """Return the sum of a picture's 64-bit words modulo 2^64, which takes a tenth of a CRC's time."""
+    return picture.reshape(-1).view(np.uint64).sum()
+
+
 def open_cache(
-    directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray]
+    directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray], seed: int
 ) -> PictureCache | None:
     """Return the cache of a list's pictures; it is built if there is none, or if a picture has changed.
 
-    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and its errors end the
-    build. If the disk is full or the directory cannot be written, warns and returns None.
+    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and its errors are raised.
+    `seed` decides which pictures are checked. If the disk is full or the directory cannot be written, warns
+    and returns None.
     """
     directory = Path(directory)
     prefix = list_prefix(list_path, root)
     path = directory / f"{prefix}{digest(root, paths)}.rgb"
-    size = len(paths) * PICTURE_BYTES
+    size = len(paths) * RECORD.itemsize
     try:
-        if not path.is_file() or path.stat().st_size != size:
+        if not path.is_file() or path.stat().st_size != size or not agrees(path, paths, read, seed):
             directory.mkdir(parents=True, exist_ok=True)
             remove_stale(directory, prefix, path)
             if (free := shutil.disk_usage(directory).free) < size:
@@ -62,10 +75,18 @@ def open_cache(
             with whole_file(path) as file:
                 for picture in decoded(paths, read):  # written, not mapped, so that a full disk is an error
                     file.write(picture)
+                    file.write(checksum(picture))
         return PictureCache(path)
     except OSError as error:
         warnings.warn(f"no cache in {directory} ({error}); pictures are decoded each time", stacklevel=2)
         return None
+
+
+def agrees(path, paths: Sequence[str], read: Callable[[str], np.ndarray], seed: int) -> bool:
+    """Whether some pictures of a cache are what `read` makes of their files now."""
+    cache, picture = PictureCache(path), np.empty(RECORD["picture"].shape, np.uint8)
+    places = np.random.default_rng(seed).permutation(len(paths))[:SPOT_CHECKS]
+    return all(cache.copy(place, picture) and np.array_equal(picture, read(paths[place])) for place in places)
 
 
 def list_prefix(list_path, root) -> str:
@@ -75,12 +96,15 @@ def list_prefix(list_path, root) -> str:
 
 
 def digest(root, paths: Sequence[str]) -> str:
-    """Return a digest of all that decides the pixels: the files, their sizes and times, how they are read."""
+    """Return a digest of all that decides the pixels: the files, their sizes and times, how they are read.
+
+    Programs can set the time of a file's last change, as those that copy do, but not that of its inode.
+    """
     state = hashlib.sha256(f"Pillow {PIL.__version__}\treading {READING_VERSION}\n".encode())
     for path in paths:
         status = os.stat(path)
         place = os.fsencode(os.path.relpath(path, root))
-        state.update(place + f"\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+        state.update(place + f"\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\n".encode())
     return state.hexdigest()[:16]
 
 

@@ -23,7 +23,8 @@ class MultiLabelDataset(torch.utils.data.Dataset):
 
     `dataset[i]` is an image, uint8 (3, 256, 128), or what `transform` makes of the PIL picture, and its
     labels, uint8 (K,); `batch` reads many at once. `num_attributes` is K, by default that of the list's
-    first line. `cache` names a directory that keeps the resized pictures, so that each is decoded once.
+    first line. `cache` names a directory that keeps the resized pictures, so that each is decoded once;
+    `seed` decides which of them are compared with their files.
 
     Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
     list's paths without a file; `listed`, the number of pictures in the list.
@@ -35,7 +36,7 @@ class MultiLabelDataset(torch.utils.data.Dataset):
 
     def __init__(
         self, root, label, transform=None, *, num_attributes=None, skip_missing=False, cache=None,
-        follow_links=False,
+        follow_links=False, seed=1,
     ):  # fmt: skip
         if transform is not None and cache is not None:
             raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
@@ -54,7 +55,7 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         self.names = [names[i] for i in there]
         self.paths = [paths[i] for i in there]
         self.labels = torch.from_numpy(labels[there])
-        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized)
+        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized, seed)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,7 +78,8 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         if torch.utils.data.get_worker_info():
             images.share_memory_()  # otherwise a worker's batch would be copied on its way
         for image, index in zip(images.numpy(), indices, strict=True):
-            image[:] = read_resized(self.paths[index]) if self.cache is None else self.cache.pictures[index]
+            if self.cache is None or not self.cache.copy(index, image):
+                image[:] = read_resized(self.paths[index])
         return images.permute(0, 3, 1, 2)
 
     def digest(self) -> str:
