@@ -1,7 +1,9 @@
 """A data set whose images are their own numbers; for the tests of the loader."""
 
+import os
+import signal
+
 import torch
-from PIL import Image
 
 COUNT = 11
 
@@ -20,6 +22,21 @@ class Numbered:
         return self.labels[indices].view(-1, 1, 1, 1).expand(-1, 3, 2, 1).contiguous()
 
 
+class Deadly(Numbered):
+    """A data set of which one picture kills, once, the process that reads it."""
+
+    def __init__(self, folder, at, count=COUNT):
+        super().__init__(count)
+        self.at, self.order = at, folder / "order"
+        self.order.touch()
+
+    def images(self, indices):
+        if self.at in indices and self.order.exists():
+            self.order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().images(indices)
+
+
 def indices_of(batches):
     """Return the indices that the batches of Numbered hold, batch by batch."""
     indices = []
@@ -27,12 +44,3 @@ def indices_of(batches):
         assert torch.equal(images[:, 0, 0], labels)
         indices.append(labels[:, 0].tolist())
     return indices
-
-
-def draw_numbered(root):
-    """Fill a directory with a list of pictures, each of one colour that is its number."""
-    for i in range(COUNT):
-        Image.new("RGB", (8, 16), (i, i, i)).save(root / f"{i}.png")
-    lines = "".join(f"{i}.png {i % 2} 1\n" for i in range(COUNT))
-    (root / "list.txt").write_text(lines, encoding="utf-8")
-    return root

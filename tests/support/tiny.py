@@ -119,6 +119,14 @@ def run_of(directory, epochs, trainer=None, identity=None, **options):
     return TrainingRun(trainer or trainer_of(), directory, settings, identity or {})
 
 
+def resume(run, path):
+    """Go on from a checkpoint, as run_ALM.py does; return what it holds."""
+    checkpoint = load(path)
+    run.trainer.model.load_state_dict(checkpoint["state_dict"])
+    run.load_state_dict(checkpoint)
+    return checkpoint
+
+
 def names(directory):
     return sorted(path.name for path in directory.iterdir())
 

@@ -1,13 +1,11 @@
 """A run: what is saved when, what it goes on from, and that nothing worth keeping is lost."""
 
-import os
-import signal
 from contextlib import nullcontext
 
 import pytest
 import torch
-from support.numbered import Numbered
-from support.tiny import Batches, figures_of, load, names, run_of, trainer_of
+from support.numbered import Deadly, Numbered
+from support.tiny import Batches, figures_of, load, names, resume, run_of
 
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
@@ -27,12 +25,10 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
     rates = [rate for (rate,) in whole.trainer.log.of("learning_rate")]
     assert rates == [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1 * 0.1, 0.1 * 0.1 * 0.1]
 
-    checkpoint = load(tmp_path / "whole" / "x_2.pth.tar")
+    resumed = run_of(tmp_path / "resumed", 5, decay_epochs=(2, 3))
+    checkpoint = resume(resumed, tmp_path / "whole" / "x_2.pth.tar")
     assert (checkpoint["epoch"], checkpoint["iterations"]) == (2, 8)
     assert (checkpoint["format"], checkpoint["identity"]) == (OWN_FORMAT, "a name")
-    resumed = run_of(tmp_path / "resumed", 5, decay_epochs=(2, 3))
-    resumed.trainer.model.load_state_dict(checkpoint["state_dict"])
-    resumed.load_state_dict(checkpoint)
     resumed.fit(Batches(), Batches())
     assert resumed.trainer.log.losses == whole.trainer.log.losses[8:]
     assert resumed.progress.iterations == whole.progress.iterations == 20
@@ -62,9 +58,7 @@ def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, aft
     while True:
         run = run_of(tmp_path / "stopped", 3, **options)
         if stopped and (tmp_path / "stopped" / LAST).exists():
-            checkpoint = load(tmp_path / "stopped" / LAST)
-            run.trainer.model.load_state_dict(checkpoint["state_dict"])
-            run.load_state_dict(checkpoint)
+            resume(run, tmp_path / "stopped" / LAST)
         is_done = run.fit(Batches(), Batches(), lambda *figures: tables.append(str(figures)), Stops(after))
         losses += run.trainer.log.losses
         if is_done:
@@ -80,54 +74,39 @@ def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, aft
     assert str(last[0]) == str(last[1])
 
 
+def run_on_numbers(directory, seen):
+    """Return a run of one epoch, gone on from what is there, which adds the pictures that it sees."""
+    run = run_of(directory, 1)
+    if seen:
+        resume(run, directory / LAST)
+    run.trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
+    run.trainer.criterion = lambda logits, labels: logits.sum() * 0
+    return run
+
+
 def test_an_epoch_goes_on_with_another_batch_size(tmp_path):
     """Each picture once, whatever the batches are."""
-    data = Numbered(31)
-    trainers = [trainer_of() for _ in range(3)]
-    seen = []
-    for trainer, batch_size, after in zip(trainers, (4, 7, 2), (3, 2, 99), strict=True):
-        loader = Loader(data, batch_size, shuffle=True)
-        run = run_of(tmp_path, 1, trainer)
-        if seen:
-            checkpoint = load(tmp_path / LAST)
-            trainer.model.load_state_dict(checkpoint["state_dict"])
-            run.load_state_dict(checkpoint)
-        trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
-        trainer.criterion = lambda logits, labels: logits.sum() * 0
-        run.fit(loader, stop=Stops(after))
+    seen, steps = [], []
+    for batch_size, after in ((4, 3), (7, 2), (2, 99)):
+        run = run_on_numbers(tmp_path, seen)
+        run.fit(Loader(Numbered(31), batch_size, shuffle=True), stop=Stops(after))
+        steps += [values[1:4] for values in run.trainer.log.of("iteration")]
     assert sorted(seen) == list(range(31))
-    steps = [values[1:4] for trainer in trainers for values in trainer.log.of("iteration")]
     assert steps == [[0, 8, 4], [1, 8, 4], [2, 8, 4], *([n, 6, 7] for n in (3, 4)), *(
         [n, 8, 2 if n < 7 else 1] for n in range(5, 8)
     )]  # fmt: skip
 
 
-class Deadly(Numbered):
-    """A data set whose picture 20 kills the process that reads it, if that is a worker."""
-
-    here = os.getpid()
-
-    def images(self, indices):
-        if 20 in indices and os.getpid() != self.here:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().images(indices)
-
-
 def test_a_worker_that_is_killed_costs_no_training(tmp_path):
     """The run saves and ends, and goes on with fewer workers: each picture once."""
-    seen = []
+    seen, data = [], Deadly(tmp_path, 20, count=31)
     for workers in (1, 0):
-        trainer = trainer_of()
-        run = run_of(tmp_path, 1, trainer)
-        if seen:
-            run.load_state_dict(load(tmp_path / LAST))
-        trainer.watch = lambda images, labels, _: nullcontext(seen.extend(labels[:, 0].tolist()))
-        trainer.criterion = lambda logits, labels: logits.sum() * 0
+        run = run_on_numbers(tmp_path, seen)
         with pytest.raises(WorkerError) if workers else nullcontext():
-            run.fit(Loader(Deadly(31), 2, shuffle=True, workers=workers))
+            run.fit(Loader(data, 2, shuffle=True, workers=workers))
     assert sorted(seen) == list(range(31))
     # Picture 20 is in the ninth batch, and four batches at most are read ahead.
-    assert len(trainer.log.of("iteration")) < 16
+    assert len(run.trainer.log.of("iteration")) < 16
 
 
 @pytest.mark.parametrize(
@@ -177,11 +156,9 @@ def test_a_loader_that_fails_costs_no_training(tmp_path, error, words, save_ever
     with pytest.raises((alm.AlmError, OSError), match=words):
         run.fit(Failing(3, error))
     ((note,),) = run.trainer.log.of("saved")
-    checkpoint = load(note["last"])
-    assert (checkpoint["iteration"], checkpoint["seen"]) == (3, 9)
     resumed, whole = run_of(tmp_path, 1), run_of(tmp_path / "whole", 1)
-    resumed.trainer.model.load_state_dict(checkpoint["state_dict"])
-    resumed.load_state_dict(checkpoint)
+    checkpoint = resume(resumed, note["last"])
+    assert (checkpoint["iteration"], checkpoint["seen"]) == (3, 9)
     for each in (resumed, whole):
         each.fit(Batches())
     assert run.trainer.log.losses + resumed.trainer.log.losses == whole.trainer.log.losses
@@ -202,12 +179,6 @@ def test_best_is_the_best_ma(tmp_path, monkeypatch):
     best = load(tmp_path / "best.pth.tar")
     assert (best["epoch"], best["best_ma"], best["best_accu"]) == (2, 0.7, 0.25)
     assert [load(tmp_path / f"{epoch}.pth.tar")["best_ma"] for epoch in range(1, 5)] == [0.5, 0.7, 0.7, 0.7]
-
-
-def test_run_without_evaluation_saves_no_best(tmp_path):
-    run_of(tmp_path, 1).fit(Batches())
-    assert names(tmp_path) == ["1.pth.tar", "last.pth.tar"]
-    assert (tmp_path / "1.pth.tar").samefile(tmp_path / "last.pth.tar")
 
 
 class SpoiledAfter(Batches):
