@@ -129,17 +129,25 @@ def test_nothing_is_removed_for_a_checkpoint_that_does_not_read_back(tmp_path, m
     assert newest_checkpoint(tmp_path).path.name == "2.pth.tar"
 
 
+@pytest.fixture
+def fill(monkeypatch):
+    """Return a function after which the disk is full for each checkpoint that it is told to be full for."""
+
+    def fill(is_full_for):
+        def save(path, state):
+            if is_full_for(state):
+                raise OSError(28, "No space left on device", str(path))
+            save_checkpoint(path, state)
+
+        monkeypatch.setattr(saves, "save_checkpoint", save)
+
+    return fill
+
+
 @pytest.mark.parametrize("failures", [1, 3, 99])
-def test_a_full_disk_costs_no_training(tmp_path, monkeypatch, failures):
-    left = [failures]
-
-    def save(path, state):
-        left[0] -= 1
-        if left[0] >= 0:
-            raise OSError(28, "No space left on device", str(path))
-        save_checkpoint(path, state)
-
-    monkeypatch.setattr(saves, "save_checkpoint", save)
+def test_a_full_disk_costs_no_training(tmp_path, fill, failures):
+    left = iter([True] * failures)
+    fill(lambda state: next(left, False))
     run = run_of(tmp_path, 3, save_freq=1, keep=2)
     assert run.fit(Batches())
     told = [note["reason"] for (note,) in run.trainer.log.of("not_saved")]
@@ -152,16 +160,10 @@ def test_a_full_disk_costs_no_training(tmp_path, monkeypatch, failures):
     assert names(tmp_path) == [*expected, *(["last.pth.tar"] if expected else [])]
 
 
-def test_a_best_that_was_not_saved_is_none(tmp_path, monkeypatch):
+def test_a_best_that_was_not_saved_is_none(tmp_path, monkeypatch, fill):
     """The next one that is better than what best.pth.tar holds takes its place."""
     figures_of(monkeypatch, 0.5, 0.9, 0.7)
-
-    def save(path, state):
-        if state["best_ma"] == 0.9:
-            raise OSError(28, "No space left on device", str(path))
-        save_checkpoint(path, state)
-
-    monkeypatch.setattr(saves, "save_checkpoint", save)
+    fill(lambda state: state["best_ma"] == 0.9)
     run = run_of(tmp_path, 3)
     run.fit(Batches(), Batches())
     best = load(tmp_path / "best.pth.tar")

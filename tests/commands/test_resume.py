@@ -12,10 +12,9 @@ from support.commands import TABLE, damaged, losses
 from support.tiny import spoil
 
 from alm import AlmError
-from alm.checkpoint import restore, retention
-from alm.checkpoint.restore import load_checkpoint, save_checkpoint
+from alm.checkpoint import restore
+from alm.checkpoint.restore import load_checkpoint
 from alm.training.run import TrainingRun
-from run_scripts.training import resume
 from utils.runs import sinks as log_sinks
 from utils.runs.log_reader import read_losses
 
@@ -112,26 +111,18 @@ def test_the_checkpoint_is_read_once_and_dropped_when_it_is_restored(train, tmp_
     whole, tensors, left = [], [], []
     load, fit = restore.safe_load, TrainingRun.fit
 
-    def counted(path, tensors=True):
-        whole.append(path.name) if tensors else None
-        return load(path, tensors)
-
-    def loaded(path):
-        content = load_checkpoint(path)
-        tensors.extend(map(weakref.ref, content["state_dict"].values()))
+    def loaded(path, numbers=True):
+        content = load(path, numbers)
+        if numbers:
+            whole.append(path.name)
+            tensors.extend(map(weakref.ref, content["state_dict"].values()))
         return content
 
     def fitted(*arguments):
         left.append(sum(tensor() is not None for tensor in tensors))
         return fit(*arguments)
 
-    monkeypatch.setattr(restore, "safe_load", counted)
-    monkeypatch.setattr(resume, "load_checkpoint", loaded)
-    monkeypatch.setattr(
-        retention,
-        "load_checkpoint",
-        lambda path, weights=True: loaded(path) if weights else load_checkpoint(path, weights=False),
-    )
+    monkeypatch.setattr(restore, "safe_load", loaded)
     monkeypatch.setattr(TrainingRun, "fit", fitted)
     train("--resume", "auto", "--epochs", 3)
     assert whole == ["last.pth.tar"]
@@ -196,8 +187,7 @@ def test_what_makes_no_sense_with_auto_is_refused(run_here, options, words):
 def test_a_best_that_a_killed_run_left_is_not_written_over(train, run_here, tmp_path):
     run = tmp_path / "run"
     train("--epochs", 2, "--save_freq", 1)
-    later = torch.load(run / "2.pth.tar", weights_only=True)
-    save_checkpoint(run / "best.pth.tar", later | {"epoch": 3, "best_ma": 0.9})  # then it was killed
+    damaged(run / "2.pth.tar", run / "best.pth.tar", epoch=3, best_ma=0.9)  # then it was killed
     before = (run / "best.pth.tar").read_bytes()
     with open(run / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"epoch": 3}\n')
@@ -303,18 +293,21 @@ def test_a_place_that_cannot_be_written_leaves_nothing(train, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def with_options(checkpoint, path, **options):
+    """Write a copy of a checkpoint with some of its options replaced."""
+    return damaged(checkpoint, path, options=load_checkpoint(checkpoint)["options"] | options)
+
+
 @pytest.mark.slow
 def test_a_checkpoint_names_no_file_to_write(train, run_here, tmp_path):
     """Neither that of another's, nor of one's own first run, whose figures a second one would write over."""
     (tmp_path / "figures.json").write_text("precious", encoding="utf-8")
     train("--epochs", 1)
-    path = tmp_path / "hostile.pth.tar"
-    content = torch.load(tmp_path / "run" / "1.pth.tar", weights_only=True)
-    content["options"] |= {
-        "json": str(tmp_path / "figures.json"), "log_json": str(tmp_path / "figures.json"), "cache": "auto",
-        "tensorboard": str(tmp_path / "tb"), "predictions": str(tmp_path / "figures.json"),
-    }  # fmt: skip
-    save_checkpoint(path, content)
+    figures = str(tmp_path / "figures.json")
+    path = with_options(
+        tmp_path / "run" / "1.pth.tar", tmp_path / "hostile.pth.tar", json=figures, log_json=figures,
+        predictions=figures, tensorboard=str(tmp_path / "tb"), cache="auto",
+    )  # fmt: skip
     before = {path.name for path in tmp_path.iterdir()}
     run_here("-e", "--resume", path)
     run_here("--resume", path, "--epochs", 2, "--output_dir", tmp_path / "next")
@@ -327,9 +320,7 @@ def test_a_checkpoint_names_no_file_to_write(train, run_here, tmp_path):
 def test_a_checkpoint_of_another_machine_says_which_option_to_name(train, run_here, tmp_path):
     train("--epochs", 1)
     path = tmp_path / "sdaa.pth.tar"
-    content = torch.load(tmp_path / "run" / "1.pth.tar", weights_only=True)
-    content["options"] |= {"device": "sdaa", "lr": float("nan")}
-    save_checkpoint(path, content)
+    with_options(tmp_path / "run" / "1.pth.tar", path, device="sdaa", lr=float("nan"))
     common = ("--resume", path, "--epochs", 2, "--output_dir", tmp_path / "next")
     _, errors = run_here(*common, status=1)
     assert re.search(r"its option --lr is nan, not a number above 0; .*--lr", errors)
@@ -344,12 +335,7 @@ def test_the_pictures_of_a_step_that_is_not_finite_are_named(train, four_picture
     monkeypatch.setattr("alm.WeightedBCELoss.forward", lambda self, logits, targets: logits.sum() * torch.nan)
     _, errors = train("--epochs", 1, status=1)
     assert "the loss is nan at epoch 0 iteration 0; start again with a lower --lr" in errors
-    names = [line.split()[0] for line in (four_pictures / "PETA_train_list.txt").read_text().splitlines()]
-    (line,) = [
-        line
-        for line in (tmp_path / "run" / "train.log").read_text(encoding="utf-8").splitlines()
-        if line.startswith("The pictures of that step: ")
-    ]
-    named = line.removeprefix("The pictures of that step: ").split()
-    assert len(named) == 2
-    assert set(named) <= set(names)
+    names = {line.split()[0] for line in (four_pictures / "PETA_train_list.txt").read_text().splitlines()}
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
+    ((first, second),) = re.findall(r"^The pictures of that step: (\S+) (\S+)$", log, re.MULTILINE)
+    assert {first, second} <= names

@@ -4,6 +4,7 @@ import copy
 import functools
 import io
 import math
+import re
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def published_file(
     state = {f"{prefix}{name}": tensor for name, tensor in reference_state(model).items()}
     written = saved({"epoch": epoch, "state_dict": state, "best_accu": np.float64(0.875)}, old)
     if old:
-        for module in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
-            written = written.replace(b"c" + module + b"\n", b"c" + numpy_module.encode() + b"\n")
+        written, found = re.subn(rb"cnumpy\.\w+\.multiarray\n", f"c{numpy_module}\n".encode(), written)
+        assert found == 1
     path.write_bytes(written)
     return path
