@@ -73,6 +73,19 @@ class Batches:
         return [0, *accumulate(len(labels) for _, labels, _ in self.batches[:-1])]
 
 
+class Failing(Batches):
+    """Batches that the loader fails to read from number `at` on; without an error, it just ends there."""
+
+    def __init__(self, at, error):
+        super().__init__()
+        self.at, self.error = at, error
+
+    def epoch(self, epoch, seen=0, count=None):
+        yield from list(super().epoch(epoch, seen, count))[: max(self.at - seen // 3, 0)]
+        if self.error:
+            raise self.error
+
+
 class MemoryLog:
     """A log that remembers its events."""
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from support.numbered import Deadly, Numbered
-from support.tiny import Batches, figures_of, load, names, resume, run_of
+from support.tiny import Batches, Failing, figures_of, load, names, resume, run_of
 
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
@@ -130,19 +130,6 @@ def test_an_epoch_outlives_its_evaluation(tmp_path, save_freq, error, of_the_loa
     saved = load(tmp_path / "last.pth.tar")
     assert saved["state_dict"].keys() == run.trainer.model.state_dict().keys()
     assert (saved["epoch"], saved["unevaluated"]) == (1, True)
-
-
-class Failing(Batches):
-    """Batches that the loader fails to read from number `at` on; without an error, it just ends there."""
-
-    def __init__(self, at, error):
-        super().__init__()
-        self.at, self.error = at, error
-
-    def epoch(self, epoch, seen=0, count=None):
-        yield from list(super().epoch(epoch, seen, count))[: max(self.at - seen // 3, 0)]
-        if self.error:
-            raise self.error
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from support.tiny import CPU, Batches, Localized, Tiny, train, trainer_of
+from support.tiny import CPU, Batches, Failing, Localized, Tiny, train, trainer_of
 from torch import nn
 
 import alm
@@ -45,18 +45,6 @@ class Slow(Batches):
         for number, batch in enumerate(self.batches):
             self.clock.now += number + 1
             yield batch
-
-
-class Failing(Batches):
-    """Batches of which number 2 cannot be read."""
-
-    def __init__(self, error):
-        super().__init__()
-        self.error = error
-
-    def epoch(self, epoch, seen=0, count=None):
-        yield from self.batches[:2]
-        raise self.error
 
 
 class NotFiniteAt:
@@ -125,7 +113,7 @@ def test_the_cpu_is_read_at_once_and_an_accelerator_one_step_late(device):
 def test_the_last_step_is_logged_whatever_comes_after_it(device, error):
     trainer = trainer_of()
     with pytest.raises(type(error)):
-        train(trainer, Failing(error))
+        train(trainer, Failing(2, error))
     assert [iteration for _, iteration, _ in trainer.log.losses] == [0, 1]
 
 
