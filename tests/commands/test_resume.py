@@ -108,18 +108,18 @@ def test_another_runs_directory_is_refused(trained, pictures, run_here):
 def test_the_checkpoint_is_read_once_and_dropped_when_it_is_restored(train, tmp_path, monkeypatch):
     """ALM's has 180 MB, which would lie beside the weights and moments for the whole run."""
     train("--epochs", 2, "--save_freq", 1)
-    whole, tensors, left = [], [], []
+    whole, read, left = [], [], []
     load, fit = restore.safe_load, TrainingRun.fit
 
-    def loaded(path, numbers=True):
-        content = load(path, numbers)
-        if numbers:
+    def loaded(path, tensors=True):
+        content = load(path, tensors)
+        if tensors:
             whole.append(path.name)
-            tensors.extend(map(weakref.ref, content["state_dict"].values()))
+            read.extend(map(weakref.ref, content["state_dict"].values()))
         return content
 
     def fitted(*arguments):
-        left.append(sum(tensor() is not None for tensor in tensors))
+        left.append(sum(tensor() is not None for tensor in read))
         return fit(*arguments)
 
     monkeypatch.setattr(restore, "safe_load", loaded)
@@ -129,7 +129,7 @@ def test_the_checkpoint_is_read_once_and_dropped_when_it_is_restored(train, tmp_
     train("--resume", tmp_path / "run" / "last.pth.tar", "--epochs", 4)
     assert whole == ["last.pth.tar"] * 2
     assert left == [0, 0]
-    assert len(tensors) > 900
+    assert len(read) > 900
 
 
 # --resume auto.
