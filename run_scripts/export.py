@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -126,7 +126,7 @@ def export_deployed(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(options.checkpoint)
     model = restored_model(checkpoint, options.checkpoint)
     about = describe(options, checkpoint, model)
-    pictures = choose_int8_pictures(options, len(about.attributes)) if options.int8 else None
+    pictures = choose_int8_pictures(options, about.attributes) if options.int8 else None
     deployed = Deployed(model).eval()
     temporary = temporary_name(options.output)
     try:
@@ -146,20 +146,20 @@ def export_deployed(options: argparse.Namespace) -> None:
     tell(f"{options.output}: {len(about.attributes)} attributes, {size:.1f} MB; {check}")
 
 
-def choose_int8_pictures(options: argparse.Namespace, num_attributes: int) -> tuple[Sample, Sample]:
+def choose_int8_pictures(options: argparse.Namespace, attributes: Sequence[str]) -> tuple[Sample, Sample]:
     def pictures(option: str, name: str) -> MultiLabelDataset:
         root = Path(options.data_root or Path(name).parent)
         return MultiLabelDataset(
             root,
             find_list(root, name, (), option),
-            num_attributes=num_attributes,
+            num_attributes=len(attributes),
             skip_missing=options.allow_missing,
             follow_links=options.follow_links,
         )
 
     calibration = pictures("--calibrate", options.calibrate)
     evaluation = pictures("--val_list", options.val_list) if options.val_list else None
-    return choose_pictures(calibration, evaluation)
+    return choose_pictures(calibration, evaluation, attributes)
 
 
 def replace_by_int8(

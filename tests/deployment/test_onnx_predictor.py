@@ -116,6 +116,14 @@ def test_what_differs_is_refused():
         compare(deployed, off)
 
 
+def test_the_fault_is_not_the_exporters_if_the_network_computes_nan():
+    model = model_of()
+    model.classifier.bias.data[1] = torch.nan
+    deployed = Deployed(model).eval()
+    with pytest.raises(AlmError, match="the network's own predictions are not finite"):
+        compare(deployed, deployed)
+
+
 def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, exported):
     def fail(*_):
         raise AlmError("differs")

@@ -54,13 +54,15 @@ def copied(monkeypatch, model_file):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A list of eight pictures of noise with three labels."""
+    """Lists of eight pictures of noise with three labels; in one there is no bag in odd places."""
     root = tmp_path_factory.mktemp("pictures")
     draw = np.random.default_rng(1)
     for k in range(8):
         Image.fromarray(draw.integers(0, 256, (60, 30, 3), np.uint8)).save(root / f"{k}.png")
-    lines = [f"{k}.png {k % 2} {(k + 1) % 2} {int(k < 4)}" for k in range(8)]
+    lines = [f"{k}.png {k // 2 % 2} {(k + 1) // 2 % 2} {int(k < 4)}" for k in range(8)]
     (root / "list.txt").write_text("\n".join(lines) + "\n")
+    bags = [f"{k}.png {k // 2 % 2} {(k + 1) % 2} {int(k < 4)}" for k in range(8)]
+    (root / "bags.txt").write_text("\n".join(bags) + "\n")
     (root / "short.txt").write_text(lines[0] + "\n")
     (root / "two.txt").write_text("0.png 0 1\n")
     return root
@@ -131,6 +133,15 @@ def test_bad_input_is_one_line(options, status, words, checkpoint, pictures, tmp
     _, errors = exported(*options, checkpoint, tmp_path / "m.onnx", status=status)
     assert words in errors
     assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attribute_whose_loss_cannot_be_told_is_refused(
+    checkpoint, pictures, tmp_path, exported, copied, few_will_do
+):
+    options = ("--int8", "--calibrate", pictures / "bags.txt")
+    _, errors = exported(*options, checkpoint, tmp_path / "m.onnx", status=1)
+    assert "bags.txt does not have both 0 and 1 for Bag in the 4 pictures to measure mA on" in errors
     assert list(tmp_path.iterdir()) == []
 
 

@@ -33,13 +33,19 @@ def compare_torch_export(deployed: Deployed, path) -> float:
 
 def compare(deployed: Deployed, exported) -> float:
     """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
-    Raises AlmError if it is beyond LIMIT, or if another level wins though there is no tie.
+    Raises AlmError if it is beyond LIMIT, if another level wins though there is no tie, or if the network
+    itself computes NaN.
     """
     largest = 0.0
     for images in samples():
         with torch.inference_mode():
             expected, logits = deployed(images), torch.stack(deployed.logits(images)[0])
             outputs = exported(images)
+        if not logits.isfinite().all():
+            raise AlmError(
+                "the network's own predictions are not finite, so nothing can be compared with them; use an "
+                "earlier checkpoint"
+            )
         for ours, theirs in zip(outputs[:2], expected[:2], strict=True):
             difference = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
             if not difference <= LIMIT:

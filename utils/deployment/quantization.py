@@ -17,6 +17,7 @@ from utils.data.dataset import MultiLabelDataset
 from utils.deployment.onnx_metadata import Int8
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.errors import DataError
+from utils.io.phrases import first_few
 
 # Operators that take a map apart; the network's own part begins behind them.
 ENDS_OF_MAPS = {"Reshape", "Flatten", "Transpose", "Shape"}
@@ -39,10 +40,11 @@ class Sample(NamedTuple):
 
 
 def choose_pictures(
-    calibration: MultiLabelDataset, evaluation: MultiLabelDataset | None
+    calibration: MultiLabelDataset, evaluation: MultiLabelDataset | None, attributes: Sequence[str]
 ) -> tuple[Sample, Sample]:
     """Return pictures to calibrate on, evenly spread over a list, and to measure mA on: all others of
-    `evaluation`, by default the same list. Raises DataError if too few remain to measure on.
+    `evaluation`, by default the same list. Raises DataError if too few remain to measure on, or one of the
+    attributes would have no mA.
     """
     count = len(calibration)
     number = min(MOST_CALIBRATED, count // 2 if evaluation is None else count)
@@ -54,6 +56,12 @@ def choose_pictures(
         raise DataError(
             f"{evaluation.label} leaves {len(others)} of its pictures to measure mA on, and "
             f"{LEAST_MEASURED} are needed; name another list with --val_list"
+        )
+    labels = evaluation.labels[others]
+    if constant := [name for k, name in enumerate(attributes) if not {0, 1} <= set(labels[:, k].tolist())]:
+        raise DataError(
+            f"{evaluation.label} does not have both 0 and 1 for {first_few(constant, 3)} in the "
+            f"{len(others)} pictures to measure mA on; name another list with --val_list"
         )
     return Sample(calibration, places), Sample(evaluation, others)
 
