@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from alm.errors import AlmError
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
 from utils.diagnostics.fingerprint_comparison import (
     compare_fingerprints,
@@ -32,11 +33,12 @@ from utils.diagnostics.fingerprint_comparison import (
     plot_fingerprints,
     read_fingerprint,
 )
-from utils.diagnostics.operator_report import operator_lines, operator_record, wrong_results
+from utils.diagnostics.operator_report import operator_lines, operator_record, verdict
 from utils.io.atomic import unwritable, write_json
+from utils.io.phrases import counted
 from utils.io.process import tell
 
-WITHIN, BEYOND = 0, 1
+STATUS = {True: 0, False: 1, None: 2}
 BATCH = 4
 
 
@@ -78,6 +80,9 @@ def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
     step = options.build_parser().parse_args(words)
     for name in vars(step).keys() & options.OPTIONS.keys() - set(options.names(options.Trait.STEP)):
         parser.error(f"--{name} has no meaning for single steps; leave it out")
+    if getattr(step, "resume", None) == options.RESUME_AUTO:
+        parser.error("--resume auto has no meaning for single steps; name a checkpoint")
+    step.start_epoch = 0  # a run that is finished has weights to take a step from, too
     return step
 
 
@@ -96,6 +101,11 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
         setup = set_up(step)
         tell(*setup.notes)
         trainer, loader = build_trainer(setup, TrainingLog()), build_loader(setup, training=True)
+        if len(loader) < options.iterations:
+            raise AlmError(
+                f"--iterations {options.iterations}: an epoch has {counted(len(loader), 'iteration')}; lower "
+                "it, or lower --batch_size"
+            )
         origin = OperatorOrigin({"": trainer.model, "loss": trainer.criterion}, trainer.optimizer)
         since = time.perf_counter()
         with OperatorCheck(origin, trainer.device) as checked:
@@ -104,7 +114,7 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     tell("", f"{seconds:.0f} s:", *operator_lines(checked))
     if options.json:
         write_json(options.json, operator_record(checked))
-    return BEYOND if wrong_results(checked.results) else WITHIN
+    return STATUS[verdict(checked)]
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -114,4 +124,4 @@ def compare(options: argparse.Namespace) -> int:
         write_json(options.json, fingerprint_record(comparison))
     if options.plot:
         plot_fingerprints(comparison, options.plot)
-    return WITHIN if comparison.passed else BEYOND
+    return STATUS[comparison.passed]

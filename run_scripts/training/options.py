@@ -214,16 +214,16 @@ GROUPS = {
         Option("attributes", FILE, "with --experiment custom: the attributes' names, one per line",
                traits=STEP | READ),
         Option("allow_missing", ON_OFF, "evaluate even if some listed pictures are missing. The results "
-               "table shows how many were used", False, traits=RESTORED | DATA),
+               "table shows how many were used", False, traits=RESTORED | STEP | DATA),
         Option("follow_links", SWITCH, "open pictures even if a link leads outside the data set's directory",
                False, traits=STEP),
         Option("cache", path("none|auto|DIR"), "keep the resized pictures in one file in DIR, so that later "
                "runs read faster. auto: in .alm_cache/ beside the data", "none", traits=STEP | PLACE),
         Option("on_bad_image", one_of("error", "skip"), "what to do with an unreadable training picture. "
                "error: stop the run. skip: use the next readable picture in its place, and log it", "error",
-               traits=RESTORED),
+               traits=RESTORED | STEP),
         Option("force", SWITCH, "continue even if the lists have other pictures or labels than the "
-               "checkpoint was trained with", False),
+               "checkpoint was trained with", False, traits=STEP),
         Option("workers", whole_or("auto", 0), "processes that read pictures. auto: half the CPU cores, at "
                "most 4", "auto", traits=RESTORED | STEP),
     ),

@@ -35,11 +35,22 @@ def test_files_are_compared_without_torch(tmp_path):
     assert output.splitlines()[-1].startswith("pass")
 
 
+@pytest.mark.slow
+def test_a_finished_checkpoint_and_other_lists_make_a_step(train, pictures, start_here, tmp_path):
+    train("--epochs", 1, "--max_iters", 1, "--amp", "off")
+    other = "--resume", tmp_path / "run" / "1.pth.tar", "--data_root", pictures, "--batch_size", 2
+    assert "go on with this one with --force" in start_here(locate, *other, status=2)[1]
+    assert "pass: " in start_here(locate, *other, "--force")[0]
+    _, errors = start_here(locate, *other, "--force", "--iterations", 6, status=2)
+    assert errors == "error: --iterations 6: an epoch has 5 iterations; lower it, or lower --batch_size\n"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--epochs", "3"], "--epochs has no meaning for single steps"),
         (["-e", "--resume", "x.pth.tar"], "--evaluate has no meaning for single steps"),
+        (["--resume", "auto"], "--resume auto has no meaning for single steps; name a checkpoint"),
         (["--plot", "a.png"], "--plot goes with --compare"),
         (["--compare", "a", "b", "--device", "cpu"], "--device has no meaning for --compare"),
         (["--compare", "missing.jsonl", "b"], "cannot read missing.jsonl"),

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 import alm
 from utils.diagnostics.operator_check import CPU_SUBSTITUTES, OperatorCheck
 from utils.diagnostics.operator_origin import OperatorOrigin
-from utils.diagnostics.operator_report import wrong_results
+from utils.diagnostics.operator_report import operator_lines, verdict, wrong_results
 
 CPU = torch.device("cpu")
 
@@ -145,6 +145,8 @@ def test_what_cannot_be_computed_again_is_listed():
         torch.ops.alm_test.own(torch.ones(3))
     [entry] = check.unchecked
     assert (entry.operator, entry.reason) == ("alm_test::own", "float32 alone")
+    assert verdict(check) is None
+    assert list(operator_lines(check))[-1].startswith("no verdict: 1 operator could not be checked")
 
 
 def test_equal_values_may_lie_anywhere_in_a_pool():

@@ -9,6 +9,8 @@ from statistics import median
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from utils.io.phrases import counted
+
 if TYPE_CHECKING:
     from utils.diagnostics.operator_check import OperatorCheck, OperatorResult
 
@@ -40,14 +42,14 @@ def operator_lines(check: OperatorCheck) -> Iterator[str]:
         yield from ("", f"Could not be computed again, so not checked: {len(unchecked)}")
         reasons = Counter((entry.operator, entry.reason) for entry in unchecked)
         yield from (f"  {count} x {operator}: {reason}" for (operator, reason), count in reasons.items())
-    yield from ("", *_verdict(results))
+    yield from ("", *_verdict_lines(check))
 
 
 def operator_record(check: OperatorCheck) -> dict:
-    """Return the findings for JSON: an infinite ratio is null."""
+    """Return the findings for JSON: an infinite ratio is null, and so is `passed` without a verdict."""
     wrong = wrong_results(check.results)
     return {
-        "passed": not wrong,
+        "passed": verdict(check),
         "operators": _count_operators(check.results),
         "results": len(check.results),
         "first_over_limit": _result_record(wrong[0]) if wrong else None,
@@ -68,11 +70,25 @@ def wrong_results(results: Sequence[OperatorResult]) -> list[OperatorResult]:
     return [result for result in results if result.excess > 1]
 
 
-def _verdict(results: Sequence[OperatorResult]) -> Iterator[str]:
-    wrong = wrong_results(results)
+def verdict(check: OperatorCheck) -> bool | None:
+    """Return whether every result is within its limit; None if all that could be checked is, and that is not
+    every operator.
+    """
+    if wrong_results(check.results):
+        return False
+    return None if check.unchecked or not check.results else True
+
+
+def _verdict_lines(check: OperatorCheck) -> Iterator[str]:
+    wrong = wrong_results(check.results)
     if not wrong:
-        largest = max((result.excess for result in results), default=0.0)
-        yield f"pass: every result is within its limit, the largest at {ratio_text(largest)} of it"
+        largest = max((result.excess for result in check.results), default=0.0)
+        within = f"every result is within its limit, the largest at {ratio_text(largest)} of it"
+        if verdict(check):
+            yield f"pass: {within}"
+        else:
+            unchecked = counted(check.unchecked, "operator")
+            yield f"no verdict: {unchecked} could not be checked; of the others {within}"
         return
     first = wrong[0]
     yield f"fail: {len(wrong)} results are over their limits. The first, in order of execution:"
