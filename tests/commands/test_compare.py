@@ -97,7 +97,7 @@ def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluation
     status, output, _ = run(*words)
     assert status == 0
     assert (
-        "mA of 34 of 35 attributes: the list has no positives or no negatives of 1 attribute: Age" in output
+        "mA of 34 of 35 attributes: the list has no positives or no negatives of 1 attribute (Age" in output
     )
     assert "B is better than A: the interval of B - A in mA of 34 of 35 attributes does not" in output
     record = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluation
     [
         (
             0,
-            "mA of 0 of 35 attributes: the list has no positives or no negatives of 35 attributes: Age16-30,",
+            "mA of 0 of 35 attributes: the list has no positives or no negatives of 35 attributes (Age16-30,",
         ),
         (1, "mA: 1,000 of 1,000 draws have no positives or no negatives of an attribute (Age16-30,"),
     ],

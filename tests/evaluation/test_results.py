@@ -38,7 +38,7 @@ def test_the_table_is_the_published_one():
 
 @pytest.mark.parametrize(
     ("both", "undefined", "of"),
-    [(0, "1 attribute: Only", "1 of 2 attributes"), (1, "2 attributes: Only, Both", "0 of 2 attributes")],
+    [(0, "1 attribute (Only)", "1 of 2 attributes"), (1, "2 attributes (Only, Both)", "0 of 2 attributes")],
 )
 def test_an_undefined_ma_is_said(both, undefined, of):
     partly = evaluation([[1.0, 1.0], [1.0, -1.0]], torch.tensor([[1, 1], [1, both]]))

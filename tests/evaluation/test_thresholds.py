@@ -120,7 +120,8 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
         positive, there = np.array([a["positive"] for a in about]), labels[:, k] == 1
         if there.any() and not there.all():
             accuracies.append((positive[there].mean() + (~positive[~there]).mean()) / 2)
-    assert f"on {held_out}: mA {np.mean(accuracies):.4f} there" in calibrated
+    title = f"mA of {len(accuracies)} of 35 attributes"
+    assert f"on {held_out}: {title} {np.mean(accuracies):.4f} there" in calibrated
     other = tmp_path / "list.txt"
     other.write_text("something else")
     _, errors = run_here(*evaluate, other, "--data_root", four_pictures, status=2)

@@ -69,7 +69,7 @@ def test_figures_stand_in_it_with_their_intervals(report, page):
     record = report.record
     assert f"mA of 6 of 7 attributes {100 * record['ma']:.2f} %" in page.words
     assert "mA of 6 of 7 attributes in % by epoch" in page.words
-    assert "the list has no positives or no negatives of 1 attribute: Rare." in page.words
+    assert "the list has no positives or no negatives of 1 attribute (Rare)." in page.words
     for key in ("ma", "accuracy", "precision", "recall", "f1"):
         low, high = record["intervals"][key]
         assert f"{100 * record[key]:.2f} % {100 * low:.2f} to {100 * high:.2f}" in page.words

@@ -43,8 +43,8 @@ def evaluation_table(evaluation: "Evaluation", attributes: Sequence[str], seen: 
 
 def lacking(undefined: Sequence[str]) -> str:
     """Return why attributes have no mA, with the first of their names."""
-    of = counted(undefined, "attribute")
-    return f"the list has no positives or no negatives of {of}: {printable(first_few(undefined))}"
+    names = printable(first_few(undefined))
+    return f"the list has no positives or no negatives of {counted(undefined, 'attribute')} ({names})"
 
 
 def undefined_draws(interval: Interval) -> str:
