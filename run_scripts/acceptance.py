@@ -23,12 +23,11 @@ import importlib
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from alm.errors import AlmError
 from run_scripts.cli.parser import Parser
-from utils.io.process import tell
+from utils.io.process import tell, temporary_directory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).parent / "baseline"
@@ -63,8 +62,8 @@ def install() -> int:
         missing.remove("torchvision")  # each of its versions wants one torch; no command needs it
     if not missing:
         return 0
-    with tempfile.TemporaryDirectory() as directory:
-        constraint = Path(directory, "constraint.txt")
+    with temporary_directory("installing") as directory:
+        constraint = directory / "constraint.txt"
         kept = f"torch=={importlib.import_module('torch').__version__}\n" if imports("torch") else ""
         constraint.write_text(kept, encoding="utf-8")
         command = [sys.executable, "-m", "pip", "install", *missing, "--constraint", str(constraint)]

@@ -21,7 +21,6 @@ if __name__ == "__main__":
 
 import argparse
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +48,7 @@ from run_scripts.training.setup import build_optimizer
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
 from utils.io.atomic import unwritable, write_json
-from utils.io.process import beyond_interrupts, tell
+from utils.io.process import beyond_interrupts, tell, temporary_directory
 from utils.prediction.benchmark import Step, benchmark, in_turn
 from utils.synthetic import LISTS, ensure_dataset
 
@@ -61,8 +60,8 @@ def main() -> None:
         return
     tell(machine(options), "", columns("what", "median (quartiles)", "goal"))
     figures = []
-    with tempfile.TemporaryDirectory() as directory:
-        options.pictures = Path(directory, "pictures")
+    with temporary_directory("timing") as directory:
+        options.pictures = directory / "pictures"
         ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
         for measurement, goals in GOALS.items():
             for goal, values in zip(goals, in_own_process(measurement, options), strict=True):

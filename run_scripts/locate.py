@@ -20,7 +20,6 @@ if __name__ == "__main__":
     run("run_scripts.locate")
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from utils.diagnostics.fingerprint_comparison import (
 from utils.diagnostics.operator_report import operator_lines, operator_record, verdict
 from utils.io.atomic import unwritable, write_json
 from utils.io.phrases import counted
-from utils.io.process import tell
+from utils.io.process import tell, temporary_directory
 
 STATUS = {True: 0, False: 1, None: 2}
 BATCH = 4
@@ -93,11 +92,11 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     from utils.runs.training_log import TrainingLog
     from utils.synthetic import ensure_dataset
 
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory("a training step of drawn people") as directory:
         step.batch_size = getattr(step, "batch_size", BATCH)
         if "experiment" not in step and "resume" not in step:
-            step.experiment, step.data_root = "peta", directory  # drawn, in its format
-            ensure_dataset(Path(directory), train=options.iterations * step.batch_size, test=1)
+            step.experiment, step.data_root = "peta", str(directory)  # drawn, in its format
+            ensure_dataset(directory, train=options.iterations * step.batch_size, test=1)
         setup = set_up(step)
         tell(*setup.notes)
         trainer, loader = build_trainer(setup, TrainingLog()), build_loader(setup, training=True)

@@ -155,9 +155,11 @@ def problems(options: Namespace) -> Iterator[str]:
             yield f"--{name} goes with -e: give it the checkpoint to evaluate"
     if options.fingerprint and (options.evaluate or options.compile):
         yield "--fingerprint watches training steps as they are: leave out -e and --compile"
-    for name in names(Trait.WRITTEN):
-        path = getattr(options, name)
-        if path is not None and (reason := unwritable(path)):
+    run = os.path.abspath(options.output_dir) if options.output_dir else None
+    for name, path in chosen(options, *names(Trait.WRITTEN)).items():
+        if path is None or (os.path.dirname(path) == run and not os.path.exists(run)):
+            continue  # the run makes its directory
+        if reason := unwritable(path):
             yield f"--{name} {path}: {reason}"
     if options.calibrate and is_other_file(options.calibrate):
         yield (

@@ -329,6 +329,20 @@ def test_wrong_options_are_refused(capsys, words, message):
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_a_file_may_be_written_in_the_directory_that_the_run_makes(capsys, tmp_path, made):
+    run = tmp_path / "run"
+    if made:
+        run.mkdir()
+    words = ("--experiment", "peta", "--output_dir", run)
+    for name in ("json", "report", "fingerprint", "log_json"):
+        assert getattr(options_of(*words, f"--{name}", run / "a")[0], name) == str(run / "a")
+        for place in (run / "more" / "a", tmp_path / "other" / "a"):
+            assert f"--{name} {place}: there is no such directory" in refused(
+                capsys, *words, f"--{name}", place
+            )
+
+
 @pytest.mark.parametrize("option", ["--resume", "--init_from"])
 def test_of_a_directory_one_of_its_checkpoints_is_named(capsys, tmp_path, option):
     said = refused(capsys, "--experiment", "peta", option, tmp_path)

@@ -1,5 +1,6 @@
 """Loader: the same batches whatever the workers, the batch size or the global state; and its workers."""
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -240,6 +241,23 @@ def test_what_is_read_ahead_fits_in_shared_memory(monkeypatch, tmp_path, recwarn
     for message in messages:
         assert f"{free / 1e6:.0f} MB free, room for {left} of {workers} processes" in message
         assert "--shm-size" in message
+
+
+def test_without_a_way_to_hand_pictures_over_there_are_no_workers(monkeypatch, recwarn):
+    """Shared memory that cannot be written to; a temporary directory in which no socket can be made."""
+
+    def refuse():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(loader_module.tempfile, "tempdir", "x" * 100)
+    monkeypatch.setattr(loader_module, "Listener", refuse)
+    assert Loader(Numbered(), 4, workers=1).workers == 0
+    monkeypatch.setattr(loader_module.multiprocessing, "Lock", refuse)
+    assert Loader(Numbered(), 4, workers=1).workers == 0
+    assert Loader(Numbered(), 4, workers=0).workers == 0
+    socket, memory = (str(warning.message) for warning in recwarn)
+    assert "(TMPDIR) (Read-only file system), so no processes read pictures ahead" in socket
+    assert memory.startswith("shared memory cannot be used (Read-only file system), ")
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -3,13 +3,15 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from support import REPOSITORY
 
 from alm.errors import AlmError
-from utils.io.process import beyond_interrupts, locked
+from utils.io.process import beyond_interrupts, locked, temporary_directory
 
 HOLD = """
 import sys
@@ -46,6 +48,18 @@ def test_processes_beyond_interrupts_are_so_from_their_first_instruction_on():
         answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
     assert answer == "SIG_IGN\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_of_a_temporary_file_names_the_file_what_needs_it_and_tmpdir(monkeypatch):
+    words = r": No such file or directory; the check needs room for temporary files: .* TMPDIR$"
+    with pytest.raises(AlmError, match=f"/absent/data{words}"), temporary_directory("the check") as directory:
+        (directory / "absent" / "data").touch()
+    assert not directory.exists()
+    with pytest.raises(FileNotFoundError), temporary_directory("the check"):
+        Path("/absent/data").touch()
+    monkeypatch.setattr(tempfile, "tempdir", "/absent")
+    with pytest.raises(AlmError, match=f"^/absent/[^ ]*{words}"), temporary_directory("the check"):
+        pass
 
 
 def test_in_another_thread_nothing_is_set():

@@ -1,12 +1,15 @@
 """Loader: the batches of an epoch, in an order that depends on (seed, epoch) alone, read ahead by workers."""
 
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,8 +50,8 @@ class Loader:
     the number of workers, on global random state or, for mirroring, on the batch size. `seed` is not
     negative.
 
-    `workers` processes read ahead. If shared memory has no room for so many, there are fewer; a warning says
-    so, and also if there are more than cores.
+    `workers` processes read ahead. If shared memory has no room for so many, there are fewer, and none if
+    they could hand nothing over. A warning says so, and also if there are more than cores.
 
     With `replaces` an unreadable picture and its labels are replaced by the next readable ones of the list.
     `replaced` maps the name of each unreadable picture to that of its substitute.
@@ -254,12 +257,29 @@ def find_deaths_at_the_next_batch() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
+def obstacle_to_workers() -> str | None:
+    """Return why no process could hand pictures over, or None. That is found by trying."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        return f"shared memory cannot be used ({error.strerror})"
+    try:
+        Listener().close()
+    except OSError as error:
+        place = f"the temporary directory {tempfile.gettempdir()} (TMPDIR)"
+        return f"no socket can be made in {place} ({error.strerror or error})"
+    return None
+
+
 def workers_with_room(workers: int, batch_size: int) -> int:
     """Return how many workers can read ahead within half of the free shared memory, `workers` at most.
 
     The other half is for another loader, of the evaluation. Warns if there are fewer than asked for, or more
     than cores.
     """
+    if workers and (obstacle := obstacle_to_workers()):
+        warnings.warn(f"{obstacle}, so no processes read pictures ahead", stacklevel=3)
+        return 0
     room = workers
     if workers and SHARED_MEMORY.is_dir():
         free = shutil.disk_usage(SHARED_MEMORY).free

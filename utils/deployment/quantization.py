@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from utils.deployment.onnx_metadata import Int8
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.errors import DataError
 from utils.io.phrases import first_few
+from utils.io.process import temporary_directory
 
 # Operators that take a map apart; the network's own part begins behind them.
 ENDS_OF_MAPS = {"Reshape", "Flatten", "Transpose", "Shape"}
@@ -115,8 +115,8 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
         raise DataError(
             f"onnxruntime's quantization does not work here ({error}); pip install onnx onnxruntime"
         ) from error
-    with tempfile.TemporaryDirectory() as directory, silent_logging():
-        path = Path(directory, "prepared.onnx")
+    with temporary_directory("--int8") as directory, silent_logging():
+        path = directory / "prepared.onnx"
         quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
         nodes = backbone_nodes(prepared.graph.node)

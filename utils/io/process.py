@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,25 @@ def beyond_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def temporary_directory(purpose: str) -> Iterator[Path]:
+    """Give a directory for temporary files, which vanishes at the end.
+
+    Raises AlmError, naming `purpose` and TMPDIR, if it cannot be made, or for an OSError of a file in it.
+    """
+    directory = None
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            yield Path(directory)
+    except OSError as error:
+        if directory is not None and not str(error.filename).startswith(directory):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        raise AlmError(
+            f"{place}{error.strerror}; {purpose} needs room for temporary files: name a directory with TMPDIR"
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What predict.py --benchmark does: every form of a network that can be made here, timed side by side."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from alm.inference.prediction import PicturePredictor, read_input
 from utils.deployment.onnx_metadata import Metadata
 from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.errors import DataError
-from utils.io.process import tell
+from utils.io.process import tell, temporary_directory
 from utils.prediction.load import is_onnx, load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
@@ -49,16 +48,16 @@ def benchmark(
 
     `network` are further options of `load_predictor`.
     """
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory("timing") as directory:
         pictures = {}
-        for file in chosen_pictures(paths, data_root, follow_links, Path(directory)):
+        for file in chosen_pictures(paths, data_root, follow_links, directory):
             with suppress(PictureError):
                 pictures[file] = read_input(file, as_trained)
         if not pictures:
             raise DataError("there are no pictures that can be read; name others")
         files, inputs = list(pictures), list(pictures.values())
         pixels = np.stack([pixels for pixels, _ in inputs])
-        forms = dict(forms_of(checkpoint, threads, network, pixels, Path(directory)))
+        forms = dict(forms_of(checkpoint, threads, network, pixels, directory))
         sizes = "".join(f"batch {size}".rjust(COLUMN) for size in BATCH_SIZES)
         pictures_timed = f"the first {len(files)} pictures" if paths else f"{len(files)} drawn pictures"
         tell(machine(threads, pictures_timed), "", f"{'for each picture':{NAME + 2}}{sizes}")
