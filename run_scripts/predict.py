@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 from tqdm import tqdm
 
 from alm.devices.host import default_threads
@@ -32,9 +33,10 @@ from utils.io.phrases import counted, first_few, nearest
 from utils.io.process import tell
 from utils.prediction.batched import Result, predictions
 from utils.prediction.load import load_predictor
+from utils.prediction.part_file import Earlier, PartFile, Rows, digest
 from utils.prediction.sheets import Sheets
 from utils.prediction.sources import count, is_picture, outside, passed_over, sources
-from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, opened
+from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, csv_header, opened
 
 WORKERS = 2
 MOST_THREADS = 1024
@@ -60,16 +62,27 @@ def main() -> None:
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
     pictures = sources(*places)
+    if options.regions:
+        pictures = outside(options.regions, pictures)
+    part = part_file(options, predictor, thresholds)
+    earlier = None
+    if part and part.has_rows():
+        if not options.resume:
+            raise DataError(
+                f"{part.path} is of a run that was ended; go on with --resume, or remove the file"
+            )
+        earlier, pictures = part.resume(pictures, options.batch_size)
     results = predictions(
         predictor,
-        outside(options.regions, pictures) if options.regions else pictures,
+        pictures,
         batch_size=options.batch_size,
         workers=options.workers,
         as_trained=options.as_trained,
     )
-    results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None)
-    with opened_writers(options, predictor, thresholds) as writers:
-        number, unreadable = write(results, writers, thresholds)
+    number = len(earlier or ())
+    results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None, initial=number)
+    with opened_writers(options, predictor, thresholds, part, earlier) as writers:
+        number, unreadable = write(results, writers, thresholds, earlier or ())
     conclude(options, number, unreadable)
 
 
@@ -90,32 +103,57 @@ def choose_thresholds(threshold: float | str | None, predictor: PicturePredictor
     return predictor.thresholds if threshold is None else threshold
 
 
+def part_file(
+    options: argparse.Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
+) -> PartFile | None:
+    if options.csv in (None, STANDARD_OUTPUT):
+        return None
+    basis = {
+        "--checkpoint": digest(options.checkpoint),
+        "--experiment or --names": predictor.attributes,
+        "--threshold": np.asarray(thresholds).tolist(),
+    }
+    names = ("align_corners", "as_trained", "regions", "attributes")
+    basis |= {f"--{name}": getattr(options, name) for name in names}
+    return PartFile(options.csv, csv_header(predictor.attributes, predictor.levels), basis)
+
+
 @contextmanager
 def opened_writers(
-    options: argparse.Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
+    options: argparse.Namespace,
+    predictor: PicturePredictor,
+    thresholds: float | Sequence[float],
+    part: PartFile | None,
+    earlier: Sequence[Earlier] | None,
 ) -> Iterator[list[Writer]]:
     writers: list[Writer] = []
     with ExitStack() as files:
-        if options.csv:
-            file = files.enter_context(opened(options.csv))
-            writers.append(Csv(file, predictor.attributes, predictor.levels))
+        if options.regions:
+            drawn = None if earlier is None else [source for source, was_read in earlier if was_read]
+            writers.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained, drawn))
+        if part:  # behind the sheets, so that a picture with a row has its sheet
+            writers.append(Rows(files.enter_context(part.opened())))
+        elif options.csv:
+            writers.append(Csv(sys.stdout, predictor.attributes, predictor.levels))
         if options.json:
             writers.append(JsonLines(files.enter_context(opened(options.json))))
-        if not writers:
+        if not options.csv and not options.json:
             writers.append(Table())
-        if options.regions:
-            writers.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained))
         yield writers
 
 
 def write(
-    results: Iterable[Result], writers: Sequence[Writer], thresholds: float | Sequence[float]
+    results: Iterable[Result],
+    writers: Sequence[Writer],
+    thresholds: float | Sequence[float],
+    earlier: Sequence[Earlier] = (),
 ) -> tuple[int, list[str]]:
-    """Write each prediction; return the number of pictures, and the names of the unreadable ones.
+    """Write each prediction; return the number of pictures, and the names of the unreadable ones, with those
+    of an `earlier` run.
 
     Raises DataError if there are no pictures, or none can be read: then no file is replaced.
     """
-    number, unreadable = 0, []
+    number, unreadable = len(earlier), [source.name for source, was_read in earlier if not was_read]
     for source, result in results:
         number += 1
         try:
@@ -125,6 +163,8 @@ def write(
                 writer.write(source, result, result.positive(thresholds))
         except PictureError as error:  # a picture may also vanish before its sheet is drawn
             unreadable.append(source.name)
+            for writer in writers:
+                writer.leave_out(source)
             with tqdm.external_write_mode(sys.stderr):
                 tell(f"warning: {error}", to=sys.stderr)
     if not number:
@@ -154,7 +194,7 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.paths and not options.benchmark:
         parser.error("name at least one PATH: a picture, a folder or a list")
-    for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes"):
+    for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes", "resume"):
         if options.benchmark and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --benchmark; leave one of them out")
     options.align_corners = CONVENTIONS[options.align_corners]
@@ -164,6 +204,8 @@ def parse_options() -> argparse.Namespace:
         parser.error("--attributes says what --regions draws: give both, or neither")
     if options.csv == options.json == STANDARD_OUTPUT:
         parser.error("--csv and --json cannot both go to standard output: name a file for one of them")
+    if options.resume and (options.json or options.csv in (None, STANDARD_OUTPUT)):
+        parser.error("--resume is for --csv FILE without --json: no other table can be gone on with")
     outputs = {"csv": options.csv, "json": options.json}
     outputs = {name: path for name, path in outputs.items() if path not in (None, STANDARD_OUTPUT)}
     threshold_file = options.threshold if isinstance(options.threshold, str) else None
@@ -224,6 +266,9 @@ def build_parser() -> Parser:
         "attribute; run_ALM.py -e --calibrate writes it. Default: 0.5, or an .onnx file's own")  # fmt: skip
     add("--csv", metavar="FILE",
         help="write all probabilities and regions, one row per picture; - for standard output")  # fmt: skip
+    add("--resume", action="store_true",
+        help="go on with the rows that a run left in FILE.part when it was ended. Give the same options and "
+        "paths. The first run may have it too")  # fmt: skip
     add("--json", metavar="FILE", help="write the same as JSON, one object per line")
     add("--regions", metavar="DIR",
         help="draw for each picture where its attributes were looked for, into a new directory")  # fmt: skip

@@ -73,8 +73,9 @@ error: what is wrong, where, and how to fix it. In an option's name `-` and `_` 
 """
 SIGNALS = """
 For all of them, as a shell counts: 130 after Ctrl-C, 143 after SIGTERM, 129 if the terminal was closed.
-`run_ALM.py` first saves what is trained; the others leave nothing half written. The status is 141 if
-nobody reads the output any more, as behind `| head`; but `run_ALM.py` trains on, because its log is a file.
+`run_ALM.py` first saves what is trained, `predict.py --csv FILE` keeps its rows in `FILE.part`, and the
+others leave nothing half written. The status is 141 if nobody reads the output any more, as behind
+`| head`; but `run_ALM.py` trains on, because its log is a file.
 """
 
 

@@ -19,6 +19,7 @@ from support.models import ATTRIBUTES
 from alm.errors import PictureError
 from run_scripts import predict
 from utils.prediction.sources import Source
+from utils.prediction.writers import Writer
 
 
 @pytest.fixture
@@ -33,11 +34,11 @@ def people(tmp_path):
 
 @pytest.fixture
 def known(start_here, monkeypatch):
-    """Return a function that predicts without a network."""
+    """Return a function that predicts without a network; the checkpoint is any file."""
     monkeypatch.setattr(predict, "load_predictor", lambda *_, **__: (Known(), ["assumed"]))
 
     def known(*options, status=0):
-        return start_here(predict, "--checkpoint", "any", *options, status=status)
+        return start_here(predict, "--checkpoint", __file__, *options, status=status)
 
     return known
 
@@ -96,7 +97,7 @@ def test_sheets_in_the_folder_that_is_read_are_no_input(known, people):
 def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
     written = []
 
-    class Broken:
+    class Broken(Writer):
         def write(self, source, _prediction, _positive):
             written.append(source.name)
             if source.name == "b":
@@ -134,6 +135,9 @@ def test_if_no_picture_can_be_read_no_file_is_replaced(known, tmp_path):
         ("in --attributes Hat", 2, "give both, or neither"),
         ("in --regions a --attributes ,", 2, "give names, separated by commas"),
         ("in --experiment peta --names bad.txt", 2, "give one of them"),
+        ("in --csv a.csv --json a.json --resume", 2, "--resume is for --csv FILE without --json"),
+        ("in --csv - --resume", 2, "--resume is for --csv FILE"),
+        ("in --resume", 2, "--resume is for --csv FILE"),
         ("--benchmark --csv a", 2, "--csv has no meaning for --benchmark"),
     ],
 )
@@ -157,7 +161,7 @@ def test_refusals_are_one_line_and_leave_nothing(known, tmp_path, monkeypatch, c
 def test_a_network_without_regions_has_none_to_draw(known, people, tmp_path, monkeypatch):
     monkeypatch.setattr(Known, "levels", ())
     _, errors = known(people, "--regions", tmp_path / "sheets", status=1)
-    assert "error: any has no regions to draw" in errors
+    assert f"error: {__file__} has no regions to draw" in errors
     assert not (tmp_path / "sheets").exists()
 
 
@@ -186,7 +190,7 @@ with clear_ending():
 
 def started(*options, every=10**6):
     program = PROGRAM.format(paths=[str(REPOSITORY), str(REPOSITORY / "tests")], every=every)
-    command = [sys.executable, "-c", program, "--checkpoint", "any", *map(str, options)]
+    command = [sys.executable, "-c", program, "--checkpoint", __file__, *map(str, options)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, **pipes)
 
@@ -209,6 +213,88 @@ def test_many_pictures_take_no_more_memory_than_a_few(tmp_path):
     peaks = [int(line) / 1024 for line in errors.splitlines()]  # MB
     assert len(peaks) == 10
     assert peaks[-1] < peaks[0] + 60  # all pictures that were read would be 162 MB more
+
+
+# A run that is ended, and one that goes on.
+
+
+@pytest.fixture
+def known_until(known, monkeypatch):
+    """Return a function that predicts so, and is ended by Ctrl-C when it comes to a batch; what is said of a
+    picture depends on its batch. It returns standard error and the sizes of the batches.
+    """
+
+    def known_until(last, *options, status=130):
+        batches = []
+
+        def predict(_, pixels, sizes):
+            if len(batches) == last:
+                raise KeyboardInterrupt
+            batches.append(len(sizes))
+            return [prediction_of(size, (0.9, k / 7, len(sizes) / 7)) for k, size in enumerate(sizes)]
+
+        monkeypatch.setattr(Known, "predict", predict)
+        return known(*options, status=status)[1], batches
+
+    return known_until
+
+
+@pytest.fixture
+def crowd(tmp_path, monkeypatch):
+    """Return paths of eight pictures, some of one name, and of one that cannot be read; they lie here."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a/0.png", "in/b/0.png", 'in/b/1\r\n,".png', "more/0.png", "more/2.png", "more/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40 + len(name), 120)).save(name)
+    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+    return "in", "more", "in/a", "in/b/0.png"
+
+
+@pytest.mark.parametrize(("torn", "computed"), [(0, [3]), (1, [3, 3]), (1100, [2, 3, 3])])  # bytes, batches
+def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_path, torn, computed):
+    options = *crowd, "--resume", "--batch_size", 3
+    known_until(None, "--csv", "whole.csv", "--regions", "whole", *options, status=1)
+    options = "--csv", "o.csv", "--regions", "s", *options
+    assert known_until(0, *options)[0] == "note: assumed\ninterrupted\n"
+    assert not (tmp_path / "o.csv.part").exists()
+    errors, _ = known_until(2, *options)
+    assert errors.splitlines()[2:] == [
+        "o.csv.part: 5 pictures; the same command with --resume goes on",
+        "interrupted",
+    ]
+    os.truncate("o.csv.part", os.path.getsize("o.csv.part") - torn)
+    assert not (tmp_path / "o.csv").exists()
+    errors, batches = known_until(None, *options, status=1)
+    assert batches == computed
+    assert errors.endswith("error: 1 of 9 pictures could not be read: in/bad.png\n")
+    assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+    assert not (tmp_path / "o.csv.part").exists()
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("in", "o.csv.part is of a run that was ended; go on with --resume, or remove the file"),
+        ("in --resume --checkpoint in/a/0.png", "was begun with another --checkpoint"),
+        ("in --resume --threshold 0.7", "was begun with another --threshold"),
+        ("in --resume --as_trained", "was begun with another --as_trained"),
+        ("in --resume --regions s", "was begun with another --regions"),
+        ("in/a in --resume", "picture 1 is in/bad.png there and in/a/0.png here"),
+        ("in/bad.png --resume", "picture 2 is in/a/0.png there and none here"),
+    ],
+)
+def test_what_another_run_has_begun_is_not_gone_on_with(known_until, crowd, tmp_path, options, words):
+    known_until(1, "--csv", "o.csv", "--batch_size", 3, *crowd)
+    rows = (tmp_path / "o.csv.part").read_bytes()
+    errors, batches = known_until(None, "--csv", "o.csv", *options.split(), status=1)
+    assert words in errors.splitlines()[-1]
+    assert batches == []
+    assert (tmp_path / "o.csv.part").read_bytes() == rows
 
 
 @pytest.mark.slow

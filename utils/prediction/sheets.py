@@ -26,6 +26,7 @@ from utils.prediction.drawing import (
     wrapped,
 )
 from utils.prediction.sources import Source
+from utils.prediction.writers import Writer
 
 MEANINGS = ("fine", "middle", "coarse", "the whole picture")  # of the branches, in their order
 NARROWEST = 132  # pixels of a column, so that names have room
@@ -39,7 +40,7 @@ COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
 LONGEST_STEM = 240  # bytes; a file's name has at most 255, with a number and `.png`
 
 
-class Sheets:
+class Sheets(Writer):
     """Writes a sheet for each picture into a new directory, in the same folders as the pictures."""
 
     def __init__(
@@ -48,15 +49,21 @@ class Sheets:
         attributes: Sequence[str] | None,
         thresholds: float | Sequence[float],
         as_trained: bool = False,
+        earlier: Sequence[Source] | None = None,
     ):
         """`attributes` and `thresholds` are those of `draw_sheet`; `as_trained` reads pictures as they are
-        stored. Raises AlmError if the directory is not empty, OSError if it cannot be made.
+        stored. If a run goes on, `earlier` are the pictures whose sheets are there; what else the directory
+        has is written over. Raises AlmError if a new run's directory is not empty, OSError if it cannot be
+        made.
         """
         self.directory = Path(directory)
         self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
         self.directory.mkdir(parents=True, exist_ok=True)
-        if any(self.directory.iterdir()):
+        if earlier is None and any(self.directory.iterdir()):
             raise AlmError(f"{directory} is not empty; name a new directory with --regions")
+        self._names: set[str] = set()
+        for source in earlier or ():
+            self.free_path(source.place)
 
     def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> Path:
         """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
@@ -71,15 +78,18 @@ class Sheets:
         return path
 
     def free_path(self, place: str) -> Path:
-        """Return a path without a file. It is always inside the directory, whatever `place` says."""
+        """Return a path that no earlier picture has, on any file system. It is always inside the directory,
+        whatever `place` says.
+        """
         _, below = os.path.splitdrive(place.replace("\\", "/"))
         parts = [part for part in PurePath(below).parts if part not in ("/", "..")]
         path = self.directory.joinpath(*parts)
         stem, number = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM]), 1
         path = path.with_name(f"{stem}.png")
-        while path.exists():
+        while str(path).casefold() in self._names or path.is_dir():
             number += 1
             path = path.with_name(f"{stem}_{number}.png")
+        self._names.add(str(path).casefold())
         return path
 
 

@@ -33,6 +33,9 @@ class Writer(Protocol):
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
         """`positive`, bool (K,), says which attributes the picture has."""
 
+    def leave_out(self, source: Source) -> None:
+        """The picture could not be read."""
+
 
 @contextmanager
 def opened(path: str) -> Iterator[IO]:
@@ -44,7 +47,7 @@ def opened(path: str) -> Iterator[IO]:
             yield file
 
 
-class Table:
+class Table(Writer):
     """Prints the attributes of each picture, as wide as the terminal, and a blank line."""
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
@@ -85,25 +88,33 @@ def joined(items: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-class Csv:
-    """Writes one row per picture: its path, the probability of each attribute under its name, which is what
-    compare.py reads, then for each attribute the winning level and every level's region in pixels.
-    """
+class Csv(Writer):
+    """Writes a header and one row per picture."""
 
     def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
         self.writer = csv.writer(file, lineterminator="\n")
-        details = [LEVEL, *(f"{level} {side}" for level in levels for side in SIDES)]
-        columns = (f"{attribute} {detail}" for attribute in attributes for detail in details)
-        self.writer.writerow(["path", *attributes, *columns])
+        self.writer.writerow(csv_header(attributes, levels))
 
     def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
-        row = [storable(source.name), *map(number, prediction.probabilities)]
-        for k, level in enumerate(prediction.level):
-            row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
-        self.writer.writerow(row)
+        self.writer.writerow(csv_row(source, prediction))
 
 
-class JsonLines:
+def csv_header(attributes: Sequence[str], levels: Sequence[str]) -> list[str]:
+    """Return the names of the columns: the path, the probability of each attribute under its name, which is
+    what compare.py reads, then for each attribute the winning level and every level's region in pixels.
+    """
+    details = [LEVEL, *(f"{level} {side}" for level in levels for side in SIDES)]
+    return ["path", *attributes, *(f"{attribute} {detail}" for attribute in attributes for detail in details)]
+
+
+def csv_row(source: Source, prediction: Prediction) -> list:
+    row = [storable(source.name), *map(number, prediction.probabilities)]
+    for k, level in enumerate(prediction.level):
+        row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
+    return row
+
+
+class JsonLines(Writer):
     """Writes one JSON object per line and picture: `path`, `width`, `height` and `attributes`. Each attribute
     has, under its name, `probability`, `positive`, the winning `level` and each level's box in `regions`.
     """
@@ -137,5 +148,7 @@ def pixels(box: np.ndarray) -> list[float]:
 
 
 def storable(name: str) -> str:
-    """Return a path as UTF-8; bytes that are no characters are spelt out."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """Return a path as UTF-8. What is no character is spelt out, and so is a carriage return, which Python's
+    csv does not quote before 3.13.
+    """
+    return name.replace("\r", "\\x0d").encode("utf-8", "backslashreplace").decode()
