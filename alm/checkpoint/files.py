@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import uuid
 import zipfile
@@ -79,6 +80,25 @@ def is_zip(path: Path) -> bool:
     """Whether PyTorch takes a file for a zip: by how it begins."""
     with open(path, "rb") as file:
         return file.read(4) == b"PK\x03\x04"
+
+
+ONNX = re.compile(rb"\x08[\x01-\x7f][\x12\x1a\x22\x28\x32\x3a\x42]")  # its version, then its next field
+
+
+def other_kind(path: Path) -> str | None:
+    """Return what a file is that is easily taken for a checkpoint, and what to do, or None."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if ONNX.match(head):
+        return "an ONNX network, which predict.py alone takes, if its name ends in .onnx; name its checkpoint"
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "a safetensors file; save what is in it with torch.save"
+    names = zipfile.ZipFile(path).namelist() if is_zip(path) else ()
+    if any(name.endswith(("serialized_exported_program.json", "/archive_format")) for name in names):
+        return "what torch.export.save wrote; name the checkpoint that it was made of"
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "a TorchScript archive; save the module's state_dict()"
+    return None
 
 
 def check_sums(path: Path) -> None:

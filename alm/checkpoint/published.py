@@ -56,8 +56,10 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict in the published layout without the `module.` prefix, if it has one."""
-    return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    """Return a state dict without the prefixes of DataParallel and torch.compile, if it has them."""
+    return {
+        name.replace("_orig_mod.", "").removeprefix("module."): tensor for name, tensor in state_dict.items()
+    }
 
 
 def views(model: nn.Module) -> dict[str, Tensor]:
@@ -67,16 +69,17 @@ def views(model: nn.Module) -> dict[str, Tensor]:
 
 
 def own_checkpoint(content: Mapping, path: Path) -> dict:
-    """Return a published checkpoint, {epoch, state_dict, best_accu}, with its weights in our layout, and with
-    what they say of the network. Raises AlmError if these are not the weights of a whole one.
+    """Return a published checkpoint, {epoch, state_dict, best_accu}, or bare weights of ours, in our layout,
+    and with what they say of the network. Raises AlmError if these are not the weights of a whole one.
     """
     state = without_prefix(content["state_dict"])
-    bias = state.get(f"{CLASSIFIER}bias")
+    bias = state.get(f"{CLASSIFIER}bias", state.get("classifier.bias"))
     if bias is None or bias.dim() != 1 or len(bias) == 0:
         is_backbone = any(name.startswith((STEM["conv1"], "inception_")) for name in state)
         hint = "; weights of the backbone alone are for --pretrained" if is_backbone else ""
         raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
-    is_alm = any(name.startswith(LOCALIZATION) for name in state)
+    is_published = any(name.startswith(LOCALIZATION) for name in state)
+    is_alm = is_published or any(name.startswith("localization.") for name in state)
     accu = content.get("best_accu", 0.0)
     if isinstance(accu, Tensor) and accu.numel() == 1 and not accu.is_complex():
         accu = accu.item()
@@ -87,7 +90,7 @@ def own_checkpoint(content: Mapping, path: Path) -> dict:
         "backbone": "bn_inception",
         "levels": LEVELS if is_alm else (),
         # What PyTorch before 1.6 serialized, no zip, is of 0.4, which aligned corners; 1.3 ended that.
-        "align_corners": is_alm and not is_zip(path),
+        "align_corners": is_published and not is_zip(path),
         "state_dict": own_state(state, len(bias), path),
     }
 

@@ -20,10 +20,11 @@ from alm.models.network import APPROACHES, LATERAL_CHANNELS, build_model
 def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
     """Return what a checkpoint file holds, on the CPU; nothing in the file is executed.
 
-    It takes ours, the published program's (PyTorch 0.4's serialization too) and a bare published state dict.
-    The weights are in our layout, whoever wrote them. The result has at least `state_dict`, `epoch` (trained
-    so far), `best_accu`, `approach`, `align_corners` and schema.DEFAULTS; `format` and the other parts of
-    schema.PARTS only if this program wrote it.
+    It takes ours, the published program's (PyTorch 0.4's serialization too) and a bare state dict of either,
+    also with the prefixes of DataParallel and torch.compile. The weights are in our layout, whoever wrote
+    them. The result has at least `state_dict`, `epoch` (trained so far), `best_accu`, `approach`,
+    `align_corners` and schema.DEFAULTS; `format` and the other parts of schema.PARTS only if this program
+    wrote it.
 
     Without `weights` the numbers of the tensors are not read: it takes milliseconds, and damage to them goes
     unseen. Raises AlmError if there is no such file, or a part of it is not what it should be.
@@ -43,7 +44,7 @@ def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
             f"{path}: written by a newer version of this program (format {content['format']}, this one reads "
             f"{OWN_FORMAT}); update the program"
         )
-    content = DEFAULTS | dict(content)
+    content = DEFAULTS | dict(content) | {"state_dict": without_prefix(content["state_dict"])}
     check_parts(path, content)
     return content
 
@@ -167,7 +168,9 @@ def load_backbone(model: nn.Module, path: str | Path) -> tuple[list[str], list[s
         if not is_state_dict(state):
             raise AlmError("these are no weights: no named tensors in it")
         state = without_prefix(state)
-        if (is_checkpoint and is_own(content)) or any(name.startswith(BACKBONE) for name in state):
+        if (is_checkpoint and is_own(content)) or any(
+            name.startswith((BACKBONE, "backbone.")) for name in state
+        ):
             raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
         published = {name: view for name, view in views(model).items() if name.startswith(BACKBONE)}
         own = {name.removeprefix(BACKBONE): view for name, view in published.items()}

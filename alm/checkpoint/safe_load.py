@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alm.checkpoint.files import check_sums, is_zip
+from alm.checkpoint.files import check_sums, is_zip, other_kind
 from alm.devices.device import CPU
 from alm.errors import AlmError
 
@@ -40,6 +40,8 @@ def safe_load(path: Path, tensors: bool = True):
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AlmError(f"it has more than {MOST_BYTES >> 30} GB, which no checkpoint of ALM has")
+        if kind := other_kind(path):
+            raise AlmError(f"it is {kind}")
         # A map has an end: torch 2.4 reads beyond a part that is shorter than its tensor.
         mapped = is_zip(path)
         if mapped:
@@ -61,7 +63,7 @@ def safe_load(path: Path, tensors: bool = True):
             f"{path}: cannot be read ({error.strerror or error}); check its permissions, or copy it anew"
         ) from error
     except Exception as error:  # a damaged file fails in every way that a pickle or a zip can
-        raise AlmError(f"{path}: {reason(error)}") from error
+        raise AlmError(f"{path}: {reason(error, path)}") from error
     return content
 
 
@@ -133,6 +135,13 @@ def numpy_scalar_allowed() -> Iterator[None]:
             torch.serialization.add_safe_globals(kept)
 
 
+def holds_module(path: Path) -> bool:
+    """Whether the pickle in a file, which comes first, has the parts of an nn.Module."""
+    with open(path, "rb") as file:
+        head = file.read(2**20)
+    return b"_parameters" in head and b"_buffers" in head
+
+
 def scalar_named(module: str) -> Callable:
     """Return numpy's `scalar` for float64 alone, under the name that `module` gives it."""
 
@@ -146,11 +155,13 @@ def scalar_named(module: str) -> Callable:
     return scalar
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception, path: Path) -> str:
     """Return why a file was not loaded, as a sentence for the user."""
     if match := re.search(r"numpy\.dtypes\.(\w+)DType", str(error)):
         return f"refused: it holds a numpy scalar of type {match[1].lower()}; save a plain Python number"
     if match := re.search(r"GLOBAL (\S+)", str(error)):
+        if holds_module(path):
+            return f"refused: it holds a whole module, {match[1][:80]}, which is code; save its state_dict()"
         return f"refused: it asks for {match[1][:80]}, and only tensors and numbers are taken from a file"
     if isinstance(error, pickle.UnpicklingError):
         return f"refused: it is damaged, or asks for more than tensors and numbers; {ANEW}"

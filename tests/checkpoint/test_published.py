@@ -92,6 +92,7 @@ def test_missing_batch_counts_are_normal_and_surplus_entries_a_warning():
 @pytest.mark.parametrize(("approach", "prefix", "old", "numpy_module"), [
     ("inception_iccv", "module.", True, "numpy.core.multiarray"), ("inception_iccv", "module.", False, None),
     ("bn_inception", "", True, "numpy._core.multiarray"),
+    ("bn_inception", "_orig_mod.module.", True, "numpy.core.multiarray"),
 ])  # fmt: skip
 def test_a_file_is_read_into_our_layout(tmp_path, approach, prefix, old, numpy_module):
     """The old serialization is PyTorch 0.4's, whose sampling is that of align_corners."""
@@ -190,6 +191,7 @@ def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
         ({"conv1_7x7_s2.bias": torch.zeros(64)}, r"entries 413 missing: conv1_7x7_s2\.weight, .*"),
         ({"conv1_7x7_s2.bias": torch.zeros(3)}, r"conv1_7x7_s2\.bias \(3,\) instead of \(64,\)"),
         ({"module.main_branch.conv1_7x7_s2.bias": torch.zeros(64)}, r"whole model.*--init_from"),
+        ({"_orig_mod.backbone.conv1.conv.bias": torch.zeros(64)}, r"whole model.*--init_from"),
         ([1, 2], "no named tensors"),
     ],
 )

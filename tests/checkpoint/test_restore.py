@@ -118,6 +118,23 @@ def test_load_model_tells_what_it_is(tmp_path, approach, align_corners):
     assert same(source.state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize(
+    ("approach", "prefix"),
+    [("inception_iccv", ""), ("inception_iccv", "_orig_mod."), ("bn_inception", "module._orig_mod.")],
+)
+def test_the_prefixes_of_wrapped_modules_are_passed_over(tmp_path, approach, prefix, bare):
+    """Of weights alone, which do not name their attributes, too."""
+    source = model_of(approach=approach)
+    state = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
+    content = state if bare else own_checkpoint(source, state_dict=state)
+    torch.save(content, tmp_path / "7.pth", _use_new_zipfile_serialization=not bare)
+    model = load_model(tmp_path / "7.pth")
+    assert (model.approach, model.align_corners) == (approach, False)
+    assert model.attributes == (None if bare else ATTRIBUTES)
+    assert same(source.state_dict(), model.state_dict())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("approach", ["inception_iccv", "bn_inception"])
 def test_what_is_written_for_the_published_program_is_read_back_bit_for_bit(tmp_path, approach):

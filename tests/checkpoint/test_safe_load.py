@@ -143,6 +143,48 @@ def test_a_tar_archive_is_refused(refuse):
     refuse(out.getvalue(), "it is a tar archive")
 
 
+def write_traced(path):
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), path)
+
+
+def write_exported(path):
+    torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.zeros(1),)), path)
+
+
+def write_onnx(path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])), path)
+
+
+def write_safetensors(path):
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (
+            lambda path: path.write_bytes(saved(torch.nn.Linear(1, 1), old=True)),
+            "a whole module, .*Linear, .*state_dict",
+        ),
+        (
+            lambda path: path.write_bytes(saved({"net": torch.nn.ReLU()})),
+            "a whole module, .*ReLU, .*state_dict",
+        ),
+        (write_traced, "a TorchScript archive; save the module's state_dict"),
+        (write_exported, "what torch.export.save wrote; name the checkpoint"),
+        (write_onnx, "an ONNX network"),
+        (write_safetensors, "a safetensors file; save what is in it with torch.save"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_what_is_taken_for_a_checkpoint_is_named(tmp_path, write, words):
+    write(tmp_path / "a.pth")
+    with pytest.raises(alm.AlmError, match=rf"a\.pth: refused: it (is|holds) {words}"):
+        safe_load(tmp_path / "a.pth")
+
+
 def test_what_is_no_file_is_named_and_not_opened(tmp_path):
     (tmp_path / "null").symlink_to(os.devnull)
     (tmp_path / "zero").symlink_to("/dev/zero")

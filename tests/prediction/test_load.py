@@ -34,7 +34,6 @@ def test_a_published_checkpoint_has_those_of_the_data_set_with_as_many(untrained
     ("options", "words"),
     [
         ({"checkpoint": "absent.pth.tar"}, "absent.pth.tar"),
-        ({"checkpoint": "model.pt2"}, "model.pt2 is for torch.export.load"),
         ({"experiment": "peta"}, "7.pth.tar: 35 names of attributes, but it has 3"),
         ({"experiment": "rap2"}, "unknown experiment 'rap2'"),
         ({"names": "absent.txt"}, "absent.txt"),

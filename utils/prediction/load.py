@@ -27,8 +27,6 @@ def load_predictor(
     attributes = named_attributes(experiment, names)
     if is_onnx(checkpoint):
         return load_onnx(checkpoint, device, attributes, align_corners, threads), []
-    if checkpoint.lower().endswith(".pt2"):
-        raise AlmError(f"{checkpoint} is for torch.export.load; name the checkpoint that it was made of")
     import torch
 
     from alm.checkpoint.restore import load_model  # torch, for those whose checkpoint needs it
