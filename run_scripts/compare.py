@@ -34,11 +34,10 @@ from utils.evaluation.prediction_table import (
 )
 from utils.evaluation.results import ends, lacking, none_for_nan, undefined_draws
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
-from utils.io.atomic import write_json
+from utils.io.atomic import unwritable, write_json
 from utils.io.figure import plot_format
 from utils.io.phrases import counted, first_few, ma_title
 from utils.io.process import tell
-from utils.io.untrusted import printable
 
 STATUS = {"better": 0, "not to be told apart": 0, "worse": 1, None: 2}  # of each verdict
 
@@ -71,6 +70,9 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     inputs = options.a, options.b, options.labels, options.attributes
     refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
+    for option, path in (("--json", options.json), ("--plot", options.plot)):
+        if path and (reason := unwritable(path)):
+            parser.error(f"{option} {path}: {reason}")
     if options.plot:
         plot_format(options.plot)
     return options
@@ -137,7 +139,7 @@ def report_lines(
         yield row(title, paired.figures[key])
     if rare := [name for name, each in pairs if 0 < each.interval.undefined < DRAWS]:
         draws = undefined_draws(paired.figures["ma"].interval)
-        yield f"mA: {draws} ({printable(first_few(rare))}), and are left out"
+        yield f"mA: {draws} ({first_few(rare)}), and are left out"
     yield ""
     yield from attribute_lines(paired, attributes)
     yield ""

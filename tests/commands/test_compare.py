@@ -184,7 +184,12 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(run, evaluations, tmp
 
 
 def test_a_file_that_is_read_or_cannot_be_drawn_is_not_written(run, evaluations, tmp_path):
-    for options in (("--json", "test.txt"), ("--plot", "b.csv"), ("--plot", "c.xyz")):
+    for options in (
+        ("--json", "test.txt"),
+        ("--plot", "b.csv"),
+        ("--plot", "c.xyz"),
+        ("--json", "no/c.json"),
+    ):
         status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", *options)
         assert (status, output, errors.count("\n")) == (2, "", 1)
         assert options[1] in errors
