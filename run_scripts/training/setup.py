@@ -85,15 +85,13 @@ def set_up(typed: Namespace) -> TrainingSetup:
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
         experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-        data = open_data(experiment, options)
+        ratio = known_ratio(experiment, options, resumed, is_chosen="ratios" in resume.typed)
+        data = open_data(experiment, options, to_count=ratio is None)
     if options.report and data.val is None:
         raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
     if resumed and not options.evaluate and not options.force:
         check_data(options.resume, resumed, train=data.train, val=data.val)
-    if resumed and "positive_ratio" in resumed and "ratios" not in resume.typed:
-        ratio = list(resumed["positive_ratio"])
-    else:
-        ratio = choose_ratio(experiment, options.ratios, data.train_list)
+    ratio = ratio or count_ratio(experiment, data.train_list)
     model, weights = start_model(
         options.approach,
         experiment.attributes,
@@ -197,11 +195,14 @@ def choose_experiment(
     return experiment
 
 
-def open_data(experiment: Experiment, options: Namespace) -> Data:
-    """Return the lists and pictures of a data set. Raises DataError if a list that is needed is missing."""
+def open_data(experiment: Experiment, options: Namespace, to_count: bool) -> Data:
+    """Return the lists and pictures of a data set. An evaluation needs the training list only `to_count` its
+    positives. Raises DataError if a list that is needed is missing.
+    """
     training = not options.evaluate
+    train_list = options.train_list if training or to_count else None
     root, train_path, val_path = resolve_paths(
-        experiment, options.data_root, options.train_list, options.val_list, train_required=training
+        experiment, options.data_root, train_list, options.val_list, train_required=training
     )
     if val_path is None:
         absence = f"no evaluation list in {root} (looked for {', '.join(experiment.val_lists)})"
@@ -230,12 +231,29 @@ def open_data(experiment: Experiment, options: Namespace) -> Data:
     return data
 
 
-def choose_ratio(experiment: Experiment, ratios: str, train_list: Path | None) -> list[float]:
-    """Return each attribute's positive ratio. Raises DataError if it needs a list that is not there."""
-    if ratios == "published":
+def known_ratio(
+    experiment: Experiment, options: Namespace, resumed: Mapping | None, is_chosen: bool
+) -> list[float] | None:
+    """Return each attribute's positive ratio, None if the training list has to tell it.
+
+    It is that of the checkpoint `resumed` unless --ratios `is_chosen`.
+    """
+    if resumed and "positive_ratio" in resumed and not is_chosen:
+        return list(resumed["positive_ratio"])
+    if options.ratios == "published":
         return list(experiment.positive_ratio)
+    if options.evaluate and options.loss == "none":
+        return [0.5] * len(experiment.attributes)  # that loss uses none, and an evaluation saves none
+    return None
+
+
+def count_ratio(experiment: Experiment, train_list: Path | None) -> list[float]:
+    """Return each attribute's positive ratio in the training list. Raises DataError if that is not there."""
     if train_list is None:
-        raise DataError("the loss needs the training list's positive ratios; name it with --train_list")
+        raise DataError(
+            "the loss needs the positive ratios of the list that the model was trained on: name that list "
+            "with --train_list; without it, give --loss none, which needs no ratios"
+        )
     ratio = positive_ratio(read_list(train_list, len(experiment.attributes))[1]).tolist()
     for value in (0, 1):
         constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share == value]

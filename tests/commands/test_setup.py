@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support import THOROUGH
+from support.cli import process
+from support.commands import custom_lists
 from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file, same
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
@@ -16,11 +18,12 @@ from run_scripts.training.setup import (
     Data,
     build_loader,
     choose_experiment,
-    choose_ratio,
     compile_network,
+    count_ratio,
+    known_ratio,
     start_model,
 )
-from utils.data.catalog import EXPERIMENTS, Experiment
+from utils.data.catalog import Experiment
 from utils.errors import DataError
 
 
@@ -171,15 +174,50 @@ def test_custom_attributes_come_from_the_file_else_from_the_checkpoint(tmp_path)
         choose_experiment("custom", resumed={"state_dict": {}})
 
 
-def test_ratios_are_the_published_ones_or_the_lists(tmp_path, recwarn):
-    """What never changes is named, in one warning for each value."""
-    peta = EXPERIMENTS["peta"]
-    assert choose_ratio(peta, "published", None) == list(peta.positive_ratio)
+@pytest.mark.parametrize(
+    ("words", "of_the_checkpoint", "ratio"),
+    [
+        ({}, [0.1, 0.2], [0.1, 0.2]),
+        ({}, None, None),
+        ({"evaluate": True}, None, None),
+        ({"evaluate": True, "loss": "none"}, None, [0.5, 0.5]),
+        ({"loss": "none"}, None, None),  # the run's checkpoints say the list's
+        ({"ratios": "published"}, None, [0.3, 0.4]),
+    ],
+)
+def test_ratios_are_the_checkpoints_or_the_published_ones_or_the_lists(words, of_the_checkpoint, ratio):
+    experiment = Experiment("custom", None, ("Hat", "Bag"), positive_ratio=(0.3, 0.4))
+    options = Namespace(**{"evaluate": False, "loss": "reference", "ratios": "list"} | words)
+    resumed = {"positive_ratio": of_the_checkpoint} if of_the_checkpoint else {}
+    assert known_ratio(experiment, options, resumed, is_chosen=False) == ratio
+    if of_the_checkpoint:
+        assert known_ratio(experiment, options, resumed, is_chosen=True) is None
+
+
+@pytest.mark.slow
+def test_an_evaluation_needs_no_training_list_if_its_loss_does_not(pictures, tmp_path, run_here):
+    options = custom_lists(pictures, tmp_path, ["Hat", "Male"])
+    run = "--approach", "baseline", "--workers", 0, "--epochs", 1, "--max_iters", 1, "--batch_size", 2
+    names = "--attributes", tmp_path / "names.txt"
+    run_here(*options, *run, *names, "--output_dir", tmp_path / "run")
+    (tmp_path / "train.txt").unlink()
+    own, theirs = tmp_path / "run" / "1.pth.tar", tmp_path / "published.pth.tar"
+    run_here("-e", "--resume", own)
+    _, errors = run_here("-e", "--resume", own, "--ratios", "list", status=1)
+    assert "train.txt found neither as it is nor in " in errors
+    process("export", "--to", "reference", own, theirs)
+    rest = [*names, "--approach", "baseline", *options[:2], *options[4:]]
+    _, errors = run_here("-e", "--resume", theirs, *rest, status=1)
+    assert "name that list with --train_list; without it, give --loss none" in errors
+    run_here("-e", "--resume", theirs, *rest, "--loss", "none")
+
+
+def test_what_never_changes_is_named_in_one_warning_for_each_value(tmp_path, recwarn):
     custom = Experiment("custom", None, ("Age", *ATTRIBUTES))
     (tmp_path / "train.txt").write_text("a.jpg 1 1 1 0\nb.jpg 0 1 2 0\n", encoding="utf-8")
-    assert choose_ratio(custom, "list", tmp_path / "train.txt") == [0.5, 1, 1, 0]
+    assert count_ratio(custom, tmp_path / "train.txt") == [0.5, 1, 1, 0]
     zero, one = (str(warning.message) for warning in recwarn)
     assert zero.startswith("Skirt is always 0 in ")
     assert one.startswith("Hat, Bag are always 1 in ")
     with pytest.raises(DataError, match="--train_list"):
-        choose_ratio(custom, "list", None)
+        count_ratio(custom, None)
