@@ -37,7 +37,7 @@ from utils.data.catalog import EXPERIMENTS, find_list
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
-from utils.deployment.quantization import Sample, choose_pictures, write_int8
+from utils.deployment.quantization import Sample, choose_pictures, doubts, write_int8
 from utils.evaluation.thresholds import read_thresholds
 from utils.io.atomic import temporary_name, unwritable
 from utils.io.process import tell
@@ -138,7 +138,8 @@ def export_deployed(options: argparse.Namespace) -> None:
             difference = compare_torch_export(deployed, temporary)
         check = f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
         if pictures:
-            check = str(replace_by_int8(temporary, about, *pictures, options.max_loss))
+            int8 = replace_by_int8(temporary, about, *pictures, options.max_loss)
+            check = "; ".join([str(int8), *doubts(*pictures, checkpoint, options.max_loss)])
         temporary.rename(options.output)
     finally:
         temporary.unlink(missing_ok=True)

@@ -55,7 +55,8 @@ def report_evaluation(
         write_predictions(options.predictions, pictures.names, attributes, logits)
     if options.calibrate:
         probabilities = evaluation.logits.sigmoid().numpy()  # as predict.py computes them
-        log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume))
+        trained = pictures.is_training_list(setup.checkpoint)
+        log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume, trained))
     if options.report:
         content = report_content(setup, directory, record, evaluation.branches.numpy(), regions, pointing)
         if log.page(options.report, render(content)):

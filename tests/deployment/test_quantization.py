@@ -11,7 +11,7 @@ from PIL import Image
 from support.models import ATTRIBUTES, own_checkpoint
 
 import alm
-from alm.checkpoint.restore import save_checkpoint
+from alm.checkpoint.restore import load_checkpoint, save_checkpoint
 from alm.inference.export import describe_onnx
 from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
@@ -81,12 +81,25 @@ def test_the_file_says_what_it_was_calibrated_and_measured_on(
     output, _ = exported(*options, checkpoint, path)
     assert copied.pictures == 4
     assert "int8, calibrated on 4 pictures of list.txt: mA 0." in output
-    assert "on 4 other pictures of list.txt" in output
+    assert "on 4 other pictures of list.txt; fewer than 30 pictures are too few" in output
+    assert "one answer changes this mA by up to 8.3 points, so these pictures are too few to tell" in output
+    assert "the network was trained on" not in output
     said = json.loads(OnnxPredictor(path)._session.get_modelmeta().custom_metadata_map["int8"])
     assert said["ma_int8"] == said["ma_float32"]
     assert (said["calibrated_on"], said["measured_on"]) == ("list.txt", "list.txt")
     assert (said["calibrated_pictures"], said["measured_pictures"]) == (4, 4)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_result_says_if_a_list_was_trained_on(
+    pictures, checkpoint, tmp_path, exported, copied, few_will_do
+):
+    content = load_checkpoint(checkpoint)
+    trained = MultiLabelDataset(pictures, pictures / "list.txt")
+    save_checkpoint(tmp_path / "7.pth.tar", content | {"data": {"train": trained.digest()}})
+    options = ("--int8", "--calibrate", pictures / "list.txt")
+    output, _ = exported(*options, tmp_path / "7.pth.tar", tmp_path / "m.onnx")
+    assert f"; the network was trained on {pictures / 'list.txt'}, so it may lose more on other" in output
 
 
 def test_no_picture_is_measured_that_it_was_calibrated_on(

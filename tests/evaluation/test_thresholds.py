@@ -1,6 +1,7 @@
 """Thresholds: the best on a list, their file, and what predict.py makes of it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,20 +78,48 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "gain", "undefined"),
+    ("labels", "trained", "gain", "undefined"),
     [
-        ([[0, 0], [1, 1]], "mA 1.0000 there, 0.7500 at 0.5; on other pictures the gain is less", ""),
-        ([[0, 0], [1, 0]], "mA of 1 of 2 attributes 1.0000 there, 0.5000 at 0.5; on", "0.5 for Bag: "),
-        ([[1, 0], [1, 0]], "mA of 0 of 2 attributes is undefined there", "0.5 for Hat, Bag: "),
+        (
+            [[0, 0], [1, 1]],
+            False,
+            "mA 1.0000 there, 0.7500 at 0.5; on other pictures the gain is less; 2 of",
+            "",
+        ),
+        (
+            [[0, 0], [1, 1]],
+            True,
+            "mA 1.0000 there, 0.7500 at 0.5; .* or none: the network was trained on the",
+            "",
+        ),
+        (
+            [[0, 0], [1, 1]] * 29,
+            False,
+            "mA 1.0000 .* less; 2 of 2 attributes have fewer than 30 pictures",
+            "",
+        ),
+        (
+            [[0, 0], [1, 1]] * 30,
+            False,
+            "mA 1.0000 there, 0.7500 at 0.5; on other pictures the gain is less$",
+            "",
+        ),
+        (
+            [[0, 0], [1, 0]],
+            False,
+            "mA of 1 of 2 .* 0.5; on .*; 1 of 2 attributes have fewer",
+            "0.5 for Bag: ",
+        ),
+        ([[1, 0], [1, 0]], False, "mA of 0 of 2 attributes is undefined there", "0.5 for Hat, Bag: "),
     ],
 )
-def test_the_gain_is_of_the_attributes_that_have_one(tmp_path, labels, gain, undefined):
+def test_the_gain_is_of_the_attributes_that_have_one(tmp_path, labels, trained, gain, undefined):
     of_list = {"label": "held_out.txt", "labels": torch.tensor(labels)}
     pictures = type("Pictures", (list,), of_list)(labels)
     experiment = Experiment("custom", tmp_path, NAMES)
-    probabilities = np.array([[0.1, 0.1], [0.3, 0.9]])
-    lines = calibrate(tmp_path / "t.json", probabilities, pictures, experiment, "7.pth.tar")
-    assert f"on held_out.txt: {gain}" in lines
+    probabilities = np.array([[0.1, 0.1], [0.3, 0.9]] * (len(labels) // 2))
+    lines = calibrate(tmp_path / "t.json", probabilities, pictures, experiment, "7.pth.tar", trained)
+    assert re.search(f"on held_out.txt: {gain}", lines.partition("\n")[0])
     assert undefined in lines
     assert ("the list has them always or never" in lines) == bool(undefined)
 
@@ -106,6 +135,7 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
     evaluate = ("-e", "--resume", path, "--val_list", held_out, "--calibrate")
     calibrated, _ = run_here(*evaluate, thresholds_file, "--workers", 0, *options)
     assert "is the test list" not in calibrated
+    assert "the network was trained on these" in calibrated
     thresholds = json.loads(thresholds_file.read_text())["thresholds"]
     assert set(thresholds.values()) != {0.5}
     options = ("--checkpoint", path, "--threshold", thresholds_file, "--as_trained", "--json", "-", *options)

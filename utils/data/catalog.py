@@ -121,6 +121,8 @@ EXPERIMENTS = {
     )
 }
 
+TRAIN_LISTS = {name for experiment in EXPERIMENTS.values() for name in experiment.train_lists}
+
 
 def get_experiment(name: str) -> Experiment:
     """Return a data set by name. Raises DataError, listing the known ones, if there is none."""

@@ -6,6 +6,8 @@ the batches do not depend on the workers.
 """
 
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from alm.constants import HEIGHT, WIDTH
 from alm.inference.image_io import read_picture, read_resized
 from utils.data.cache import open_cache
+from utils.data.catalog import TRAIN_LISTS
 from utils.data.list_file import find_picture, read_list, refuse_links_out
 from utils.errors import DataError
 from utils.io.phrases import first_few
@@ -87,6 +90,11 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         content = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
         content.update(self.labels.numpy().tobytes())
         return content.hexdigest()
+
+    def is_training_list(self, checkpoint: Mapping) -> bool:
+        """Whether a checkpoint was trained on this list. If it does not say, the list's name does."""
+        digest = checkpoint.get("data", {}).get("train")
+        return self.digest() == digest if digest else Path(self.label).name in TRAIN_LISTS
 
     def missing_summary(self) -> str:
         """Return how many of the list's pictures are missing, and the first five of them."""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from utils.io.process import temporary_directory
 # Operators that take a map apart; the network's own part begins behind them.
 ENDS_OF_MAPS = {"Reshape", "Flatten", "Transpose", "Shape"}
 MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly change
+LEAST_CALIBRATED = 30  # with fewer, the ranges are those of single pictures
 LEAST_MEASURED = 30  # as for intervals: with fewer, the mistakes in one picture are points of mA
 BATCH_SIZE = 16
 
@@ -86,6 +87,25 @@ def write_int8(source: Path, target: Path, calibration: Sample, measured: Sample
             "pictures, or allow it with --max_loss"
         )
     return int8
+
+
+def doubts(calibration: Sample, measured: Sample, checkpoint: Mapping, max_loss: float) -> Iterator[str]:
+    """Yield why the loss of mA that was measured may not be that on other pictures."""
+    for pictures in dict.fromkeys((calibration.pictures, measured.pictures)):
+        if pictures.is_training_list(checkpoint):
+            yield f"the network was trained on {pictures.label}, so it may lose more on other pictures"
+    if len(calibration.places) < LEAST_CALIBRATED:
+        yield f"fewer than {LEAST_CALIBRATED} pictures are too few to tell the ranges of the activations"
+    step = 100 * largest_step(measured)
+    if step > max_loss:
+        yield f"one answer changes this mA by up to {step:.1f} points, so these pictures are too few to tell"
+
+
+def largest_step(measured: Sample) -> float:
+    """Return by how much one answer can change the mA: a picture of the rarest label weighs most."""
+    labels = measured.pictures.labels[list(measured.places)]
+    rarest = min(int((labels == label).sum(dim=0).min()) for label in (0, 1))
+    return 0.5 / rarest / labels.shape[1]
 
 
 def mean_accuracies(files: Sequence[Path], measured: Sample) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 from alm.constants import THRESHOLD, UNKNOWN
 from alm.errors import AlmError
 from utils.data.catalog import Experiment
+from utils.evaluation.significance import FEWEST
 from utils.io.atomic import write_json
 from utils.io.phrases import ma_title
 from utils.io.untrusted import is_share, parsed, read_text
@@ -108,12 +109,14 @@ def calibrate(
     pictures: "MultiLabelDataset",
     experiment: Experiment,
     checkpoint: str,
+    trained: bool,
 ) -> str:
     """Write each attribute's best threshold on the pictures, whose probabilities (N, K) a `checkpoint` gave;
-    return lines that say what was gained, and what must not be quoted.
+    return lines that say what was gained, and what must not be quoted. `trained` says whether the checkpoint
+    was trained on these pictures.
     """
-    attributes, label = experiment.attributes, pictures.label
-    choice = best_thresholds(probabilities, pictures.labels.numpy())
+    attributes, label, labels = experiment.attributes, pictures.label, pictures.labels.numpy()
+    choice = best_thresholds(probabilities, labels)
     about = {"list": str(label), "pictures": len(pictures), "checkpoint": str(checkpoint)}
     write_thresholds(path, attributes, choice, about)
     defined = ~np.isnan(choice.accuracy)
@@ -122,6 +125,12 @@ def calibrate(
     if defined.any():
         before, after = (each[defined].mean() for each in (choice.accuracy_at_half, choice.accuracy))
         gain = f"{title} {after:.4f} there, {before:.4f} at 0.5; on other pictures the gain is less"
+        if trained:
+            gain += ", or none: the network was trained on these"
+        counts = np.minimum((labels == 0).sum(axis=0), (labels == 1).sum(axis=0))
+        if few := int((defined & (counts < FEWEST)).sum()):
+            gain += f"; {few} of {len(attributes)} attributes have fewer than {FEWEST} pictures with them or "
+            gain += "without, too few to tell"
     lines = [f"Thresholds: {path}, of best balanced accuracy on {label}: {gain}"]
     if Path(label).name in experiment.val_lists:
         lines.append(f"Thresholds: {label} is the test list: quote no figure on it with these")
