@@ -32,7 +32,6 @@ from utils.io.process import tell
 from utils.runs.log_reader import read_losses
 from utils.runs.loss_comparison import (
     ABSOLUTE_LIMIT,
-    DISTANCE_LIMIT,
     DIVERGENCE,
     MEAN_LIMIT,
     P95_LIMIT,
@@ -188,7 +187,6 @@ def results_record(comparisons: list[LossComparison], options: argparse.Namespac
             "mean_absolute_error": ABSOLUTE_LIMIT,
             "mean_difference": options.limit,
             "p95_difference": options.limit_p95,
-            "distance": DISTANCE_LIMIT,
         },
         "comparisons": [comparison_record(comparison, options) for comparison in comparisons],
     }
@@ -215,5 +213,6 @@ def comparison_record(comparison: LossComparison, options: argparse.Namespace) -
         "repeated_in_reference": comparison.reference.repeated,
         "official_pass": comparison.passes_official_rule(),
         "strict_pass": strict.passed,
+        "distance_limit": comparison.distance_limit,
         **figures,
     }
