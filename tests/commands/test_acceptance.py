@@ -94,7 +94,8 @@ def checkout(tmp_path):
 
 def accept(checkout, *options, python=sys.executable):
     return subprocess.run(
-        ["bash", str(checkout / "run_scripts" / "test.sh"), *options],
+        ["bash", "run_scripts/test.sh", *options],
+        cwd=checkout,
         env={**os.environ, "PYTHON": str(python)},
         capture_output=True,
         text=True,
@@ -106,7 +107,7 @@ def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
     ensure_dataset(tmp_path / "peta", train=10, test=4)
     scripts = checkout / "run_scripts"
     (scripts / "cpu.log").write_text("earlier")
-    process = accept(checkout, f"--data_path={tmp_path / 'peta'}", "--device=cpu")
+    process = accept(checkout, "--data_path=peta", "--device=cpu")
     assert process.returncode == 2, process.stdout + process.stderr
     assert "no verdict: there is no committed log of this data" in process.stdout
     assert (scripts / "cpu.log.~1~").read_text() == "earlier"
@@ -116,10 +117,10 @@ def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
 # Every command at once; the comparison ends with the status in STATUS, that of the pictures in PICTURES.
 PYTHON = """#!/bin/sh
 case "$1 $2" in
-    "acceptance.py device") echo sdaa ;;
-    "acceptance.py has-data") exit 1 ;;
-    "acceptance.py same-pictures") exit PICTURES ;;
-    "loss.py --sdaa-log") exit STATUS ;;
+    "run_scripts/acceptance.py device") echo sdaa ;;
+    "run_scripts/acceptance.py has-data") exit 1 ;;
+    "run_scripts/acceptance.py same-pictures") exit PICTURES ;;
+    "run_scripts/loss.py --sdaa-log") exit STATUS ;;
 esac
 """
 
@@ -137,16 +138,30 @@ def test_the_comparison_decides_and_a_failed_one_says_what_to_run_next(
     process = accept(checkout, python=python)
     assert process.returncode == expected
     assert ("no verdict: the drawn pictures differ" in process.stdout) == (status != expected)
-    commands = [line for line in process.stdout.splitlines() if "python locate.py" in line]
+    commands = [line.split() for line in process.stdout.splitlines() if "locate.py" in line]
     assert len(commands) == (2 if expected == 1 else 0)
     if commands:
-        assert "locate.py --device sdaa --amp off" in commands[0]
+        assert commands[0] == [str(python), "run_scripts/locate.py", "--device", "sdaa", "--amp", "off"]
 
 
-def test_unknown_option_is_refused(checkout):
-    process = accept(checkout, "--data-path=x")
-    assert process.returncode == 2
-    assert "--data_path=DIR" in process.stderr
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--path=x", "unknown option --path=x; there are --data_path=DIR and --device=NAME"),
+        ("--data-path=x", "--data-path=x: there is no such directory"),
+        ("--device=abacus", "--device=abacus: choose auto, sdaa, cuda or cpu"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_installed(checkout, option, line):
+    process = accept(checkout, option)
+    assert (process.returncode, process.stdout, process.stderr) == (2, "", f"error: {line}\n")
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_installed(checkout):
+    (checkout / "runs").touch()
+    process = accept(checkout)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith("error: run_scripts/../runs cannot be written to")
 
 
 def test_a_missing_interpreter_is_told(checkout):
