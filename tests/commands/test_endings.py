@@ -188,8 +188,8 @@ def folder(tmp_path_factory):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
-        write_log("a.log", range(20, 1, -1))
-        write_log("b.log", range(200, 10, -10))
+        write_log("a.log", range(21, 1, -1))
+        write_log("b.log", range(210, 10, -10))
     return folder
 
 

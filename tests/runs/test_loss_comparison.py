@@ -189,7 +189,7 @@ def test_trainings_that_have_nothing_in_common_do_not_agree():
 def test_few_iterations_have_to_be_nearer(factor, passed):
     reference = np.array([3.0, 2.97, 2.99, 2.9])
     result = compared(factor * reference, reference)
-    assert result.distance_limit == 0.2
+    assert result.distance_limit == 0.1
     assert result.verdict().passed is passed
 
 
