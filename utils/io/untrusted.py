@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -39,14 +40,14 @@ def read_text(path: str | Path) -> str:
 
     Raises DataError if it cannot be read, has more than MOST_TEXT bytes, or is not text.
     """
+    text = None
     try:
-        with open_regular(path, MOST_TEXT) as file:
-            encoding = encoding_of(file.peek())
-            text = encoding and io.TextIOWrapper(file, encoding=encoding).read()
+        with suppress(UnicodeDecodeError), open_regular(path, MOST_TEXT) as file:
+            if encoding := encoding_of(file.peek()):
+                with io.TextIOWrapper(file, encoding=encoding) as lines:
+                    text = lines.read()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
-    except UnicodeDecodeError:
-        text = None
     if text is None or "\0" in text:
         raise DataError(f"{path} is not text; give a text file in UTF-8")
     return text
