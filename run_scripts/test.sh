@@ -63,7 +63,7 @@ if [ -z "$baseline" ]; then
     exit 2
 fi
 verdict=0
-"$python" "$here/loss.py" --sdaa-log "$log" --cuda-log "$baseline" --plot "$here/loss.jpg" || verdict=$?
+"$python" "$here/loss.py" --sdaa-log "$log" --cuda-log "$baseline" || verdict=$?
 if [ "$verdict" -eq 1 ] && ! "$python" "$here/acceptance.py" same-pictures; then
     echo "no verdict: the drawn pictures differ from the baseline's (another encoder or decoder version), and the"
     echo "losses may differ for that reason alone; compare with the log of a device that has the same versions"
