@@ -2,24 +2,32 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import THOROUGH
 
-from utils.diagnostics.error_bounds import excess, growth, perturb, roundoff, sensitivity
+from utils.diagnostics.error_bounds import (
+    cancellation,
+    channel_sensitivity,
+    excess,
+    growth,
+    perturb,
+    roundoff,
+    sensitivity,
+)
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def products(seed, terms, dtype):
-    """Return a matrix product in a type, the same in float64, and how far it moves with its inputs."""
+    """Return a matrix product in a type, the same in float64, and how much cancels in it."""
     generator = torch.Generator().manual_seed(seed)
     a, b = (torch.randn(shape, generator=generator).to(dtype) for shape in ((150, terms), (terms, 200)))
     exact = a.double() @ b.double()
-    others = [perturb(a.double(), generator) @ perturb(b.double(), generator)]
-    return a @ b, exact, sensitivity(exact, others)
+    return a @ b, exact, cancellation(exact, a.double().abs() @ b.double().abs())
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -47,11 +55,31 @@ def test_what_cancels_is_judged_by_its_terms():
     terms = torch.randn(4096, 1, generator=torch.Generator().manual_seed(0))
     terms -= terms.mean()
     exact = terms.double().sum(0)
-    others = [perturb(terms.double(), torch.Generator().manual_seed(seed)).sum(0) for seed in range(8)]
-    moves = sensitivity(exact, others)
-    assert excess(terms.sum(0), exact, moves, 4096)[0] < 1
+    cancelled = cancellation(exact, terms.double().abs().sum(0))
+    assert excess(terms.sum(0), exact, cancelled, 4096)[0] < 1
     assert excess(terms.sum(0), exact, 0.0, 4096)[0] > 1
-    assert excess(terms[1:].sum(0), exact, moves, 4096)[0] > 1  # a term is left out
+    assert excess(terms[1:].sum(0), exact, cancelled, 4096)[0] > 1  # a term is left out
+
+
+@pytest.mark.parametrize("order", ["sorted", "drawn", "halves"])
+def test_every_order_of_summation_is_right(order):
+    """One after the other, the longest way. If they are sorted, the partial sums are the largest. So is a
+    channel's sum, which is judged by its movement.
+    """
+    terms = np.random.default_rng(0).standard_normal((32768, 50)).astype(np.float32)
+    if order == "sorted":
+        terms.sort(axis=0)
+    elif order == "halves":
+        terms = np.abs(terms) * np.where(np.arange(len(terms)) < len(terms) // 2, 1, -1)[:, None]
+    one_after_the_other = torch.from_numpy(np.cumsum(terms, axis=0, dtype=np.float32)[-1])
+    exact, magnitudes = (torch.from_numpy(x.astype(np.float64).sum(0)) for x in (terms, np.abs(terms)))
+    others = [
+        perturb(torch.from_numpy(terms).double(), torch.Generator().manual_seed(seed)).sum(0)
+        for seed in range(3)
+    ]
+    by_movement = channel_sensitivity(sensitivity(exact, others), len(terms))
+    for judge in (cancellation(exact, magnitudes), by_movement):
+        assert excess(one_after_the_other, exact, judge, len(terms))[0] < 0.5
 
 
 def test_one_wrong_element_is_enough():

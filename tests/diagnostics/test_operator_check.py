@@ -116,6 +116,18 @@ def test_wrong_operators_are_over_their_limits_and_no_others(names, sign):
     assert first == {name: PLACES[name] for name in names}
 
 
+def test_gradients_that_drift_are_right():
+    """As in trained networks: neighbours are alike, and a weight's gradient is far less than its terms."""
+    network = nn.Conv2d(3, 16, 7, stride=2, padding=3)
+    images = 1 + torch.rand(4, 3, 256, 128) / 10
+    gradient = torch.linspace(1, -1, 128)[:, None] * (1 + torch.rand(4, 16, 128, 64) / 10)
+    origin = OperatorOrigin({"": network}, torch.optim.SGD(network.parameters()))
+    with OperatorCheck(origin, CPU) as check:
+        network(images).backward(gradient)
+    assert "aten::convolution_backward" in operators(check.results)
+    assert wrong_results(check.results) == []
+
+
 def test_one_tensor_of_a_list_is_named():
     found = wrong_results(step({"aten::_foreach_addcdiv_": 1e-2}, fused=False).results)
     assert operators(found) == {"aten::_foreach_addcdiv_"}

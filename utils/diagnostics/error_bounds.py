@@ -1,10 +1,26 @@
 """How far an operator's result may be from the exact one, by the type that it was computed in.
 
-Backward error analysis (Higham, Accuracy and Stability of Numerical Algorithms, chapters 1 and 4): a result
-may be off by its own rounding, and by as much as it moves if its inputs are off by theirs. The second part
-is measured: the operator runs once more, in float64, on inputs moved by a tiny relative step of random sign.
-So if terms cancel, as in the gradient of a bias before a batch normalization, the terms judge the error and
-not the little that remains of them.
+A sum of n terms is rounded n times. Each rounding is off by at most u, the type's unit roundoff, times the
+partial sum that is rounded. Which partial sums there are is the device's choice: one after the other, blocks,
+a part per thread. But none is larger than all positive terms together, or all negative ones. If the terms add
+up to x and their magnitudes to A, that is (A + |x|) / 2 at most. Roundings go up as often as down, so n of
+them gather to sqrt(n) times one, not to n times (Higham and Mary, A New Approach to Probabilistic Rounding
+Error Analysis, 2019). So for every order
+
+    |error| <= FACTOR u sqrt(n) (A + |x|) / 2 = FACTOR u sqrt(n) (|x| + (A - |x|) / 2)
+
+where (A - |x|) / 2 is what cancels. A is measured: the operator runs once more, in float64, on its inputs'
+magnitudes. So if the true value is zero, as of the gradient of a bias before a batch normalization, the terms
+judge the error and not the little that remains of them.
+
+Other operators are no plain sums. By backward error analysis (Higham, Accuracy and Stability of Numerical
+Algorithms, chapters 1 and 4) a result may be off by its own rounding, and by as much as it moves if its
+inputs are off by theirs. This is measured too: the operator runs once more, in float64, on inputs moved by a
+tiny relative step of random sign. The movement takes the place of what cancels.
+
+A batch normalization sums whole channels of n values. The movement of such a sum is the root of its terms'
+sum of squares, so A is at most sqrt(n) times the movement (Cauchy and Schwarz). In maps each channel's sums
+have a share of 1 / n, so their part in an element's A is at most the average movement in its channel.
 
 Two errors are judged: the largest one of an element, and the part that all elements share. A sum of many
 terms makes the first one large even on a right device; rounding averages out of the second.
@@ -17,7 +33,6 @@ from torch import Tensor
 
 FACTOR = 4.0
 TERMS_IN_HALF = 9
-DRIFT = 4.0  # neighbours in a channel are alike, so the partial sums of its statistics drift
 STEP = 2.0**-26  # far above float64's rounding, far below what would change an operator's course
 
 
@@ -48,6 +63,16 @@ def perturb(tensor: Tensor, generator: torch.Generator) -> Tensor:
     return torch.addcmul(tensor, tensor, signs.double().mul_(2).sub_(1), value=STEP)
 
 
+def cancellation(exact: Tensor, magnitudes: Tensor) -> Tensor:
+    """Return how much cancels in each element of a result: its positive terms' sum or its negative ones',
+    whichever is smaller. `magnitudes` is the result of the inputs' magnitudes.
+
+    No element has less than the average: a device may compute several together, as by Winograd's convolution.
+    """
+    cancelled = ((magnitudes - exact.abs()) / 2).clamp(min=0).nan_to_num()
+    return cancelled.clamp(min=cancelled.square().mean().sqrt())
+
+
 def sensitivity(exact: Tensor, others: list[Tensor]) -> Tensor | float:
     """Return how far each element of a result moves if its inputs move by a relative step of 1.
 
@@ -60,25 +85,35 @@ def sensitivity(exact: Tensor, others: list[Tensor]) -> Tensor | float:
     return squares.sqrt() + squares.mean().sqrt()
 
 
+def channel_sensitivity(movement: Tensor, terms: int) -> Tensor:
+    """Return what a batch normalization's result has in the place of its `sensitivity`, given here: maps
+    (B, C, H, W), or one value per channel (C,), a sum of `terms` values.
+    """
+    if movement.dim() == 1:
+        return movement * math.sqrt(terms)
+    return movement + movement.square().mean((0, 2, 3), keepdim=True).sqrt()
+
+
 def excess(
-    result: Tensor, exact: Tensor, movement: Tensor | float, terms: int, of_channels: bool = False
+    result: Tensor, exact: Tensor, movement: Tensor | float, terms: int, channels_share: bool = False
 ) -> tuple[float, float]:
     """Return a result's error in units of its limit, and the largest error of an element.
 
-    `result` in its own type and `exact` in float64 have one shape and are on the CPU; `movement` is their
-    `sensitivity`. Each element sums `terms` values, with `of_channels` those of its channel. An overflow that
-    rounding explains is no error, and neither is NaN if the exact result is NaN.
+    `result` in its own type and `exact` in float64 have one shape and are on the CPU; `movement` is the
+    `cancellation` in a sum, of other results the `sensitivity`. Each element sums `terms` values; with
+    `channels_share` these are its channel's, and so is the error. An overflow that rounding explains is no
+    error, and neither is NaN if the exact result is NaN.
     """
     if not result.numel():
         return 0.0, 0.0
     dtype = result.dtype
     explained = (result == exact.to(dtype)) | (result.isnan() & exact.isnan())
     error = torch.where(explained, 0.0, result.double() - exact)
-    allowed = growth(terms, dtype) * (DRIFT if of_channels else 1.0) * (exact.abs() + movement)
+    allowed = growth(terms, dtype) * (exact.abs() + movement)
     unit, exact = FACTOR * roundoff(dtype), torch.where(exact.isfinite(), exact, 0.0)
     steps = 2 * growth(terms, dtype) * smallest_step(dtype)  # near zero each rounding is to a fixed step
     largest = torch.where(explained, 0.0, error.abs() / (unit * allowed + steps)).max()
-    noise = (allowed * exact).nan_to_num().square().sum().mul(terms if of_channels else 1).sqrt()
+    noise = (allowed * exact).nan_to_num().square().sum().mul(terms if channels_share else 1).sqrt()
     shared = (error * exact).sum().abs()
     shared = shared / (unit * (exact.square().sum() + noise) + steps * exact.norm())
     shared = torch.where(exact.any(), shared, 0.0)

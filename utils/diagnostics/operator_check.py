@@ -40,9 +40,13 @@ IN_OWN_TYPE = {"aten::_amp_foreach_non_finite_check_and_unscale_", "aten::_amp_u
 SCALES = {"grad_scale", "found_inf"}  # arguments that are float32 for every type of gradients
 POOL_WITH_POSITIONS = "aten::max_pool2d_with_indices"
 PRODUCTS = {"aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
+# Each element of a result is a sum of products of the inputs' elements, and all coefficients are positive.
+SUMS = PRODUCTS | {
+    "aten::convolution", "aten::convolution_backward", "aten::avg_pool2d", "aten::avg_pool2d_backward",
+    "aten::max_pool2d_with_indices_backward", "aten::sum", "aten::mean",
+}  # fmt: skip
 ROUNDINGS = 10  # of an optimizer's step in one operator, about
-ENOUGH_VALUES, MOST_DRAWS = 64, 8  # to estimate a movement from, and runs on perturbed inputs at most
-FEW_TERMS_DRAWS = 3  # perturbed inputs may by chance leave a sum of few terms as it was
+ENOUGH_VALUES, MOST_DRAWS = 256, 8  # to estimate a movement from, and runs on perturbed inputs at most
 
 
 @dataclass
@@ -131,13 +135,23 @@ class OperatorCheck(TorchDispatchMode):
             shape, dtype = tuple(result.shape), str(result.dtype).removeprefix("torch.")
             if name == POOL_WITH_POSITIONS and index == 1:  # of equal values any may be the largest
                 result, reference = (_pooled_values(inputs, positions) for positions in (result, reference))
-            ratio, error = _compare(result, reference, movements[index], terms, _sums_channels(name, result))
+            movement, is_normalized = movements[index], "batch_norm" in name
+            if is_normalized:
+                movement = error_bounds.channel_sensitivity(movement, terms)
+            channels_share = is_normalized and result.dim() > 1
+            ratio, error = _compare(result, reference, movement, terms, channels_share)
             owner = self._origin.name_of(results[index]) or place
             self.results.append(OperatorResult(order, name, stage, owner, shape, dtype, terms, error, ratio))
 
     def _compute_again(self, operator, inputs: tuple, results: list[Tensor]) -> tuple[list, list]:
-        """Return an operator's results in float64, and how far each moves with its inputs."""
-        draws = _draws(operator._schema.name, inputs, results)
+        """Return an operator's results in float64, and what cancels in each, or how far it moves with its
+        inputs.
+        """
+        name = operator._schema.name
+        if name in SUMS:
+            exact, magnitudes = _run(operator, *inputs), _run(operator, *tree_map(_magnitude, inputs))
+            return exact, list(map(error_bounds.cancellation, exact, magnitudes))
+        draws = _draws(name, results)
         others = [_run(operator, *tree_map(self._perturb, inputs)) for _ in range(draws)]
         exact = _run(operator, *inputs)
         movements = []
@@ -207,14 +221,16 @@ def _run(operator, args: tuple, kwargs: dict) -> list[Tensor]:
     return _written(operator, args, kwargs, compute(*args, **kwargs))
 
 
-def _draws(name: str, inputs: tuple, results: list[Tensor]) -> int:
+def _magnitude(x):
+    return x.abs() if isinstance(x, Tensor) and x.is_floating_point() else x
+
+
+def _draws(name: str, results: list[Tensor]) -> int:
     """Return how often an operator runs on perturbed inputs."""
     sizes = [result.numel() for result in results if result.is_floating_point()]
     if name in LEAPS | IN_OWN_TYPE or not sizes:
         return 0
-    draws = min(max(ENOUGH_VALUES // max(min(sizes), 1), 1), MOST_DRAWS)
-    has_few_terms = name in PRODUCTS and _summed_terms(name, inputs, results[0]) < ENOUGH_VALUES
-    return max(draws, FEW_TERMS_DRAWS) if has_few_terms else draws
+    return min(max(ENOUGH_VALUES // max(min(sizes), 1), 1), MOST_DRAWS)
 
 
 def _compare(result: Tensor, reference: Tensor, *sum_of) -> tuple[float, float]:
@@ -247,11 +263,6 @@ def _summed_terms(name: str, inputs: tuple, result: Tensor) -> int:
             return ROUNDINGS if "_fused" in name else 1
     largest = max((x.numel() for x in tree_leaves(inputs) if isinstance(x, Tensor)), default=1)
     return max(1, largest // max(result.numel(), 1))
-
-
-def _sums_channels(name: str, result: Tensor) -> bool:
-    """Whether sums over all positions of a channel are in a result: statistics, or a bias's gradient."""
-    return "batch_norm" in name or (name == "aten::convolution_backward" and result.dim() == 1)
 
 
 def _pooled_values(inputs: tuple, positions: Tensor) -> Tensor:
