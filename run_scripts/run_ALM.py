@@ -150,6 +150,8 @@ def identity(setup: TrainingSetup) -> dict:
         "approach": setup.model.approach,
         "backbone": setup.model.backbone_name,
         "levels": list(setup.model.levels),
+        "mean": list(setup.model.mean),
+        "std": list(setup.model.std),
         "experiment": setup.experiment.name,
         "attributes": list(setup.experiment.attributes),
         "positive_ratio": setup.ratio,

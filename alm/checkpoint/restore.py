@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.checkpoint.files import save_checkpoint as save_checkpoint  # they are public in this room
-from alm.checkpoint.published import BACKBONE, own_checkpoint, to_reference, views, without_prefix
+from alm.checkpoint.published import own_checkpoint, to_reference, views, without_prefix
 from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
@@ -89,6 +89,7 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
     try:
         check_network(model, checkpoint)
         copy_whole(model.state_dict(), checkpoint["state_dict"])
+        model.mean, model.std = tuple(checkpoint["mean"]), tuple(checkpoint["std"])
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
 
@@ -154,39 +155,6 @@ def load_reference_state(model: nn.Module, state_dict: Mapping[str, Tensor]) -> 
     copy_whole(views(model), without_prefix(state_dict))
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> tuple[list[str], list[str]]:
-    """Load the backbone from a file such as `bn_inception-52deb4733.pth` (BatchNorm vectors (C) or (1, C);
-    `module.` before the names or not); return the names used, and those in the file that were not.
-
-    Raises AlmError if one of the backbone's entries is missing or of another size, or if the file holds a
-    whole model.
-    """
-    content = safe_load(Path(path))
-    is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
-    state = content["state_dict"] if is_checkpoint else content
-    try:
-        if not is_state_dict(state):
-            raise AlmError("these are no weights: no named tensors in it")
-        state = without_prefix(state)
-        if (is_checkpoint and is_own(content)) or any(
-            name.startswith((BACKBONE, "backbone.")) for name in state
-        ):
-            raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
-        published = {name: view for name, view in views(model).items() if name.startswith(BACKBONE)}
-        own = {name.removeprefix(BACKBONE): view for name, view in published.items()}
-        given = {
-            name: tensor.view_as(own[name]) if tensor.numel() == own[name].numel() else tensor
-            for name, tensor in state.items()
-            if name in own
-        }
-        if not given:
-            raise AlmError(f"the file has none of the backbone's names ({next(iter(own))}, ...)")
-        copy_whole(own, given)
-    except AlmError as error:
-        raise AlmError(f"{path}: {error}") from error
-    return list(given), [name for name in state if name not in own]
-
-
 # Weights from one model into another.
 
 SHARED = {"backbone": "backbone", "lateral": "lateral layers"}  # part of our state dict -> in words
@@ -223,6 +191,7 @@ def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path
             if name in given
         }
         copy_whole(expected, weights)
+        model.mean, model.std = tuple(checkpoint["mean"]), tuple(checkpoint["std"])
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
     parts = set(map(part_of, expected))

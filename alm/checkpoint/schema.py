@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from alm.constants import LEVELS
+from alm.constants import LEVELS, MEAN, STD
 from alm.errors import AlmError
 from alm.models.network import APPROACHES
 
@@ -41,6 +41,8 @@ PARTS = {
     "approach": tuple(APPROACHES),
     "backbone": str,
     "levels": [str],
+    "mean": [FINITE] * 3,
+    "std": [Number(float, POSITIVE, sys.float_info.max)] * 3,
     "attributes": [str],
     "positive_ratio": [Number(float, 0, 1)],
     "align_corners": bool,
@@ -66,6 +68,8 @@ PARTS = {
 DEFAULTS = {
     "backbone": "bn_inception",
     "levels": LEVELS,
+    "mean": MEAN,
+    "std": STD,
     "iterations": 0,
     "iteration": 0,
     "seen": 0,
@@ -136,7 +140,7 @@ def in_words(part) -> str:
     if isinstance(part, re.Pattern):
         return "a checkpoint's name"
     if isinstance(part, list):
-        return f"a list, each entry {in_words(part[0])}"
+        return f"a list{f' of {len(part)}' if len(part) > 1 else ''}, each entry {in_words(part[0])}"
     return "a dict" + ("" if str in part else f" of {', '.join(part)}")
 
 

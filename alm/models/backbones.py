@@ -7,6 +7,7 @@ from torch import Tensor
 from alm.constants import STRIDES, Tap
 from alm.errors import AlmError
 from alm.models.bn_inception import BNInception
+from alm.models.timm_backbone import TimmBackbone
 
 
 class Backbone(Protocol):
@@ -25,13 +26,13 @@ class Backbone(Protocol):
         """Return the map of each tap, (B, channels, H / stride, W / stride), of images (B, 3, H, W)."""
 
 
-BACKBONES = {"bn_inception": BNInception}
+BACKBONES = {"bn_inception": BNInception}  # any other name is one of timm's
 
 
 def build_backbone(name: str) -> Backbone:
     """Return a new backbone. Raises AlmError if the name is unknown, or its strides are not 8, 16 and 32."""
     if name not in list(BACKBONES):
-        raise AlmError(f"unknown backbone {name!r}; known: {', '.join(BACKBONES)}")
+        return TimmBackbone(name)
     backbone = BACKBONES[name]()
     strides = tuple(tap.stride for tap in backbone.taps)
     if strides != STRIDES:

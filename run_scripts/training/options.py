@@ -142,7 +142,7 @@ def is_switch(value) -> bool:
     return isinstance(value, bool)
 
 
-RESUME_AUTO = "auto"
+AUTO = "auto"  # in the place of a file
 LARGEST_SEED = 2**63 - 1
 COUNT = whole(1)
 ABOVE_ZERO = Kind(
@@ -165,6 +165,7 @@ PREFIX = Kind(
 )
 SWITCH = Kind("True or False", is_switch, {"action": "store_true"})
 ON_OFF = Kind("True or False", is_switch, {"action": argparse.BooleanOptionalAction})
+BACKBONE = Kind("a name", lambda value: isinstance(value, str), {"metavar": "NAME"})
 FILE, DIR = path("FILE"), path("DIR")
 CHECKPOINT = path("FILE", checkpoint_file)
 
@@ -195,7 +196,7 @@ GROUPS = {
         Option("keep", whole_or("all", 1), "keep only the newest N epoch checkpoints and the newest N "
                "iteration checkpoints; `all` keeps every one. last.pth.tar and best.pth.tar always stay", 3,
                traits=RESTORED),
-        Option("resume", path("FILE|auto", or_word(RESUME_AUTO, checkpoint_file)), "continue from this "
+        Option("resume", path("FILE|auto", or_word(AUTO, checkpoint_file)), "continue from this "
                "checkpoint, ours or a published one. auto: continue from the newest good one in "
                "--output_dir, or start a new run if there is none", "", traits=STEP | READ),
         Option("decay_epoch", EPOCHS, "multiply the learning rate by 0.1 at the start of each of these "
@@ -228,10 +229,14 @@ GROUPS = {
                "most 4", "auto", traits=RESTORED | STEP),
     ),
     "model and loss": (
+        Option("backbone", BACKBONE, "bn_inception, or any model of timm that has maps at the strides 8, 16 "
+               "and 32", "bn_inception", traits=RESTORED | STEP),
         Option("width", whole(LEAST_CHANNELS, 4096), "channels of ALM's lateral layers, and so the size of "
                "its heads", LATERAL_CHANNELS, traits=RESTORED | STEP),
-        Option("pretrained", CHECKPOINT, "start the backbone from published ImageNet weights, "
-               "bn_inception-52deb4733.pth", traits=STEP | READ),
+        Option("pretrained", path("FILE|auto", or_word(AUTO, checkpoint_file)), "start the backbone from "
+               "these weights: of bn_inception the published bn_inception-52deb4733.pth, of others timm's "
+               "state dict, .pth or .safetensors. auto: from ImageNet weights that a package has, or timm",
+               traits=STEP | READ),
         Option("init_from", CHECKPOINT, "start a new training from all weights that fit in this checkpoint, "
                "ours or a published one", traits=STEP | READ),
         Option("loss", one_of(*WEIGHTINGS), "weights in the loss. reference: as the published program has "

@@ -9,7 +9,7 @@ from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
 from alm.training.run import TrainingRun
-from run_scripts.training.options import RESUME_AUTO, build_parser
+from run_scripts.training.options import AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
 
 
@@ -28,7 +28,7 @@ def find_checkpoint(typed: Namespace) -> Resumption:
     """
     if "resume" not in typed:
         return Resumption(typed, [])
-    if typed.resume != RESUME_AUTO:
+    if typed.resume != AUTO:
         return Resumption(typed, [], load_checkpoint(typed.resume))
     for name, problem in (
         ("evaluate", "name the checkpoint that -e is to evaluate"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from alm import WeightedBCELoss, build_model
 from alm.checkpoint import restore
+from alm.checkpoint.backbone_weights import load_backbone, load_imagenet
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
 from alm.devices.device import choose_device, explain_choice
@@ -20,6 +21,7 @@ from alm.devices.precision import choose_precision, gradient_scaler, set_arithme
 from alm.errors import AlmError
 from alm.models.network import LATERAL_CHANNELS
 from alm.training.trainer import NonFiniteSteps, Trainer
+from run_scripts.training.options import AUTO
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
 from run_scripts.training.resume import check_data, find_checkpoint, start_position
 from utils.data.cache import cache_directory
@@ -97,7 +99,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         experiment.attributes,
         align_corners=None if options.align_corners == "auto" else options.align_corners == "true",
         resumed=resumed,
-        **chosen(options, "width", "seed", "resume", "pretrained", "init_from"),
+        **chosen(options, "backbone", "width", "seed", "resume", "pretrained", "init_from"),
     )
     machine = (
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
@@ -269,6 +271,7 @@ def start_model(
     approach: str,
     attributes: Sequence[str],
     *,
+    backbone: str = "bn_inception",
     width: int = LATERAL_CHANNELS,
     seed: int,
     align_corners: bool | None = None,
@@ -287,7 +290,7 @@ def start_model(
     if convention is None:
         convention = source is not None and source["align_corners"]
     torch.manual_seed(seed)  # drawn on the CPU: the same start on every device
-    model = build_model(approach, len(attributes), convention, width=width)
+    model = build_model(approach, len(attributes), convention, backbone, width)
     if resume:
         restore.check_attributes(resume, resumed, attributes)
         restore.restore_model(model, resumed, resume)
@@ -298,8 +301,10 @@ def start_model(
         weights += "" if transferred.whole else ", the rest from scratch"
         weights += ASSUMED if transferred.assumed else ""
     elif pretrained:
-        names, others = restore.load_backbone(model, pretrained)
-        weights = f"{len(names)} backbone tensors from {pretrained}, the rest from scratch"
+        source, names, others = (
+            load_imagenet(model) if pretrained == AUTO else load_backbone(model, pretrained)
+        )
+        weights = f"{len(names)} backbone tensors from {source}, the rest from scratch"
         weights += f"; not used: {', '.join(others)}" if others else ""
     else:
         weights = "from scratch (--pretrained FILE starts the backbone from published ones)"

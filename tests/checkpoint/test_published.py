@@ -8,8 +8,9 @@ import torch
 from support.models import model_of, published_file, same
 
 import alm
+from alm.checkpoint.backbone_weights import load_backbone
 from alm.checkpoint.published import reference_state, to_reference
-from alm.checkpoint.restore import load_backbone, load_checkpoint, load_model, load_reference_state
+from alm.checkpoint.restore import load_checkpoint, load_model, load_reference_state
 
 
 def backbone_weights(model):
@@ -165,7 +166,7 @@ def test_backbone_weights(tmp_path, prefix, classifier):
     for name in state if prefix else ():
         state[name] = state[name][None] if "_bn." in name and state[name].dim() else state[name]
     state |= classifier
-    used, unused = loaded(target, {prefix + name: tensor for name, tensor in state.items()}, tmp_path)
+    _, used, unused = loaded(target, {prefix + name: tensor for name, tensor in state.items()}, tmp_path)
     assert (len(used), unused) == (483, list(classifier))
     assert same(source.backbone.state_dict(), target.backbone.state_dict())
     for part in ("lateral", "classifier", "localization"):
@@ -176,7 +177,7 @@ def test_backbone_weights(tmp_path, prefix, classifier):
 def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
     state = backbone_weights(model_of())
     without = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    assert len(loaded(model_of(seed=1), without, tmp_path)[0]) == 414
+    assert len(loaded(model_of(seed=1), without, tmp_path).used) == 414
     del without["inception_5b_1x1.weight"]
     target = model_of(seed=1)
     with pytest.raises(alm.AlmError, match=r"1 missing: inception_5b_1x1\.weight"):

@@ -110,11 +110,11 @@ def test_attributes_are_compared_by_name_and_order(names, message):
 def test_load_model_tells_what_it_is(tmp_path, approach, align_corners):
     torch.manual_seed(0)
     source = alm.build_model(approach, 3, align_corners, width=32)
-    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(source, approach=approach))
+    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(source, approach=approach, mean=[0.5, 0, 1]))
     model = alm.load_model(str(tmp_path / "7.pth.tar"))
     assert not model.training
     assert (model.approach, model.attributes) == (source.approach, ATTRIBUTES)
-    assert model.align_corners is align_corners
+    assert (model.align_corners, model.mean, model.std) == (align_corners, (0.5, 0, 1), source.std)
     assert same(source.state_dict(), model.state_dict())
 
 
@@ -170,7 +170,8 @@ def slices(model, k):
 def test_the_same_attributes_take_everything():
     source, target = model_of(), model_of(seed=1)
     everything = "backbone, lateral layers, global classifier and localization"
-    assert given(target, source) == (everything, True, False)
+    assert given(target, source, std=[0.5, 0.4, 0.3]) == (everything, True, False)
+    assert target.std == (0.5, 0.4, 0.3)  # the colours that the weights are for
     assert same(source.state_dict(), target.state_dict())
 
 

@@ -40,6 +40,8 @@ def deep():
         ("approach", ["inception_iccv"], "not one of"),
         ("backbone", None, "not text"),
         ("levels", ["3b", 4], "not a list, each entry text"),
+        ("mean", [0.5, 0.5], "not a list of 3, each entry a finite number"),
+        ("std", [0.5, 0.0, 0.5], "not a list of 3, each entry a finite number"),
         ("attributes", ["Hat", 3], "not a list, each entry text"),
         ("attributes", ["Hat", "Hat"], "or one of them twice"),
         ("attributes", [], "has no `attributes`"),

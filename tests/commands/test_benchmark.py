@@ -105,7 +105,9 @@ def die(_options):
 
 @pytest.mark.slow
 def test_a_measurement_has_a_process_of_its_own():
-    options = Namespace(threads=1, device=torch.device("cpu"), amp="off", attributes=3, batch_size=2)
+    options = Namespace(
+        threads=1, device=torch.device("cpu"), amp="off", attributes=3, batch_size=2, backbone="bn_inception"
+    )
     [gigabytes] = in_own_process(gigabytes_of_training, options)
     assert 0 < gigabytes[0] < 2
     with pytest.raises(AlmError, match=r"a measuring process died.*lower --batch_size"):

@@ -216,6 +216,7 @@ def test_places_mean_the_same_from_any_directory(tmp_path, monkeypatch):
 WRONG = {
     "experiment": "market",
     "approach": ["a"],
+    "backbone": 18,
     "width": 8,
     "epochs": "three",
     "batch_size": 0,

@@ -36,6 +36,10 @@ def own_checkpoint(model, **parts):
     return {
         "format": OWN_FORMAT,
         "approach": model.approach,
+        "backbone": model.backbone_name,
+        "levels": list(model.levels),
+        "mean": list(model.mean),
+        "std": list(model.std),
         "experiment": "custom",
         "attributes": list(attributes),
         "positive_ratio": [0.5] * len(attributes),

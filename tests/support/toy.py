@@ -41,5 +41,5 @@ def toy_checkpoint(path, approach="inception_iccv"):
     """Write a checkpoint of three attributes; the backbone must be registered as "toy"."""
     torch.manual_seed(0)
     model = alm.build_model(approach, 3, backbone="toy")
-    save_checkpoint(path, own_checkpoint(model, backbone="toy", levels=list(model.levels)))
+    save_checkpoint(path, own_checkpoint(model))
     return path

@@ -8,7 +8,7 @@ import numpy as np
 
 from alm.constants import HEIGHT, WIDTH
 from alm.devices.host import default_threads
-from alm.errors import AlmError
+from alm.errors import AlmError, in_short
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
 from utils.deployment.onnx_metadata import Metadata, read_metadata
 from utils.errors import DataError
@@ -80,8 +80,7 @@ def open_session(content: bytes, threads: int | None = None):
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of types that onnxruntime does not publish
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"onnxruntime does not take it ({reason}); export it anew") from error
+        raise DataError(f"onnxruntime does not take it ({in_short(error)}); export it anew") from error
 
 
 def checked_outputs(session, about: Metadata) -> list[str]:

@@ -1,0 +1,116 @@
+"""A model of timm (pytorch-image-models) as a backbone. timm is imported when such a model is asked for."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from alm.constants import HEIGHT, STRIDES, WIDTH, Tap
+from alm.devices.device import is_accelerator
+from alm.errors import AlmError, in_short
+
+
+class TimmBackbone(nn.Module):
+    """The maps of a model of timm's, called stride8, stride16 and stride32; see backbones.Backbone."""
+
+    def __init__(self, name: str):
+        """Raises AlmError if timm is missing or does not know the name, or if the model has no maps at the
+        strides 8, 16 and 32. Nothing is loaded or downloaded: a file from anyone may name the model.
+        """
+        super().__init__()
+        timm = timm_with(name)
+        try:
+            fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
+            size = {"img_size": (HEIGHT, WIDTH)} if fixed else {}
+            self.features = timm.create_model(name, features_only=True, exportable=True, **size)
+            self._channels_come_last = getattr(self.features, "output_fmt", None) == "NHWC"
+            maps = self.eval()._maps(torch.zeros(1, 3, HEIGHT, WIDTH))
+        except Exception as error:  # a model without maps, or for one size alone, fails in its own way
+            reason = f"has no maps of pictures of {HEIGHT} x {WIDTH} ({in_short(error)})"
+            raise AlmError(f"backbone {name!r} {reason}; take another") from error
+        places = {tuple(features.shape[2:]): place for place, features in enumerate(maps)}
+        self._places = [places.get((HEIGHT // stride, WIDTH // stride)) for stride in STRIDES]
+        if None in self._places:
+            raise AlmError(f"backbone {name!r} has no maps at the strides {STRIDES}; take another")
+        maps = [maps[place] for place in self._places]
+        self.taps = tuple(Tap(f"stride{s}", m.shape[1], s) for s, m in zip(STRIDES, maps, strict=True))
+        config = self.features.pretrained_cfg
+        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
+        self._prepare(maps)
+        self.train()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> the map of each tap, (B, channels, H / stride, W / stride)."""
+        maps = self._maps(images)
+        return {tap.name: maps[place] for tap, place in zip(self.taps, self._places, strict=True)}
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """Return all maps of the model, (B, C, H, W) each, fine to coarse."""
+        maps = list(self.features(images))
+        return [features.permute(0, 3, 1, 2) for features in maps] if self._channels_come_last else maps
+
+    def _prepare(self, maps: Sequence[Tensor]) -> None:
+        """Let the model train as this program trains; `maps` say what its taps depend on."""
+        trained = leaves(maps)
+        for module in self.features.modules():
+            # What is random must follow from the seed, the epoch and the picture: so nothing is dropped.
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            elif hasattr(module, "drop_prob"):
+                module.drop_prob = 0.0
+            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                module.__class__ = depthwise(type(module))
+            # A weight that no tap depends on has no gradient, and no state in an optimizer to go on from.
+            for name, weight in list(module.named_parameters(recurse=False)):
+                if weight not in trained:
+                    delattr(module, name)
+                    module.register_buffer(name, weight.detach())
+
+
+class Depthwise(nn.Conv2d):
+    """A depthwise convolution that stays in float32 under autocast on the CPU: there torch 2.14 takes many
+    times as long for its gradients in bfloat16 (16 maps of 240 channels, 32 x 16, stride 2: 156 and 2.4 ms).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / stride, W / stride), in the type of `x`."""
+        if is_accelerator(x.device) or not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float()).to(x.dtype)
+
+
+@cache
+def depthwise(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    """Return a class of convolutions as Depthwise."""
+    return type(kind.__name__, (Depthwise, kind), {})
+
+
+def leaves(maps: Sequence[Tensor]) -> set[Tensor]:
+    """Return the parameters that maps were computed from."""
+    waiting, seen = [features.grad_fn for features in maps], {None}
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += [source for source, _ in node.next_functions]
+    return {node.variable for node in seen if hasattr(node, "variable")}
+
+
+def timm_with(name: str) -> ModuleType:
+    """Return the optional package timm. Raises AlmError if it is missing, or has no model of that name."""
+    try:
+        import timm
+    except ImportError as error:
+        raise AlmError(
+            f"backbone {name!r} is not bn_inception, and timm, which has others, does not work here "
+            f"({error}); pip install timm"
+        ) from error
+    if not isinstance(name, str) or not timm.is_model(name):  # which no address is
+        nearest = get_close_matches(str(name), timm.list_models())
+        hint = f"timm's nearest are {', '.join(nearest)}" if nearest else "timm.list_models() has their names"
+        raise AlmError(f"unknown backbone {name!r}, neither bn_inception nor one of timm's; {hint}")
+    return timm
