@@ -40,6 +40,7 @@ from utils.prepare.commands import (
     prepare_pa100k,
     prepare_peta,
     prepare_rap,
+    training_script,
 )
 from utils.prepare.table import plain
 from utils.synthetic import draw_list, ensure_dataset
@@ -259,7 +260,7 @@ def check_data(options: Namespace) -> Iterator[str]:
 def next_command(result: Check, options: Namespace) -> str:
     """Return how to train on what was checked, or to evaluate if there is no training list."""
     name = result.experiment.name if result.experiment else "custom"
-    words = ["python", "run_ALM.py", "--experiment", name, "--data_root", str(result.root)]
+    words = ["python", training_script(), "--experiment", name, "--data_root", str(result.root)]
     if name == "custom":
         words += ["--attributes", options.attributes or "NAMES.txt"]
     if name == "custom" or not options.paths[0].is_dir():

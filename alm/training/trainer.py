@@ -187,7 +187,7 @@ def explain_step_errors(pictures: int) -> Iterator[None]:
         if missing := NO_OPERATOR.search(str(error)):
             operator, device = missing.groups()
             raise AlmError(
-                f"{device} has no {operator}; `python locate.py --device {device}` shows what needs it"
+                f"{device} has no {operator}; locate.py --device {device} shows what needs it"
             ) from error
         raise
 

@@ -2,8 +2,12 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +17,11 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
+from run_scripts import run_ALM
 from run_scripts.benchmark import GOALS
 from run_scripts.cli.reference import reference_lines
+from run_scripts.training.resolve import resolve
+from utils.synthetic import ensure_dataset
 
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()
@@ -44,16 +51,62 @@ def test_the_reference_of_the_commands_is_what_their_parsers_say():
     )
 
 
+def commands_of(page):
+    """Yield a page's commands in their order: the file that each starts, and its words. A page begins in the
+    repository, and `cd` changes that.
+    """
+    directory = REPOSITORY
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+    code = "".join(block for language, block in fences if language in ("", "sh", "bash"))
+    for line in code.replace("\\\n", " ").splitlines():
+        for command in re.split(r"&&|\||2>&1", line.removeprefix("$ ").partition(" # ")[0]):
+            if place := re.fullmatch(r"cd (\S+)", command.strip()):
+                directory = directory / place[1]
+            if words := re.match(r"\s*\S*python (\S+\.py)(.*)", command):
+                yield (directory / words[1]).resolve(), shlex.split(words[2])
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/cli.md"])
-def test_every_option_of_a_command_on_a_page_is_one_that_it_has(page):
-    options = {
-        section.partition("\n")[0].split()[0]: set(re.findall(r"`(--?[\w-]+)", section))
-        for section in re.split(r"^## ", text_of("docs/cli.md"), flags=re.MULTILINE)
-    }
-    code = "\n".join(blocks(text_of(page), r"\w*")).replace("\\\n", " ")
-    for command, arguments in re.findall(r"(\w+\.py) ([^\n|&]*)", code):
-        named = set(re.findall(r"(?<=\s)--?[a-z][\w-]*", f" {arguments}"))
-        assert named <= options[command], f"{command} {arguments}"
+def test_every_command_of_a_page_can_be_typed_where_the_page_is_and_has_its_inputs(
+    page, tmp_path, monkeypatch
+):
+    """Its file is there, it takes the words, and a run's checkpoint is one that an earlier command saves."""
+    monkeypatch.chdir(tmp_path)
+    saved = set()
+    for file, words in commands_of(page):
+        command = import_module(f"run_scripts.{file.stem}")
+        assert file == Path(command.__file__)
+        monkeypatch.setattr(sys, "argv", [str(file), *words])
+        for word in words:
+            if re.fullmatch(r"runs/(?!RUN/).*\.pth\.tar", word):
+                assert word in saved
+        if command is not run_ALM:
+            getattr(command, "parse_options", command.build_parser().parse_args)()
+            continue
+        typed = command.build_parser().parse_args()
+        resumed = {"epoch": 1, "options": {"experiment": "peta"}} if "resume" in typed else None
+        options, _ = resolve(typed, resumed)
+        saved.add(f"{options.output_dir}/{options.epochs}.pth.tar")
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_do_what_they_say_in_their_order(tmp_path, monkeypatch, start_here):
+    """On a few drawn people, and for one step in the place of 60 epochs."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_ALM, "REPOSITORY", tmp_path)
+    ensure_dataset(tmp_path / "PETA", train=4, test=2)
+    shutil.copytree(tmp_path / "PETA" / "synthetic", tmp_path / "pictures")
+    short = ("--epochs", 1, "--batch_size", 2, "--max_iters", 1, "--workers", 0, "--device", "cpu")
+    for file, words in commands_of("README.md"):
+        if "synthetic" not in words:  # the one that trains for minutes
+            words = [word.replace("60.pth.tar", "1.pth.tar") for word in words]
+            more = short if file.stem == "run_ALM" else ()
+            start_here(import_module(f"run_scripts.{file.stem}"), *words, *more)
+    assert len(list((tmp_path / "runs").glob("*/1.pth.tar"))) == 2
+    assert "<title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "sheets").iterdir())) == len(list((tmp_path / "pictures").iterdir()))
+    assert (tmp_path / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES)

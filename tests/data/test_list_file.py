@@ -208,8 +208,10 @@ def test_positive_ratio_is_over_known_labels():
 def test_a_picture_is_found_in_either_spelling_of_its_folder(tmp_path, listed, folder):
     (tmp_path / folder / "MIT").mkdir(parents=True)
     (tmp_path / folder / "MIT" / "a.png").touch()
-    assert find_picture(tmp_path, listed) == str(tmp_path / folder / "MIT" / "a.png")
+    for root in (tmp_path, tmp_path / folder):
+        assert find_picture(root, listed) == str(tmp_path / folder / "MIT" / "a.png")
     assert find_picture(tmp_path, "MIT/a.png") is None
+    assert find_picture(tmp_path / folder / "MIT", "PETA_dataset/a.png") is None
 
 
 def test_backslashes_are_slashes_unless_a_file_is_called_so(tmp_path):

@@ -91,7 +91,7 @@ def test_a_sound_data_set(run, peta):
         "width 20 to 300 pixels, median 20", "height 41 to 700 pixels, median 50",
         "mode RGB 17, L 1", "format PNG 17, JPEG 1",
         "Hat 6 0.5000 3 0.5000 0.1014", "published: in the first 9,500 lines of the training list",
-        "Next: python run_ALM.py --experiment peta --data_root peta",
+        "Next: python run_scripts/run_ALM.py --experiment peta --data_root peta",
     ):  # fmt: skip
         assert line in lines
     (note,) = lines_of(output, "note: far")  # as if the labels were in another order
@@ -228,8 +228,8 @@ def test_data_of_ones_own(run, peta):
     output, _ = run("peta")  # val.txt is no name that training looks for
     assert "#1" in output
     assert output.endswith(
-        "Next: python run_ALM.py --experiment custom --data_root peta --attributes NAMES.txt --train_list "
-        "peta/train.txt\n"
+        "Next: python run_scripts/run_ALM.py --experiment custom --data_root peta --attributes NAMES.txt "
+        "--train_list peta/train.txt\n"
     )
     (peta / "names.txt").write_text("Crown\nA very long name of an attribute\n")
     output, _ = run("peta/train.txt", "peta/val.txt", "--attributes", "peta/names.txt")

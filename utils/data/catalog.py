@@ -226,12 +226,15 @@ def body_part(attribute: str) -> str:
     return OTHER
 
 
-def other_spellings(path: str) -> list[str]:
-    """Return a path relative to a root with all other spellings of its first folder."""
+def other_spellings(path: str, root: str | Path) -> list[str]:
+    """Return a path relative to a root with all other spellings of its first folder, and without it if the
+    root is that folder.
+    """
     first, slash, rest = path.partition("/")
     for experiment in EXPERIMENTS.values():
         if first in experiment.folders:
-            return [folder + slash + rest for folder in experiment.folders if folder != first]
+            without = [rest] if Path(root).name in experiment.folders else []
+            return [folder + slash + rest for folder in experiment.folders if folder != first] + without
     return []
 
 

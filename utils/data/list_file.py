@@ -134,22 +134,22 @@ def find_picture(root, name: str) -> str | None:
     """Return the file of a list's path, or None if it is missing.
 
     Backslashes are tried as slashes too, as lists from Windows have them, and so are all spellings of a data
-    set's folder.
+    set's folder. The root may also be that folder.
     """
-    for spelling in spellings(name):
+    for spelling in spellings(name, root):
         path = os.path.abspath(os.path.join(root, spelling))
         if os.path.isfile(path):
             return path
     return None
 
 
-def spellings(name: str) -> Iterator[str]:
+def spellings(name: str, root) -> Iterator[str]:
     """Yield the ways to spell a list's path, the list's own way first."""
     yield name
     slashed = name.replace("\\", "/")
     if slashed != name:
         yield slashed
-    yield from other_spellings(slashed)
+    yield from other_spellings(slashed, root)
 
 
 def refuse_links_out(root, label, names: Sequence[str], paths: Sequence[str | None]) -> None:

@@ -144,8 +144,13 @@ def finish(
         yield f"{SOMEWHERE} stands for the directory of the pictures"
 
 
+def training_script() -> str:
+    """Return run_ALM.py as it is named from the directory that this command was started in."""
+    return str(Path(sys.argv[0]).with_name("run_ALM.py"))
+
+
 def training_command(data_set: DataSet, output: Path, paths: dict[str, Path], root: Path | None) -> list[str]:
-    words = ["python", str(Path(sys.argv[0]).with_name("run_ALM.py")), "--experiment", data_set.experiment]
+    words = ["python", training_script(), "--experiment", data_set.experiment]
     if data_set.experiment == "custom":
         words += ["--attributes", str(output / data_set.names_file)]
     words += ["--data_root", SOMEWHERE if root is None else str(root), "--train_list", str(paths["train"])]
