@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.models import ATTRIBUTES, own_checkpoint
+from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import load_checkpoint, save_checkpoint
+from alm.constants import LEVELS
 from alm.inference.export import describe_onnx
 from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
@@ -180,40 +181,33 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_int8_loses_little(tmp_path, exported, monkeypatch):
-    """After a short training, so that activations and answers are those of a network at work."""
+def test_int8_says_nearly_what_float32_says(tmp_path, exported, monkeypatch):
+    """Its errors are small beside what differs from picture to picture."""
     root = tmp_path / "drawn"
-    ensure_dataset(root, train=24, test=30)
+    ensure_dataset(root, train=12, test=30)
     monkeypatch.setattr(
         export, "compare_onnx", lambda _, path: shutil.copy(path, tmp_path / "float32.onnx") and 0.0
     )
-    model = trained(MultiLabelDataset(root, root / LISTS["train"]))
-    attributes = EXPERIMENTS["peta"].attributes
-    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model, attributes=attributes))
-    lists = ("--calibrate", root / LISTS["train"], "--val_list", root / LISTS["test"])
-    files = (tmp_path / "7.pth.tar", tmp_path / "int8.onnx")
-    output, _ = exported("--int8", *lists, "--max_loss", 5, *files)
-    assert "calibrated on 24 pictures of PETA_train_list.txt" in output
-    images = MultiLabelDataset(root, root / LISTS["test"]).images(list(range(30)))
-    int8, float32 = (
-        OnnxPredictor(tmp_path / f"{name}.onnx").outputs(images.permute(0, 2, 3, 1).numpy())
-        for name in ("int8", "float32")
-    )
-    assert np.abs(int8[0] - float32[0]).mean() < 0.03
-    for level, boxes in float32[1].items():
-        assert np.abs(int8[1][level] - boxes).mean() < 0.03
-    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("int8", "float32")]
-    assert sizes[0] < 0.6 * sizes[1]
+    calibration, measured = (MultiLabelDataset(root, root / LISTS[part]) for part in ("train", "test"))
+    model = settled(calibration.images(list(range(12))))
+    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model, attributes=EXPERIMENTS["peta"].attributes))
+    lists = ("--calibrate", calibration.label, "--val_list", measured.label)
+    output, _ = exported("--int8", *lists, "--max_loss", 100, tmp_path / "7.pth.tar", tmp_path / "int8.onnx")
+    assert "calibrated on 12 pictures of PETA_train_list.txt" in output
+    files = [tmp_path / f"{name}.onnx" for name in ("int8", "float32")]
+    images = measured.images(list(range(30))).permute(0, 2, 3, 1).numpy()
+    int8, float32 = (OnnxPredictor(file).outputs(images) for file in files)
+    for ours, theirs in [(int8[0], float32[0]), *((int8[1][level], float32[1][level]) for level in LEVELS)]:
+        assert np.abs(ours - theirs).mean() < 0.5 * theirs.std(axis=0).mean()
+    assert files[0].stat().st_size < 0.6 * files[1].stat().st_size
 
 
-def trained(pictures, steps=16, batch_size=6):
-    torch.manual_seed(0)
-    model = alm.build_model("inception_iccv", pictures.labels.shape[1]).train()
-    criterion = alm.WeightedBCELoss([0.5] * pictures.labels.shape[1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for step in range(steps):
-        images, labels = pictures.batch([(step * batch_size + k) % len(pictures) for k in range(batch_size)])
-        optimizer.zero_grad()
-        sum(criterion(logits, labels) for logits in model(alm.preprocess(images))).backward()
-        optimizer.step()
+def settled(images):
+    """Return a network that has seen these pictures: without, it says nearly the same of all."""
+    model = model_of(35).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(alm.preprocess(images))
     return model.eval()
