@@ -33,8 +33,6 @@ INSTEAD_OF = {
     "Casual upper": "Formal upper",
 }
 
-seeds = st.integers(0, 2**32 - 1)
-
 
 def draw(wears, seed):
     picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
@@ -42,11 +40,11 @@ def draw(wears, seed):
 
 
 def changed(attribute, seed):
-    """Return the pixels that change with `attribute`, (H, W) bool, and the attribute's box."""
+    """Return by how much pixels change with `attribute`, (H, W), and the attribute's box."""
     without = (PLAIN - {attribute}) | {INSTEAD_OF.get(attribute, "Shoes")}
     before, _ = draw(without - {attribute}, seed)
     after, boxes = draw((without - {INSTEAD_OF.get(attribute)}) | {attribute}, seed)
-    return np.abs(before - after).max(axis=2) > 8, boxes[attribute]
+    return np.abs(before - after).max(axis=2), boxes[attribute]
 
 
 def inside(box, shape):
@@ -60,7 +58,7 @@ def inside(box, shape):
 def test_attribute_is_visible_in_its_box(attribute):
     for seed in range(2):
         difference, box = changed(attribute, seed)
-        assert difference[inside(box, difference.shape)].mean() > 0.1
+        assert (difference[inside(box, difference.shape)] > 8).mean() > 0.1
 
 
 @pytest.mark.parametrize("attribute", sorted(SEPARATE))
@@ -68,7 +66,8 @@ def test_separate_attribute_changes_only_its_box_and_fills_it(attribute):
     for seed in range(3):
         difference, box = changed(attribute, seed)
         assert not difference[~inside(box, difference.shape)].any()
-        rows, columns = np.flatnonzero(difference.any(1)), np.flatnonzero(difference.any(0))
+        seen = difference > 8
+        rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
         extent = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         assert np.abs(np.subtract(extent, box)).max() <= 2 + difference.shape[0] // 100
 
@@ -82,7 +81,7 @@ def test_age_and_gender_change_the_person(attribute):
 
 
 @settings(max_examples=20, deadline=None)
-@given(wears=st.frozensets(st.sampled_from(ATTRIBUTES)), seed=seeds)
+@given(wears=st.frozensets(st.sampled_from(ATTRIBUTES)), seed=st.integers(0, 2**32 - 1))
 def test_any_combination_is_drawn_with_a_box_for_each_attribute_that_has_a_place(wears, seed):
     picture, boxes = draw_pedestrian(wears, np.random.default_rng(seed))
     footwear = {"Leather Shoes", "Sandals", "Shoes", "Sneaker"}
@@ -92,16 +91,6 @@ def test_any_combination_is_drawn_with_a_box_for_each_attribute_that_has_a_place
     for x0, y0, x1, y1 in boxes.values():
         assert 0 <= x0 < x1 <= picture.width
         assert 0 <= y0 < y1 <= picture.height
-
-
-@settings(max_examples=10, deadline=None)
-@given(seed=seeds)
-def test_attributes_do_not_move_the_rest_of_the_picture(seed):
-    bare, _ = draw(PLAIN, seed)
-    hatted, boxes = draw(PLAIN | {"Hat"}, seed)
-    assert bare.shape == hatted.shape
-    outside = ~inside(boxes["Hat"], bare.shape[:2])
-    assert (bare[outside] == hatted[outside]).all()
 
 
 def test_seeds_give_different_sizes_and_pictures():
