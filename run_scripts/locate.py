@@ -79,7 +79,7 @@ def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
     step = options.build_parser().parse_args(words)
     for name in vars(step).keys() & options.OPTIONS.keys() - set(options.names(options.Trait.STEP)):
         parser.error(f"--{name} has no meaning for single steps; leave it out")
-    if getattr(step, "resume", None) == options.RESUME_AUTO:
+    if getattr(step, "resume", None) == options.AUTO:
         parser.error("--resume auto has no meaning for single steps; name a checkpoint")
     step.start_epoch = 0  # a run that is finished has weights to take a step from, too
     return step
