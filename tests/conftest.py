@@ -14,6 +14,7 @@ from support import REPOSITORY
 if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores; before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(processes))))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test imports onnxruntime
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
 
 

@@ -14,11 +14,12 @@ import sys
 import threading
 import warnings
 from importlib import import_module
+from shutil import which
 
 import pytest
 from PIL import Image
 from support import REPOSITORY
-from support.cli import SCRIPTS, status_here
+from support.cli import SCRIPTS, process, status_here
 from support.logs import write_log
 from support.models import ATTRIBUTES, model_of, own_checkpoint
 
@@ -167,7 +168,7 @@ def folder(tmp_path_factory):
     Image.new("RGB", (64, 128), "red").save(folder / "1.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (folder / "list.txt").write_text("1.png 0 1 0\n")
-    (folder / "table.csv").write_text("image,Hat,Bag\n" + "".join(f"{k}.png,0,1\n" for k in range(10)))
+    (folder / "table.csv").write_text("image,Hat,Bag\n" + "".join(f"{k}.png,{k % 2},{1 - k % 2}\n" for k in range(10)))
     (folder / "names.txt").write_text("\n".join(ATTRIBUTES))
     labels = [[(k + j) % 2 for j in range(3)] for k in range(40)]
     (folder / "long.txt").write_text(
@@ -211,7 +212,44 @@ def test_a_command_ends_with_its_documented_status(folder, monkeypatch, capsys, 
         assert errors.endswith(f" ({command}.py --help shows the options)\n")
 
 
-# Processes: imports, signals, a reader that is gone.
+# Processes: what they leave, imports, signals, a reader that is gone.
+
+SUCCESSES = [(command, words) for (command, status), words in CASES.items() if status == 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        *SUCCESSES,
+        ("export", "--to onnx 7.pth.tar new.onnx"),
+        ("predict", "--checkpoint model.onnx 1.png --csv new.csv"),
+    ],
+)
+def test_a_command_calls_nobody_and_writes_what_was_named(
+    folder, request, tmp_path, monkeypatch, command, words
+):
+    """Beside matplotlib's list of fonts, and torch's folder for compiled code, which stays empty. Calls are
+    seen if there is strace.
+    """
+    here, home, temporary, trace = (tmp_path / name for name in ("here", "home", "temporary", "trace"))
+    for path in (here, home, temporary):
+        path.mkdir()
+    files = {path.name: path for path in folder.iterdir() if path.name not in ("lists", "published.pth.tar")}
+    if ".onnx" in words:
+        files["model.onnx"] = request.getfixturevalue("model_file")
+    for name, path in files.items():
+        os.link(path, here / name)
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    watch = ("strace", "-f", "-o", trace, "-e", "trace=connect,sendto,sendmsg") if which("strace") else ()
+    places = {"HOME": str(home), "TMPDIR": str(temporary)}
+    process(command, *words.split(), cwd=here, before=watch, env=places)
+    assert {path.name for path in home.glob("*/*")} <= {"matplotlib"}
+    assert all(path.name.startswith("torchinductor_") for path in temporary.iterdir())
+    assert {path.name for path in here.iterdir()} - files.keys() <= set(words.split())
+    assert not watch or "AF_INET" not in trace.read_text()
+
 
 PACKAGES = {"loss": "numpy", "run_ALM": "torch"}
 

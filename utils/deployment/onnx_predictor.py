@@ -69,10 +69,7 @@ def open_session(content: bytes, threads: int | None = None):
     """Return onnxruntime's session. It loads no library of operators, so it refuses foreign ones, and weights
     outside of the file.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DataError(f"onnxruntime does not work here ({error}); pip install onnxruntime") from error
+    onnxruntime = onnxruntime_package()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or default_threads()
     options.log_severity_level = 4  # what goes wrong is raised
@@ -81,6 +78,18 @@ def open_session(content: bytes, threads: int | None = None):
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of types that onnxruntime does not publish
         raise DataError(f"onnxruntime does not take it ({in_short(error)}); export it anew") from error
+
+
+def onnxruntime_package():
+    """Return the optional package onnxruntime, which from 1.29 on tells its maker of every start unless it is
+    imported with this in the environment. Raises DataError if it is missing.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DataError(f"onnxruntime does not work here ({error}); pip install onnxruntime") from error
+    return onnxruntime
 
 
 def checked_outputs(session, about: Metadata) -> list[str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from alm.models.metrics import AttributeMetrics
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment.onnx_metadata import Int8
-from utils.deployment.onnx_predictor import OnnxPredictor
+from utils.deployment.onnx_predictor import OnnxPredictor, onnxruntime_package
 from utils.errors import DataError
 from utils.io.phrases import first_few
 from utils.io.process import temporary_directory
@@ -127,6 +127,7 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
     Weights use 7 of their 8 bits: on a processor without VNNI, its sums of 16 bits would overflow. Raises
     DataError if onnxruntime's tools are missing, or the network has no convolution.
     """
+    onnxruntime_package()
     try:
         import onnx
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
