@@ -11,6 +11,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, g
 LEVELS = ("3b", "4d", "5b")  # of BN-Inception, fine to coarse; a file without `levels` has these
 STRIDES = (8, 16, 32)  # of the levels, fine to coarse: pixels of the network's input in one cell of the map
 GLOBAL = "main"  # the branch that looks at the whole picture
+EVIDENCE = "evidence_{}"  # the name of a branch's evidence in an exported file
 
 
 class Tap(NamedTuple):

@@ -68,6 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--threshold", type=share_or_file, metavar="X|FILE",
         help="a picture has an attribute if its probability is above X; the file says so. A FILE has one "
         "threshold per attribute; run_ALM.py -e --calibrate writes it (default: 0.5)")  # fmt: skip
+    add("--evidence", action="store_true",
+        help="let the file also give maps of where the evidence for each attribute lies")  # fmt: skip
     add("--experiment", choices=tuple(EXPERIMENTS),
         help="the data set whose attributes a published checkpoint has")  # fmt: skip
     add("--names", metavar="FILE", help="the attributes of a published checkpoint, one name per line")
@@ -93,8 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
-    for name in ("threshold", "experiment", "names"):
-        if options.to == "reference" and getattr(options, name) is not None:
+    for name in ("threshold", "evidence", "experiment", "names"):
+        if options.to == "reference" and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --to reference; leave it out")
     if options.int8 and (options.to != "onnx" or not options.calibrate):
         parser.error("--int8 is for --to onnx, and needs --calibrate LIST")
@@ -127,7 +129,7 @@ def export_deployed(options: argparse.Namespace) -> None:
     model = restored_model(checkpoint, options.checkpoint)
     about = describe(options, checkpoint, model)
     pictures = choose_int8_pictures(options, about.attributes) if options.int8 else None
-    deployed = Deployed(model).eval()
+    deployed = Deployed(model, options.evidence).eval()
     temporary = temporary_name(options.output)
     try:
         if options.to == "onnx":

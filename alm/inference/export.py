@@ -1,4 +1,4 @@
-"""The network as it is deployed: uint8 pictures in; probabilities, regions and winning levels out."""
+"""The network as it is deployed: uint8 pictures in; probabilities, regions, winning levels, evidence out."""
 
 import warnings
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alm.constants import HEIGHT, WIDTH
+from alm.constants import EVIDENCE, GLOBAL, HEIGHT, WIDTH
 from alm.errors import AlmError
 from alm.models.folding import folded, relu_early
 
@@ -18,33 +18,38 @@ class Deployed(nn.Module):
     """A folded copy of a network, with the normalization of its pictures.
 
     `outputs` are the names of what it returns: `probabilities`, `regions` and `levels`; for a network without
-    regions, `probabilities` alone.
+    regions, `probabilities` alone. With `evidence`, that of each branch follows.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, evidence: bool = False):
         super().__init__()
-        self.network = folded(model)
+        self.network, self.evidence = folded(model), evidence
         relu_early(self.network)
-        self.outputs = ("probabilities", "regions", "levels") if model.levels else ("probabilities",)
+        self.outputs = ("probabilities", *(("regions", "levels") if model.levels else ()))
+        if evidence:
+            self.outputs += tuple(map(EVIDENCE.format, (*model.levels, GLOBAL)))
         for name, values in (("mean", model.mean), ("std", model.std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return, for images uint8 (N, 3, 256, 128), probabilities (N, K), the largest of the branches';
         regions (N, 3, K, 4), those of `model.localize` for the levels 3b, 4d and 5b; and levels (N, K), the
-        branch of each probability: 0 to 2, or 3 for the global branch.
+        branch of each probability: 0 to 2, or 3 for the global branch. With `evidence`, a map (N, K, h, w) of
+        each branch follows.
         """
-        logits, regions = self.logits(images)
+        logits, regions, *evidence = self.explain(images)
         logits = torch.stack(logits)
-        probabilities = logits.amax(dim=0).sigmoid()
-        if not regions:
-            return (probabilities,)
-        stacked = torch.stack(list(regions.values()), dim=1)
-        return probabilities, stacked, logits.argmax(dim=0)
+        outputs = [logits.amax(dim=0).sigmoid()]
+        if regions:
+            outputs += [torch.stack(list(regions.values()), dim=1), logits.argmax(dim=0)]
+        return (*outputs, *(values for maps in evidence for values in maps.values()))
 
-    def logits(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Return the network's `predict` for images uint8 (N, 3, 256, 128)."""
-        return self.network.predict((images.float() / 255 - self.mean) / self.std)
+    def explain(self, images: Tensor) -> tuple:
+        """Return the network's `predict`, or with `evidence` its `explain`, of images uint8
+        (N, 3, 256, 128).
+        """
+        images = (images.float() / 255 - self.mean) / self.std
+        return self.network.explain(images) if self.evidence else self.network.predict(images)
 
 
 def write_onnx(deployed: Deployed, path: str | Path, about: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from alm.constants import GLOBAL, HEIGHT, STRIDES, THRESHOLD, WIDTH
 from alm.errors import AlmError
+from alm.inference.evidence import SHARE, strongest_box, strongest_place, with_sum
 from alm.inference.image_io import check_size, picture_errors, read_picture, resized, to_rgb, turn
 
 Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
@@ -30,6 +31,9 @@ class Prediction:
         regions: where each level looked for each attribute, {"3b": float (K, 4), ...}, boxes left, top,
             right, bottom in pixels of the picture, cut at its border; {} for a network without localization.
         size: the picture's width and height.
+        evidence: how much each place counts in the branches' logits for each attribute, and in their sum,
+            {"3b": float (K, 32, 16), ..., "main": (K, 8, 4), "all": (K, 32, 16)}, maps over the whole
+            picture; {} if the predictor gives none.
     """
 
     attributes: tuple[str, ...]
@@ -37,11 +41,21 @@ class Prediction:
     level: tuple[str, ...]
     regions: Mapping[str, np.ndarray]
     size: tuple[int, int]
+    evidence: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def levels(self) -> tuple[str, ...]:
         """The names of the levels that have regions, fine to coarse."""
         return tuple(self.regions)
+
+    def strongest_places(self) -> dict[str, np.ndarray]:
+        """Return where each map of `evidence` has its highest cell: x, y (K, 2) in pixels of the picture."""
+        return {name: strongest_place(maps) * self.size for name, maps in self.evidence.items()}
+
+    def strongest_boxes(self, share: float = SHARE) -> dict[str, np.ndarray]:
+        """Return the boxes (K, 4), as in `regions`, around what is above a share of each map's range."""
+        scale = np.tile(self.size, 2)
+        return {name: strongest_box(maps, share) * scale for name, maps in self.evidence.items()}
 
     def positive(self, thresholds: float | Sequence[float] = THRESHOLD) -> np.ndarray:
         """Return which attributes are above their thresholds (one for all, or K), bool (K,)."""
@@ -115,18 +129,20 @@ def predictions_of(
     attributes: tuple[str, ...],
     probabilities: np.ndarray,
     winners: np.ndarray,
-    regions: Mapping[str, np.ndarray],
     sizes: Sequence[tuple[int, int]],
     align_corners: bool,
+    regions: Mapping[str, np.ndarray],
+    evidence: Mapping[str, np.ndarray] | None = None,
 ) -> list[Prediction]:
     """Return the predictions of a batch from a network's outputs.
 
     `probabilities` (B, K) are the largest of the branches', `winners` (B, K) the numbers of these branches;
-    `regions` are what `model.localize` returns, {"3b": (B, K, 4), ...}, one for each branch but the last;
-    `sizes` are the pictures' widths and heights.
+    `sizes` are the pictures' widths and heights; `regions` are what `model.localize` returns,
+    {"3b": (B, K, 4), ...}, one for each branch but the last; `evidence` is what `model.evidence` returns.
     """
     branches = (*regions, GLOBAL)
     fractions = boxes(regions, align_corners)
+    evidence = with_sum(evidence) if evidence else {}
     return [
         Prediction(
             attributes,
@@ -134,6 +150,7 @@ def predictions_of(
             tuple(branches[winner] for winner in winners[i]),
             {level: box[i] * np.tile(size, 2) for level, box in fractions.items()},
             size,
+            {name: maps[i] for name, maps in evidence.items()},
         )
         for i, size in enumerate(sizes)
     ]

@@ -26,15 +26,17 @@ class Predictor(PicturePredictor):
         attributes: Sequence[str] | None = None,
         device: str = "auto",
         folded: bool = True,
+        evidence: bool = False,
     ):
         """Copy `model`. `attributes` are the names of its outputs, needed if `model.attributes` is None. A
-        network that is not `folded` computes the same in more time. Raises AlmError if the names are too
-        few, too many, or not the model's.
+        network that is not `folded` computes the same in more time. With `evidence`, predictions have it.
+        Raises AlmError if the names are too few, too many, or not the model's.
         """
         self.attributes = output_names(model, attributes)
         self.levels = model.levels
         self.device = choose_device(device)
         self.align_corners = model.align_corners
+        self.evidence = evidence
         network = folding.folded(model) if folded else copy.deepcopy(model).eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=layout(self.device))
 
@@ -45,6 +47,7 @@ class Predictor(PicturePredictor):
         device: str = "auto",
         attributes: Sequence[str] | None = None,
         align_corners: bool | None = None,
+        evidence: bool = False,
     ) -> "Predictor":
         """Return the predictor of a checkpoint, ours or a published one.
 
@@ -55,7 +58,7 @@ class Predictor(PicturePredictor):
         if align_corners is not None:
             model.align_corners = align_corners
         try:
-            return cls(model, attributes, device)
+            return cls(model, attributes, device, evidence=evidence)
         except AlmError as error:
             raise AlmError(f"{path}: {error}") from error
 
@@ -64,11 +67,12 @@ class Predictor(PicturePredictor):
         with torch.inference_mode():
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
             network = self._network
-            logits, regions = network.predict(preprocess(images, mean=network.mean, std=network.std))
+            look = network.explain if self.evidence else network.predict
+            logits, *maps = look(preprocess(images, mean=network.mean, std=network.std))
             largest, winners = torch.stack(logits).max(dim=0)
             probabilities, winners = largest.sigmoid().to(CPU).numpy(), winners.to(CPU).numpy()
-            regions = {level: region.to(CPU).numpy() for level, region in regions.items()}
-        return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
+            maps = [{name: values.to(CPU).numpy() for name, values in of.items()} for of in maps]
+        return predictions_of(self.attributes, probabilities, winners, sizes, self.align_corners, *maps)
 
 
 def output_names(model: nn.Module, attributes: Sequence[str] | None) -> tuple[str, ...]:

@@ -69,17 +69,27 @@ class Baseline(nn.Module):
         """Return each level's regions; of this network none, {}."""
         return {}
 
-    def evidence(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the evidence at each place, {"main": (B, K, 8, 4)}: its mean is the logit less its bias."""
-        return {GLOBAL: self._global_evidence(self.backbone(images))}
-
-    def _global_evidence(self, taps: dict[str, Tensor]) -> Tensor:
-        return torch.einsum("kc,bchw->bkhw", self.classifier.weight, taps[self._coarsest])
-
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `forward` and `localize` return, from one pass."""
         coarsest = self.backbone(images)[self._coarsest]
         return (self.classifier(spatial_mean(positions(coarsest))),), {}
+
+    def evidence(self, images: Tensor) -> dict[str, Tensor]:
+        """Return each branch's evidence at each place; see `explain`."""
+        return self.explain(images)[2]
+
+    def explain(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor], dict[str, Tensor]]:
+        """Return what `forward`, `localize` and `evidence` return, from one pass.
+
+        The evidence is {"main": (B, K, 8, 4)}: its mean over the map is the logit less its bias.
+        """
+        taps = self.backbone(images)
+        logits = self.classifier(spatial_mean(positions(taps[self._coarsest])))
+        return (logits,), {}, {GLOBAL: self._global_evidence(taps)}
+
+    def _global_evidence(self, taps: dict[str, Tensor]) -> Tensor:
+        tap = taps[self._coarsest]
+        return (self.classifier.weight @ tap.flatten(2)).unflatten(-1, tap.shape[-2:])
 
 
 class ALM(Baseline):
@@ -117,24 +127,18 @@ class ALM(Baseline):
 
     def predict(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `forward` and `localize` return, from one pass."""
-        taps = self.backbone(images)
-        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
-        means = {level: spatial_mean(feature) for level, feature in features.items()}
-        attention, regions = self._attend(means)
-        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
-        averages = self._averages(features, sizes, regions)
-        logits = [self.localization[level].logits(attention[level], averages[level]) for level in self.levels]
-        return (*logits, self.classifier(means[self._coarsest])), regions
+        return self._predict(self.backbone(images))[:2]
 
-    def evidence(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the evidence at each place, {"3b": (B, K, 32, 16), ..., "main": (B, K, 8, 4)}.
+    def explain(self, images: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor], dict[str, Tensor]]:
+        """Return what `forward`, `localize` and `evidence` return, from one pass.
 
-        A level's evidence, averaged over the attribute's region, is its logit less its bias; that of "main"
-        over the whole map. It is the top-down map times what each of its channels counts in the logit. That
-        map is a stack of upsampled lateral maps, so the evidence is the sum of theirs, and no map is built.
+        The evidence is {"3b": (B, K, 32, 16), ..., "main": (B, K, 8, 4)}. A level's, averaged over the
+        attribute's region, is its logit less its bias; that of "main" over the whole map. It is the top-down
+        map times what each of its channels counts in the logit. That map is a stack of upsampled lateral
+        maps, so the evidence is the sum of theirs, and no map is built.
         """
         taps = self.backbone(images)
-        attention, _ = self._attend({level: spatial_mean(positions(tap)) for level, tap in taps.items()})
+        logits, regions, attention = self._predict(taps)
         maps = {}
         for index, level in enumerate(self.levels):
             weights = self.localization[level].channel_weights(attention[level])
@@ -143,7 +147,19 @@ class ALM(Baseline):
                 for part, weight in zip(reversed(self.levels[index:]), weights, strict=True)
             ]
             maps[level] = reduce(lambda coarse, fine: upsampled(coarse) + fine, parts)
-        return maps | {GLOBAL: self._global_evidence(taps)}
+        return logits, regions, maps | {GLOBAL: self._global_evidence(taps)}
+
+    def _predict(
+        self, taps: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor], dict[str, list[Tensor]]]:
+        """Return logits, regions and attention."""
+        features = {level: positions(tap) for level, tap in taps.items()}  # (B, H W, C)
+        means = {level: spatial_mean(feature) for level, feature in features.items()}
+        attention, regions = self._attend(means)
+        sizes = {level: tap.shape[-2:] for level, tap in taps.items()}
+        averages = self._averages(features, sizes, regions)
+        logits = [self.localization[level].logits(attention[level], averages[level]) for level in self.levels]
+        return (*logits, self.classifier(means[self._coarsest])), regions, attention
 
     def _attend(self, means: dict[str, Tensor]) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
         """Return each level's attention, parts of (K, B, c), and its regions (B, K, 4), from the taps' means

@@ -89,13 +89,17 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("approach", "shapes"),
-    [("inception_iccv", [(3, 3), (3, 3, 3, 4), (3, 3)]), ("bn_inception", [(3, 3)])],
+    ("approach", "options", "shapes"),
+    [
+        ("inception_iccv", (), [(3, 3), (3, 3, 3, 4), (3, 3)]),
+        ("bn_inception", (), [(3, 3)]),
+        ("bn_inception", ("--evidence",), [(3, 3), (3, 3, 8, 4)]),
+    ],
 )
-def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch, approach, shapes):
+def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch, approach, options, shapes):
     monkeypatch.setitem(BACKBONES, "toy", Toy)
     checkpoint = toy_checkpoint(tmp_path / "7.pth.tar", approach)
-    output, _ = exported("--to", "torch_export", checkpoint, tmp_path / "m.pt2")
+    output, _ = exported("--to", "torch_export", *options, checkpoint, tmp_path / "m.pt2")
     assert "3 attributes" in output
     extra = {"attributes": ""}
     program = torch.export.load(str(tmp_path / "m.pt2"), extra_files=extra)
@@ -140,6 +144,7 @@ def test_a_failed_check_leaves_nothing(checkpoint, tmp_path, monkeypatch, export
     [
         (["--to", "onnx", "a.pth.tar", "m.bin"], 2, "name it .onnx"),
         (["--to", "reference", "--threshold", "0.5", "a", "b"], 2, "--threshold has no meaning"),
+        (["--to", "reference", "--evidence", "a", "b"], 2, "--evidence has no meaning"),
         (["--to", "onnx", "--threshold", "1.5", "a", "m.onnx"], 2, "not a number from 0 to 1"),
         (["--to", "onnx", "absent.pth.tar", "m.onnx"], 1, "absent.pth.tar: no such file"),
     ],

@@ -46,17 +46,17 @@ def test_it_localizes_and_folds(toy):
 
 
 @pytest.mark.slow
-def test_predictions_and_an_exported_file_have_its_levels(toy, tmp_path):
+def test_predictions_and_an_exported_file_have_its_levels_and_evidence(toy, tmp_path):
     onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     names, path = ("Hat", "Bag", "Skirt", "Boots"), tmp_path / "toy.onnx"
-    deployed = Deployed(toy).eval()
+    deployed = Deployed(toy, evidence=True).eval()
     write_onnx(deployed, path, Metadata(names, "", (0.5,) * 4, False, toy.levels).texts())
     assert compare_onnx(deployed, path) < 1e-5
     nodes = backbone_nodes(onnx.load(path).graph.node)
     assert sum("Conv" in name for name in nodes) == 3
 
     picture = np.random.default_rng(0).integers(0, 256, (300, 100, 3), dtype=np.uint8)
-    ours, exported = alm.Predictor(toy, names, "cpu"), OnnxPredictor(path)
+    ours, exported = alm.Predictor(toy, names, "cpu", evidence=True), OnnxPredictor(path)
     assert ours.levels == exported.levels == LEVELS
     (first,), (second,) = ours(picture), exported(picture)
     assert first.levels == second.levels == LEVELS
@@ -64,11 +64,14 @@ def test_predictions_and_an_exported_file_have_its_levels(toy, tmp_path):
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-5)
     for level in LEVELS:
         np.testing.assert_allclose(first.regions[level], second.regions[level], atol=1e-2)
+    assert list(first.evidence) == list(second.evidence) == [*LEVELS, "main", "all"]
+    for name, maps in first.evidence.items():
+        np.testing.assert_allclose(maps, second.evidence[name], atol=1e-5)
 
 
 def test_its_mean_and_std_normalize_the_pictures(toy):
     pixels = torch.randint(0, 256, (1, 3, 256, 128), dtype=torch.uint8)
-    logits, _ = Deployed(toy).eval().logits(pixels)
+    logits, _ = Deployed(toy).eval().explain(pixels)
     expected = toy.eval()(alm.preprocess(pixels, mean=Toy.mean, std=Toy.std))
     torch.testing.assert_close(torch.stack(logits), torch.stack(expected), rtol=1e-5, atol=1e-5)
     published = toy(alm.preprocess(pixels))

@@ -69,8 +69,9 @@ def test_equals_the_oracle(align_corners, training, width):
 def test_a_logit_is_its_evidence_averaged_over_the_region(align_corners):
     model = random_model(align_corners=align_corners).eval()
     images = torch.randn(2, 3, 256, 128).double()
-    logits, regions = model.predict(images)
-    evidence = model.evidence(images)
+    logits, regions, evidence = model.explain(images)
+    for alone, together in zip(model.predict(images)[0], logits, strict=True):
+        assert torch.equal(alone, together)
     assert {name: tuple(maps.shape[2:]) for name, maps in evidence.items()} == {
         "3b": (32, 16), "4d": (16, 8), "5b": (8, 4), "main": (8, 4),
     }  # fmt: skip

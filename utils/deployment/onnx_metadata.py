@@ -18,6 +18,10 @@ REGIONS = (
     "cells of the level's map ({strides} pixels of the input). levels[n, k] is the level whose "
     "probability it is, 0 to 2, or 3: the global branch, which has no region"
 ).replace("{strides}", ", ".join(map(str, STRIDES)))
+ABOUT_EVIDENCE = (
+    "evidence_...[n, k] is a map over picture n: how much each place counts in that branch's logit for "
+    "attribute k. Its mean over the region, of main over the whole map, is the logit less a constant"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Metadata:
             "align_corners": json.dumps(self.align_corners),
             "levels": json.dumps(self.levels),
             "regions": REGIONS.replace("{levels}", ", ".join(self.levels)),
+            "evidence": ABOUT_EVIDENCE,
         }
 
 

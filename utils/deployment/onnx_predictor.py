@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alm.constants import HEIGHT, WIDTH
+from alm.constants import EVIDENCE, GLOBAL, HEIGHT, STRIDES, WIDTH
 from alm.devices.host import default_threads
 from alm.errors import AlmError, in_short
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
@@ -42,18 +42,25 @@ class OnnxPredictor(PicturePredictor):
         self.levels = about.levels if "regions" in self._outputs else ()
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
-        probabilities, regions, winners = self.outputs(pixels)
-        return predictions_of(self.attributes, probabilities, winners, regions, sizes, self.align_corners)
-
-    def outputs(self, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-        """Return probabilities (B, K), each level's regions (B, K, 4) and the winning branches (B, K)."""
-        images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        values = dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
+        values = self.outputs(pixels)
         probabilities = values["probabilities"]
-        if not self.levels:
-            return probabilities, {}, np.zeros(probabilities.shape, np.int64)
-        regions = {level: values["regions"][:, place] for place, level in enumerate(self.levels)}
-        return probabilities, regions, values["levels"].clip(0, len(self.levels))
+        regions, winners = {}, np.zeros(probabilities.shape, np.int64)
+        if self.levels:
+            regions = {level: values["regions"][:, place] for place, level in enumerate(self.levels)}
+            winners = values["levels"].clip(0, len(self.levels))
+        evidence = {
+            branch: values[name]
+            for branch in (*self.levels, GLOBAL)
+            if (name := EVIDENCE.format(branch)) in values
+        }
+        return predictions_of(
+            self.attributes, probabilities, winners, sizes, self.align_corners, regions, evidence
+        )
+
+    def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the file's outputs for resized pictures, uint8 (B, 256, 128, 3), by their names."""
+        images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        return dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
 
 
 def read_model(path: str | Path) -> bytes:
@@ -95,15 +102,19 @@ def onnxruntime_package():
 def checked_outputs(session, about: Metadata) -> list[str]:
     """Return the names of a session's outputs. Raises DataError if one is not export.py's."""
     count = len(about.attributes)
-    expected = {
-        "probabilities": ("tensor(float)", [count]),
-        "regions": ("tensor(float)", [len(about.levels), count, 4]),
-        "levels": ("tensor(int64)", [count]),
-    }
     inputs = {value.name: (value.type, value.shape[1:]) for value in session.get_inputs()}
     outputs = {value.name: (value.type, value.shape[1:]) for value in session.get_outputs()}
+    levels = about.levels if "regions" in outputs else ()
+    expected = {"probabilities": ("tensor(float)", [count])}
+    if levels:
+        expected["regions"] = "tensor(float)", [len(levels), count, 4]
+        expected["levels"] = "tensor(int64)", [count]
+    evidence = {
+        EVIDENCE.format(branch): ("tensor(float)", [count, HEIGHT // stride, WIDTH // stride])
+        for branch, stride in zip((*levels, GLOBAL), (*STRIDES[: len(levels)], STRIDES[-1]), strict=True)
+    }
     if inputs != {"images": ("tensor(uint8)", [3, HEIGHT, WIDTH])}:
         raise DataError(f"it does not take `images`, uint8 (N, 3, {HEIGHT}, {WIDTH}); export it anew")
-    if outputs not in (expected, {"probabilities": expected["probabilities"]}):
+    if outputs not in (expected, expected | evidence):
         raise DataError(f"its outputs are not those of {count} attributes; export it anew")
     return list(outputs)

@@ -1,5 +1,6 @@
 """An exported file against its network: it must compute the same before it gets its name."""
 
+import math
 import warnings
 
 import torch
@@ -10,7 +11,7 @@ from alm.errors import AlmError
 from alm.inference.export import Deployed
 from utils.deployment.onnx_predictor import open_session, read_model
 
-LIMIT = 1e-4  # of probabilities and regions
+LIMIT = 1e-4  # of probabilities, regions and evidence
 TIE = 1e-3  # logits this near each other may win one or the other
 BATCHES = (1, 3)
 
@@ -32,31 +33,43 @@ def compare_torch_export(deployed: Deployed, path) -> float:
 
 
 def compare(deployed: Deployed, exported) -> float:
-    """Return the largest difference of probabilities and regions, on batches of noise and of smooth pictures.
+    """Return the largest difference of any output, on batches of noise and of smooth pictures.
+
     Raises AlmError if it is beyond LIMIT, if another level wins though there is no tie, or if the network
     itself computes NaN.
     """
     largest = 0.0
     for images in samples():
         with torch.inference_mode():
-            expected, logits = deployed(images), torch.stack(deployed.logits(images)[0])
-            outputs = exported(images)
+            logits = torch.stack(deployed.explain(images)[0])
+            expected, outputs = (
+                dict(zip(deployed.outputs, network(images), strict=True)) for network in (deployed, exported)
+            )
         if not logits.isfinite().all():
             raise AlmError(
                 "the network's own predictions are not finite, so nothing can be compared with them; use an "
                 "earlier checkpoint"
             )
-        for ours, theirs in zip(outputs[:2], expected[:2], strict=True):
-            difference = (ours - theirs).abs().max().item() if ours.shape == theirs.shape else float("nan")
+        for name in expected.keys() - {"levels"}:
+            difference = largest_difference(outputs[name], expected[name])
             if not difference <= LIMIT:
                 raise AlmError(
                     f"what was exported differs from PyTorch by {difference:.3g}, more than {LIMIT:g}; "
                     "nothing was written. This is a fault of the exporter's: try another version of torch"
                 )
             largest = max(largest, difference)
-        if len(expected) > 2 and (clear_winners(logits) & (outputs[2] != expected[2])).any():
+        if "levels" in expected and (clear_winners(logits) & (outputs["levels"] != expected["levels"])).any():
             raise AlmError("what was exported names other levels than PyTorch; nothing was written")
     return largest
+
+
+def largest_difference(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference, in units of the largest of `theirs` if that is over 1; NaN if the shapes
+    differ.
+    """
+    if ours.shape != theirs.shape:
+        return math.nan
+    return ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)).item()
 
 
 def clear_winners(logits: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ def mean_accuracies(files: Sequence[Path], measured: Sample) -> list[float]:
     metrics = [AttributeMetrics(len(predictor.attributes)) for predictor in predictors]
     for images, labels in measured.batches("Evaluate"):
         for predictor, counts in zip(predictors, metrics, strict=True):
-            probabilities, _, _ = predictor.outputs(images.transpose(0, 2, 3, 1))
+            probabilities = predictor.outputs(images.transpose(0, 2, 3, 1))["probabilities"]
             above = probabilities.astype(np.float64) - predictor.thresholds
             counts.update(torch.from_numpy(above), labels)
     return [counts.compute()["ma"] for counts in metrics]
