@@ -56,7 +56,8 @@ def main() -> None:
         benchmark(options.checkpoint, *places, as_trained=options.as_trained, **network)
         return
     total = count(*places)  # a missing picture is reported before the checkpoint is read
-    predictor, notes = load_predictor(options.checkpoint, **network)
+    evidence = bool(options.json or options.regions)
+    predictor, notes = load_predictor(options.checkpoint, evidence=evidence, **network)
     check_regions(options, predictor)
     thresholds = choose_thresholds(options.threshold, predictor)
     for note in notes:

@@ -12,6 +12,7 @@ import alm
 from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
+from alm.inference.predictor import Predictor
 from alm.training.trainer import Evaluation
 from run_scripts.training.setup import TrainingSetup
 from utils.data.catalog import identities
@@ -43,7 +44,9 @@ def report_evaluation(
     record["list_digest"] = pictures.digest()
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = boxes(evaluation.regions or {}, setup.model.align_corners)
-    pointing = None
+    pointing, predictor = None, None
+    if regions:
+        predictor = Predictor(setup.model, attributes, setup.device.type, evidence=True)
     if setup.true_boxes is not None and regions:
         pointing = score(regions, evaluation.branches[: len(regions)].numpy(), setup.true_boxes)
         log.line(pointing_lines(pointing))
@@ -58,7 +61,8 @@ def report_evaluation(
         trained = pictures.is_training_list(setup.checkpoint)
         log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume, trained))
     if options.report:
-        content = report_content(setup, directory, record, evaluation.branches.numpy(), regions, pointing)
+        branches = evaluation.branches.numpy()
+        content = report_content(setup, directory, record, branches, regions, pointing, predictor)
         if log.page(options.report, render(content)):
             log.line(f"Report: {options.report}")
 
@@ -70,6 +74,7 @@ def report_content(
     branches: np.ndarray,
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
+    predictor: Predictor | None,
 ) -> Report:
     """Return the content of a report; its curves are of the run that the checkpoint lies in, on this list."""
     options = setup.options
@@ -86,4 +91,6 @@ def report_content(
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }
     name = Path(options.resume).name if options.evaluate else directory.name
-    return Report(record, setup.data.val, branches, regions, pointing, history, name, vars(options), about)
+    return Report(
+        record, setup.data.val, branches, regions, pointing, predictor, history, name, vars(options), about
+    )

@@ -62,11 +62,28 @@ def test_all_outputs_tell_the_same_and_a_corrupt_picture_is_left_out(
         probabilities = [line["attributes"][name]["probability"] for name in ATTRIBUTES]
         assert [float(row[name]) for name in ATTRIBUTES] == probabilities
         assert probabilities == pytest.approx(prediction.probabilities, abs=1e-6)
+        assert list(line["attributes"]["Hat"]["evidence"]) == ["3b", "4d", "5b", "main", "all"]
     warning, *lines, error = errors.splitlines()
     assert warning.startswith(f"warning: cannot read picture {people / '1.jpg'} (")
     assert lines == [f"{tmp_path / name}: 3 pictures" for name in ("a.csv", "sheets")]
     assert error == f"error: 1 of 4 pictures could not be read: {people / '1.jpg'}"
     assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [((), False), (("--csv", "-"), False), (("--json", "-"), True), (("--regions", "s"), True)],
+)
+def test_evidence_is_computed_if_an_output_has_it(
+    start_here, people, tmp_path, monkeypatch, output, expected
+):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        predict, "load_predictor", lambda *_, evidence, **__: asked.append(evidence) or (Known(), [])
+    )
+    start_here(predict, "--checkpoint", __file__, people, *output)
+    assert asked == [expected]
 
 
 def test_the_table_has_what_is_above_the_threshold(known, people):

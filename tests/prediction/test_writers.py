@@ -60,6 +60,9 @@ def test_csv_and_json_say_what_was_predicted():
             assert found["regions"][level] == [round(side, 2) for side in box]
             sides = [float(row.pop(f"{name} {level} {side}")) for side in ("left", "top", "right", "bottom")]
             assert sides == found["regions"][level]
+        assert list(found["evidence"]) == ["3b", "4d", "main", "all"]
+        assert found["evidence"]["3b"] == {"place": [5.0, 7.5], "box": [0.0, 0.0, 40.0, 60.0]}
+        assert found["evidence"]["all"] == {"place": [35.0, 67.5], "box": [0.0, 60.0, 40.0, 120.0]}
     assert row == {}
 
 

@@ -102,6 +102,8 @@ def test_the_surest_mistakes_are_shown_with_their_regions(report, page):
     pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     distances = [np.abs(pixels - list(colour)).sum(1).min() for colour in strong]
     assert min(distances) < 40  # a region of the last one is drawn, as well as JPEG keeps colours
+    red, _, blue = np.asarray(picture)[3, -picture.width // 3 :].T.astype(int)  # the evidence at its right
+    assert (red - blue).max() > 60 > 20 > (red - blue).min()
 
 
 def test_levels_regions_pairs_and_the_run_are_there(report, page):

@@ -6,11 +6,13 @@ from alm.inference.prediction import PicturePredictor, Prediction
 
 NAMES = ("Hat", "Jeans", "Riding a bicycle in the rain")
 BOXES = {"3b": [1.0, 2.0, 11.0, 12.0], "4d": [0.0, 0.0, 40.0, 60.125], "5b": [20.0, 100.0, 40.0, 120.0]}
+EVIDENCE = {"3b": np.eye(8, 4), "4d": np.eye(4), "main": np.eye(2), "all": np.eye(8, 4)[::-1]}
 
 
 def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "4d", "main")):
     regions = {name: np.array([box] * 3) for name, box in BOXES.items()}
-    return Prediction(NAMES, np.array(probabilities, np.float32), level, regions, size)
+    evidence = {name: np.stack([maps] * 3) for name, maps in EVIDENCE.items()}
+    return Prediction(NAMES, np.array(probabilities, np.float32), level, regions, size, evidence)
 
 
 class Known(PicturePredictor):

@@ -15,13 +15,14 @@ def load_predictor(
     names: str | None = None,
     align_corners: bool | None = None,
     threads: int | None = None,
+    evidence: bool = False,
 ) -> tuple[PicturePredictor, list[str]]:
     """Return the predictor of a checkpoint, and lines that say what was assumed.
 
     The attributes are those of `experiment` or of the file `names`, else the checkpoint's own. A published
     checkpoint has none: it gets those of the one data set that has as many. An .onnx file needs no torch and
     keeps its own attributes and `align_corners`. `threads` of the CPU compute, by default all that it
-    has. Raises AlmError.
+    has. With `evidence`, predictions have it; an .onnx file gives it if it was exported so. Raises AlmError.
     """
     threads = threads or default_threads()
     attributes = named_attributes(experiment, names)
@@ -43,7 +44,7 @@ def load_predictor(
     set_arithmetic(choose_device(device), None)
     torch.set_num_threads(threads)
     try:
-        return Predictor(model, attributes, device), notes
+        return Predictor(model, attributes, device, evidence=evidence), notes
     except AlmError as error:
         raise AlmError(f"{checkpoint}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""A sheet for each picture: the person, and one picture for each attribute with the levels' boxes on it."""
+"""A sheet for each picture: the person, and for each attribute the levels' boxes and the evidence."""
 
 import os
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from utils.prediction.drawing import (
     level_styles,
     wrapped,
 )
+from utils.prediction.heatmap import beside_evidence, colours
 from utils.prediction.sources import Source
 from utils.prediction.writers import Writer
 
@@ -33,6 +34,11 @@ NARROWEST = 132  # pixels of a column, so that names have room
 ACROSS = 7  # panels in a row, at most
 NAME_LINES = 2
 MARGIN, GAP = 16, 14  # pixels around the sheet, and between panels
+EVIDENCE = (
+    "evidence, from none to the strongest: above of the branch that gave the probability, below of all four; "
+    "the ring is at the strongest place"
+)
+SCALE = (90, 13)  # pixels of the colours of evidence
 SWATCH, INDENT = (24, 13), 31  # pixels: a level's sign, and where the text behind it begins
 PAPER, INK, PALE = "white", "#20242c", "#5c6370"
 
@@ -100,7 +106,7 @@ def draw_sheet(
     thresholds: float | Sequence[float] = THRESHOLD,
     title: str = "",
 ) -> Image.Image:
-    """Return a sheet of the person and of the attributes' regions, with a legend below.
+    """Return a sheet of the person and of the attributes' regions and evidence, with a legend below.
 
     `attributes` are names; by default the sheet has those above their thresholds, the most probable first.
     The picture must be turned as it was for the prediction. Raises ValueError if an attribute is not
@@ -111,7 +117,15 @@ def draw_sheet(
     drawn = attributes_to_draw(prediction, attributes, thresholds)
     person = fitted(picture, SIZE)
     scale = np.tile(np.divide(person.size, picture.size), 2)
-    column = max(person.width, NARROWEST)
+    panels = [person]
+    for k in drawn:
+        boxes = {level: box[k] * scale for level, box in prediction.regions.items()}
+        panel = draw_regions(person, boxes, prediction.level[k])
+        if prediction.evidence:
+            evidence = {name: maps[k] for name, maps in prediction.evidence.items()}
+            panel = beside_evidence(panel, person, evidence, prediction.level[k])
+        panels.append(panel)
+    column = max(NARROWEST, *(panel.width for panel in panels))
     font = font_for(title + "".join(prediction.attributes))
     styles = level_styles(prediction.levels)
     names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in drawn]
@@ -120,17 +134,16 @@ def draw_sheet(
     facts = [f"{picture.width} x {picture.height}"]
     if not drawn:
         facts, rows = ["nothing found", *facts], 2
-    tiles = [stacked(caption(facts, column, rows, font), person)]
+    captions = [caption(facts, column, rows, font)]
     for k, name in zip(drawn, names, strict=True):
-        level = prediction.level[k]
-        boxes = {other: box[k] * scale for other, box in prediction.regions.items()}
-        lines = [*name, f"{prediction.probabilities[k]:.2f}  {level}"]
-        tiles.append(
-            stacked(caption(lines, column, rows, font, styles[level]), draw_regions(person, boxes, level))
-        )
-    parts = [in_rows(tiles)]
+        lines = [*name, f"{prediction.probabilities[k]:.2f}  {prediction.level[k]}"]
+        captions.append(caption(lines, column, rows, font, styles[prediction.level[k]]))
+    parts = [in_rows([stacked(*tile) for tile in zip(captions, panels, strict=True)])]
     if drawn:
-        parts.append(legend(styles, max(parts[0].width, 3 * column), font))
+        width = max(parts[0].width, 3 * column)
+        parts.append(legend(styles, width, font))
+        if prediction.evidence:
+            parts.append(evidence_legend(width, font))
     if title:
         width = max(part.width for part in parts)
         parts.insert(0, caption([cut(legible(title), font, width, at_start=True)], width, 1, font))
@@ -187,6 +200,19 @@ def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -
     return image
 
 
+def evidence_legend(width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """Return what the maps of evidence mean, in as many rows as `width` needs."""
+    lines = wrapped(EVIDENCE, font, width - SCALE[0] - GAP, NAME_LINES)
+    image = Image.new("RGB", (width, len(lines) * ROW), PAPER)
+    draw = ImageDraw.Draw(image)
+    strengths = np.linspace(0, 1, SCALE[0])
+    scale = np.tile(colours(strengths), (SCALE[1], 1, 1))
+    image.paste(Image.fromarray(scale.astype(np.uint8)), (0, 3))
+    for row, line in enumerate(lines):
+        draw.text((SCALE[0] + GAP, row * ROW), line, PALE, font)
+    return image
+
+
 def draw_swatch(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], style: Style, strong: bool = False
 ) -> None:
@@ -195,8 +221,8 @@ def draw_swatch(
 
 
 def in_rows(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Return pictures of one size in rows of about the same length."""
-    width, height = tiles[0].size
+    """Return pictures in rows of about the same length, each with the room of the largest."""
+    width, height = map(max, zip(*(tile.size for tile in tiles), strict=True))
     down = -(-len(tiles) // ACROSS)
     across = -(-len(tiles) // down)
     image = Image.new("RGB", (across * (width + GAP) - GAP, down * (height + GAP) - GAP), PAPER)

@@ -116,19 +116,25 @@ def csv_row(source: Source, prediction: Prediction) -> list:
 
 class JsonLines(Writer):
     """Writes one JSON object per line and picture: `path`, `width`, `height` and `attributes`. Each attribute
-    has, under its name, `probability`, `positive`, the winning `level` and each level's box in `regions`.
+    has, under its name, `probability`, `positive`, the winning `level`, each level's box in `regions`, and
+    the strongest `place` and the `box` of each map of `evidence`.
     """
 
     def __init__(self, file: IO):
         self.file = file
 
     def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+        places, boxes = prediction.strongest_places(), prediction.strongest_boxes()
         attributes = {
             attribute: {
                 "probability": number(prediction.probabilities[k]),
                 "positive": bool(positive[k]),
                 "level": prediction.level[k],
                 "regions": {level: pixels(box[k]) for level, box in prediction.regions.items()},
+                "evidence": {
+                    name: {"place": pixels(place[k]), "box": pixels(boxes[name][k])}
+                    for name, place in places.items()
+                },
             }
             for k, attribute in enumerate(prediction.attributes)
         }
@@ -142,9 +148,9 @@ def number(probability: float) -> float:
     return float(f"{probability:.9g}")
 
 
-def pixels(box: np.ndarray) -> list[float]:
-    """Return a box in hundredths of a pixel."""
-    return [round(float(side), 2) for side in box]
+def pixels(numbers: np.ndarray) -> list[float]:
+    """Return a box or a place in hundredths of a pixel."""
+    return [round(float(number), 2) for number in numbers]
 
 
 def storable(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alm.constants import GLOBAL
+from alm.inference.prediction import PicturePredictor
 from utils.evaluation.pointing import Pointing
 from utils.runs.history import History
 
@@ -26,6 +27,7 @@ class Report:
         branches: each branch's logits (L, N, K): those of the levels in `boxes`, then the global branch's.
         boxes: each level's regions (N, K, 4), in shares of the picture; {} without localization.
         pointing: the regions against true boxes, None if there are none.
+        predictor: of the network, whose predictions have evidence; None without localization.
         history: the run's curves.
         evaluated: the name of the checkpoint, or of the run that is being trained.
         options: of the command.
@@ -37,6 +39,7 @@ class Report:
     branches: np.ndarray
     boxes: Mapping[str, np.ndarray]
     pointing: Pointing | None
+    predictor: PicturePredictor | None
     history: History
     evaluated: str
     options: Mapping

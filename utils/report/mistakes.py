@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from alm.errors import PictureError
 from alm.inference.image_io import read_picture
 from utils.data.catalog import identities
 from utils.prediction.drawing import draw_regions, fitted
+from utils.prediction.heatmap import beside_evidence
 from utils.report import text
 from utils.report.evaluation import Report
 
@@ -19,7 +20,7 @@ WEAKEST = 10  # attributes
 OF_EACH = 3  # pictures of each kind of mistake
 OVERLOOKED, INVENTED = "Overlooked", "Seen where it is not"  # the kinds
 SIZE = (160, 240)  # the largest width and height of a thumbnail, in pixels
-QUALITY = 80  # of its JPEG: 5 to 8 kB per picture
+QUALITY = 80  # of its JPEG: 8 to 12 kB per picture
 
 
 class Pair(NamedTuple):
@@ -87,8 +88,7 @@ def example(report: Report, kind: str, row: int, k: int) -> dict:
     branches, name = report.branches[:, row, k], report.pictures.names[row]
     winner = report.branch_names[branches.argmax()]
     probability = text.probability(float(branches.max()))
-    boxes = {level: box[row, k] for level, box in report.boxes.items()}
-    image, width, height = thumbnail(report.pictures.paths[row], boxes, winner) or (None, 0, 0)
+    image, width, height = thumbnail(report, row, k, winner) or (None, 0, 0)
     return {
         "kind": kind,
         "probability": probability,
@@ -101,18 +101,26 @@ def example(report: Report, kind: str, row: int, k: int) -> dict:
     }
 
 
-def thumbnail(path: str, boxes: Mapping[str, Sequence[float]], winner: str) -> tuple[str, int, int] | None:
-    """Return a picture as a data URI, with its width and height; None if it can no longer be read.
+def thumbnail(report: Report, row: int, k: int, winner: str) -> tuple[str, int, int] | None:
+    """Return picture `row` as a data URI, with its width and height; None if it can no longer be read.
 
-    `boxes`, in shares of the picture, are drawn on it, the `winner`'s thick; without boxes it has no frame.
+    The boxes of attribute `k` are drawn on it, the `winner`'s thick, and the evidence beside it; without
+    localization it is alone.
     """
     try:
-        picture = read_picture(path)
+        picture = read_picture(report.pictures.paths[row])
     except PictureError:
         return None
-    scale = (*picture.size, *picture.size)
-    pixels = {level: np.multiply(box, scale) for level, box in boxes.items()}
-    panel = draw_regions(picture, pixels, winner, SIZE) if boxes else fitted(picture, SIZE)
+    if report.boxes:
+        scale = np.tile(picture.size, 2)
+        panel = draw_regions(
+            picture, {level: box[row, k] * scale for level, box in report.boxes.items()}, winner, SIZE
+        )
+        [prediction] = report.predictor(picture, as_trained=True)
+        evidence = {name: maps[k] for name, maps in prediction.evidence.items()}
+        panel = beside_evidence(panel, picture, evidence, winner)
+    else:
+        panel = fitted(picture, SIZE)
     file = io.BytesIO()
     panel.save(file, "JPEG", quality=QUALITY, subsampling=0)  # else thin lines lose their colour
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), *panel.size

@@ -108,7 +108,9 @@ def about_mistakes(branches: Sequence[str]) -> str:
     if len(branches) > 1:
         sentences += (
             " A box shows where a level looked. The thick one is that of the level whose probability it is; "
-            "a frame around the picture stands for the global branch."
+            "a frame around the picture stands for the global branch. The small pictures show how much each "
+            "place speaks for the attribute, the more the yellower: above in that branch alone, below in all "
+            "four together. The ring is at the strongest place."
         )
     return sentences
 
