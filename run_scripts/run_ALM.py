@@ -72,7 +72,7 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
         decay_epochs=options.decay_epoch,
         keep=None if options.keep == "all" else options.keep,
         max_iters=None if options.max_iters == "all" else options.max_iters,
-        **chosen(options, "epochs", "lr", "save_freq", "save_every_iters", "prefix"),
+        **chosen(options, "epochs", "lr", "schedule", "warmup", "save_freq", "save_every_iters", "prefix"),
     )
     run = TrainingRun(trainer, directory, settings, identity(setup), RunProgress(options.start_epoch))
     if setup.checkpoint:

@@ -11,6 +11,7 @@ from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
 from alm.errors import AlmError, first_few
+from alm.training.schedule import learning_rate
 from alm.training.trainer import (
     Batch,
     Evaluation,
@@ -28,7 +29,7 @@ class RunSettings:
 
     Attributes:
         epochs: their number in all.
-        lr, decay_epochs: the learning rate, times 0.1 from each of these epochs on, counted from 0.
+        lr, schedule, decay_epochs, warmup: its highest rate, and what `schedule.learning_rate` makes of it.
         max_iters: the most iterations of an epoch.
         save_freq: keep a checkpoint of every `save_freq`-th epoch, and of the last one.
         save_every_iters: keep one after every `save_every_iters`-th iteration too.
@@ -38,7 +39,9 @@ class RunSettings:
 
     epochs: int
     lr: float
+    schedule: str = "step"
     decay_epochs: tuple[int, ...] = ()
+    warmup: float = 0.0
     max_iters: int | None = None
     save_freq: int = 10
     save_every_iters: int | None = None
@@ -149,6 +152,7 @@ class TrainingRun:
         """Return a checkpoint. What is random follows from the seed, the epoch and a picture's index, so no
         generator has a state.
         """
+        self._set_learning_rate(self._epoch_begun)  # each step sets its own
         return self.identity | {
             "format": OWN_FORMAT,
             **asdict(self.progress),
@@ -170,8 +174,7 @@ class TrainingRun:
         names = [each.name for each in fields(RunProgress) if each.name in checkpoint]
         progress = self.progress = RunProgress(**{name: checkpoint[name] for name in names})
         progress.best_accu, progress.saved = float(progress.best_accu), list(progress.saved)
-        # The rate of the epoch in which it was saved.
-        self._set_learning_rate(progress.epoch if progress.iteration else progress.epoch - 1)
+        self._set_learning_rate(self._epoch_begun)
         if checkpoint.get("log"):
             self.trainer.log.load_state_dict(checkpoint["log"])
 
@@ -184,11 +187,16 @@ class TrainingRun:
         state = checked_state(optimizer, saved, may_be_empty=fp16)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
-    def _set_learning_rate(self, epoch: int) -> float:
-        lr = self.settings.lr
-        for decay in self.settings.decay_epochs:
-            if epoch >= decay:
-                lr *= 0.1
+    @property
+    def _epoch_begun(self) -> int:
+        """The number of the epoch that the last step was in."""
+        progress = self.progress
+        return progress.epoch if progress.iteration else max(progress.epoch - 1, 0)
+
+    def _set_learning_rate(self, done: float) -> float:
+        """Set the rate of the step that begins when so many epochs are done, and return it."""
+        s = self.settings
+        lr = learning_rate(s.lr, done, s.epochs, s.schedule, s.decay_epochs, s.warmup)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = lr
         return lr
@@ -201,11 +209,12 @@ class TrainingRun:
         end = min(of, self.settings.max_iters or of)
         epoch = loader.epoch(progress.epoch, progress.seen, end - progress.iteration)
         batches = LoaderGuard(epoch, stop)
+        with_rates = self._with_rates(batches, progress.iteration, end)
         while progress.iteration < end:
             to_save = every - progress.iterations % every if every else sys.maxsize
             count = min(end - progress.iteration, to_save)
             try:
-                amount = self.trainer.train(islice(batches, count), progress.epoch, progress.iteration, of)
+                amount = self.trainer.train(islice(with_rates, count), progress.epoch, progress.iteration, of)
             except NonFiniteLossError as error:
                 raise self._with_pictures(error, loader) from error
             progress.iteration += amount.iterations
@@ -231,6 +240,12 @@ class TrainingRun:
         if progress.iteration < of:
             self.trainer.log.note("max_iters", epoch=progress.epoch, iterations=progress.iteration, of=of)
         return True
+
+    def _with_rates(self, batches: Iterable[Batch], first: int, end: int) -> Iterator[Batch]:
+        """Yield an epoch's batches, `end` in all, from number `first` on, and set each step's rate before."""
+        for iteration, batch in enumerate(batches, start=first):
+            self._set_learning_rate(self.progress.epoch + iteration / end)
+            yield batch
 
     def _remember(self, evaluation: Evaluation) -> None:
         progress = self.progress

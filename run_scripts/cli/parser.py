@@ -125,6 +125,11 @@ def not_negative(text: str) -> float:
     return number(text, "from 0 on", lambda value: value >= 0)
 
 
+def below_one(text: str) -> float:
+    """Parse a number from 0 to below 1."""
+    return number(text, "from 0 to below 1", lambda value: 0 <= value < 1)
+
+
 def share_or_file(text: str) -> float | str:
     """Parse a number from 0 to 1, or a file's name."""
     try:

@@ -15,9 +15,11 @@ from alm.devices.device import DEVICES
 from alm.devices.precision import PRECISIONS
 from alm.models.loss import WEIGHTINGS
 from alm.models.network import LATERAL_CHANNELS, LEAST_CHANNELS
+from alm.training.schedule import ONE_CYCLE_WARMUP, SCHEDULES
 from run_scripts.cli.parser import (
     LARGEST,
     Parser,
+    below_one,
     checkpoint_file,
     epochs,
     file_name_part,
@@ -153,6 +155,11 @@ NOT_NEGATIVE = Kind(
     lambda value: is_number(value) and value >= 0,
     {"type": not_negative, "metavar": "X"},
 )
+BELOW_ONE = Kind(
+    "a number from 0 to below 1",
+    lambda value: is_number(value) and 0 <= value < 1,
+    {"type": below_one, "metavar": "X"},
+)
 EPOCHS = Kind(
     "epochs",
     lambda value: isinstance(value, tuple) and all(is_whole(epoch, 0) for epoch in value),
@@ -179,8 +186,8 @@ GROUPS = {
                metavar="NAME"),
         Option("epochs", COUNT, "train until N epochs are done", 60, synthetic=2, traits=RESTORED),
         Option("batch_size", COUNT, "pictures per step", 32, synthetic=16, traits=RESTORED | STEP),
-        Option("lr", ABOVE_ZERO, "learning rate before any decay", 1e-4, synthetic=3e-4,
-               traits=RESTORED | STEP, spellings=("--lr", "--learning-rate")),
+        Option("lr", ABOVE_ZERO, "learning rate before any decay, the highest one of a schedule", 1e-4,
+               synthetic=3e-4, traits=RESTORED | STEP, spellings=("--lr", "--learning-rate")),
         Option("optimizer", one_of("adam", "sgd"), "how weights are updated", "adam", traits=RESTORED | STEP),
         Option("momentum", NOT_NEGATIVE, "momentum of sgd", 0.9, traits=RESTORED | STEP),
         Option("weight_decay", NOT_NEGATIVE, "weight decay of either optimizer", 5e-4,
@@ -250,6 +257,13 @@ GROUPS = {
                "checkpoint was trained, or false without one", "auto", traits=RESTORED | STEP),
         Option("seed", whole(0, LARGEST_SEED), "seed of the starting weights, the order of the pictures and "
                "their mirroring", 1, traits=RESTORED | STEP),
+    ),
+    "recipe": (
+        Option("schedule", one_of(*SCHEDULES), "what the learning rate does. step: it falls at "
+               "--decay_epoch. cosine: it falls to 0 along half a cosine. onecycle: the same, behind a "
+               "warm-up", "step", traits=RESTORED),
+        Option("warmup", BELOW_ONE, "the share of the training in which the learning rate first rises. By "
+               f"default 0, of onecycle {ONE_CYCLE_WARMUP}", traits=RESTORED),
     ),
     "device and speed": (
         Option("device", one_of("auto", *DEVICES), "where to compute. auto: the first of the others that "

@@ -13,6 +13,7 @@ from alm.checkpoint.schema import shown
 from alm.devices.precision import fast_amp
 from alm.errors import AlmError
 from alm.models.network import APPROACHES, Baseline
+from alm.training.schedule import ONE_CYCLE_WARMUP
 from run_scripts.cli.parser import refuse_inputs_as_outputs
 from run_scripts.training.options import DEFAULTS, OPTIONS, Trait, build_parser, names
 from utils.data.catalog import has_ratios
@@ -34,12 +35,7 @@ def resolve(typed: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[
         restored = absolute(restored_options(resumed["options"], typed))
     options = Namespace(**(DEFAULTS | restored | typed))
     parser = build_parser()
-    if options.calibrate and "val_list" not in typed:
-        parser.error(
-            "--calibrate chooses thresholds on the list that is evaluated, by default the test list: give "
-            "another with --val_list, such as one that prepare_data.py --separate-val writes"
-        )
-    if problem := next(problems(options), None):
+    if problem := next(problems(options, typed), None):
         parser.error(problem)
     inputs, outputs = (chosen(options, *names(trait)) for trait in (Trait.READ, Trait.WRITTEN))
     refuse_inputs_as_outputs(parser, inputs.values(), **outputs)
@@ -115,6 +111,8 @@ def fill_defaults(options: Namespace) -> None:
             setattr(options, name, option.synthetic if synthetic else option.default)
     if options.ratios is None:
         options.ratios = "published" if has_ratios(options.experiment) else "list"
+    if options.warmup is None:
+        options.warmup = ONE_CYCLE_WARMUP if options.schedule == "onecycle" else 0.0
     if synthetic and options.amp == "auto":
         options.amp = fast_amp(options.device)
 
@@ -137,8 +135,13 @@ def checkpoint_named(typed: Container[str], options: Namespace) -> Iterator[None
         raise type(error)(f"{error}. {options.resume} was trained with {' and '.join(theirs)}") from error
 
 
-def problems(options: Namespace) -> Iterator[str]:
+def problems(options: Namespace, typed: Container[str]) -> Iterator[str]:
     """Yield which options are missing, which contradict each other, and which files cannot be written."""
+    if options.calibrate and "val_list" not in typed:
+        yield (
+            "--calibrate chooses thresholds on the list that is evaluated, by default the test list: give "
+            "another with --val_list, such as one that prepare_data.py --separate-val writes"
+        )
     yield from problems_of_the_data(options)
     starts = [name for name in ("resume", "init_from", "pretrained") if getattr(options, name)]
     if len(starts) > 1:
@@ -148,6 +151,8 @@ def problems(options: Namespace) -> Iterator[str]:
         )
     if options.width != OPTIONS["width"].default and APPROACHES[options.approach] is Baseline:
         yield f"--width is of the lateral layers, and {options.approach} has none; leave it out"
+    if "decay_epoch" in typed and options.schedule != "step":
+        yield f"--decay_epoch is of --schedule step, and {options.schedule} falls by itself; leave one out"
     if options.evaluate and not options.resume:
         yield "-e needs --resume FILE: the checkpoint to evaluate"
     for name in ("predictions", "calibrate"):

@@ -165,7 +165,7 @@ def check_epochs(options: Namespace, resumed: Mapping | None, position: Position
     raise AlmError(
         f"{options.resume}: no epoch is left to train, {options.start_epoch} of {options.epochs} are done. "
         "To evaluate it, add -e. To start a new training from its weights, give it to --init_from instead of "
-        "--resume. To continue at the learning rate that it has reached, raise --epochs"
+        "--resume. To train on, raise --epochs"
     )
 
 

@@ -49,9 +49,15 @@ def test_the_synthetic_set_has_defaults_of_its_own():
     assert options.ratios == "list"
 
 
+@pytest.mark.parametrize(("words", "warmup"), [((), 0.0), (("--schedule", "onecycle"), 0.3)])
+def test_one_cycle_begins_with_a_warm_up(words, warmup):
+    assert options_of("--experiment", "peta", *words)[0].warmup == warmup
+
+
 @pytest.mark.parametrize(
     ("words", "name", "value"),
     [
+        (("--schedule", "cosine"), "schedule", "cosine"),
         (("--lr", "0.5"), "lr", 0.5),
         (("--momentum", "0"), "momentum", 0.0),
         (("--decay_epoch", "()"), "decay_epoch", ()),
@@ -241,6 +247,8 @@ WRONG = {
     "ratios": "mine",
     "align_corners": True,
     "seed": -1,
+    "schedule": "square",
+    "warmup": 1,
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",
@@ -317,6 +325,9 @@ def test_without_any_experiment_it_is_asked_for(capsys):
         (("--width", "8"), "'8' is not a whole number from 16 to 4096"),
         (("--width", "64", "--approach", "baseline"),
          "--width is of the lateral layers, and baseline has none; leave it out"),
+        (("--warmup", "1"), "'1' is not a number from 0 to below 1"),
+        (("--schedule", "cosine", "--decay_epoch", "20"),
+         "--decay_epoch is of --schedule step, and cosine falls by itself; leave one out"),
         (("-e",), "-e needs --resume FILE"),
         (("--predictions", "a.csv"), "--predictions goes with -e: give it the checkpoint to evaluate"),
         (("-e", "--resume", "a", "--predictions", "/no/such/a.csv"),

@@ -10,6 +10,7 @@ from support.tiny import Batches, Failing, figures_of, load, names, resume, run_
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.constants import LAST
+from alm.training.schedule import learning_rate
 from alm.training.trainer import NonFiniteLossError
 from utils.data.loader import Loader, WorkerError
 
@@ -36,6 +37,17 @@ def test_run_saves_decays_and_goes_on_bit_for_bit(tmp_path):
         assert getattr(resumed.progress, name) == getattr(whole.progress, name)
 
 
+@pytest.mark.parametrize(("max_iters", "of"), [(None, 4), (2, 2)])
+def test_a_schedule_sets_the_rate_of_each_step(tmp_path, max_iters, of):
+    """It reaches its end in a trial with shorter epochs, too."""
+    run, rates = run_of(tmp_path, 3, schedule="cosine", max_iters=max_iters), []
+    run.trainer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    run.fit(Batches())
+    assert rates == [learning_rate(0.1, step / of, 3, "cosine", (), 0) for step in range(3 * of)]
+
+
 class Stops:
     """Asks for an end when it has been asked so many times."""
 
@@ -49,9 +61,12 @@ class Stops:
 
 @pytest.mark.parametrize("save_every_iters", [None, 3])
 @pytest.mark.parametrize("after", [0, 2, 5, 9, 15])
-def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path, after, save_every_iters):
+@pytest.mark.parametrize("options", [{"decay_epochs": (2,)}, {"schedule": "onecycle", "warmup": 0.3}])
+def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(
+    tmp_path, options, after, save_every_iters
+):
     """In an epoch, between two, in an evaluation: weights, losses, figures, files."""
-    options = {"decay_epochs": (2,), "save_freq": 2, "save_every_iters": save_every_iters}
+    options = options | {"save_freq": 2, "save_every_iters": save_every_iters}
     whole, told = run_of(tmp_path / "whole", 3, **options), []
     assert whole.fit(Batches(), Batches(), lambda *figures: told.append(str(figures)))
     losses, tables, stopped = [], [], 0
