@@ -61,7 +61,7 @@ def test_what_cancels_is_judged_by_its_terms():
     assert excess(terms[1:].sum(0), exact, cancelled, 4096)[0] > 1  # a term is left out
 
 
-@pytest.mark.parametrize("order", ["sorted", "drawn", "halves"])
+@pytest.mark.parametrize("order", ["sorted", "drawn", "halves", "equal"])
 def test_every_order_of_summation_is_right(order):
     """One after the other, the longest way. If they are sorted, the partial sums are the largest. So is a
     channel's sum, which is judged by its movement.
@@ -69,6 +69,8 @@ def test_every_order_of_summation_is_right(order):
     terms = np.random.default_rng(0).standard_normal((32768, 50)).astype(np.float32)
     if order == "sorted":
         terms.sort(axis=0)
+    elif order == "equal":
+        terms[:] = terms[0]
     elif order == "halves":
         terms = np.abs(terms) * np.where(np.arange(len(terms)) < len(terms) // 2, 1, -1)[:, None]
     one_after_the_other = torch.from_numpy(np.cumsum(terms, axis=0, dtype=np.float32)[-1])
@@ -79,7 +81,9 @@ def test_every_order_of_summation_is_right(order):
     ]
     by_movement = channel_sensitivity(sensitivity(exact, others), len(terms))
     for judge in (cancellation(exact, magnitudes), by_movement):
-        assert excess(one_after_the_other, exact, judge, len(terms))[0] < 0.5
+        assert excess(one_after_the_other, exact, judge, len(terms), alike=True)[0] < 0.5
+        right = excess(one_after_the_other, exact, judge, len(terms))[0] < 1
+        assert right is (order != "equal")
 
 
 def test_one_wrong_element_is_enough():
@@ -117,6 +121,7 @@ def test_movement_is_that_of_the_inputs():
 
 def test_half_precision_does_not_grow_with_the_terms():
     assert growth(10_000, torch.float32) == 100
+    assert growth(10_000, torch.float32, alike=True) == 2500
     assert growth(10_000, torch.float16) == growth(10_000, torch.bfloat16) == 3
     assert growth(4, torch.float16) == 2
 

@@ -45,6 +45,7 @@ SUMS = PRODUCTS | {
     "aten::convolution", "aten::convolution_backward", "aten::avg_pool2d", "aten::avg_pool2d_backward",
     "aten::max_pool2d_with_indices_backward", "aten::sum", "aten::mean",
 }  # fmt: skip
+OVER_CHANNELS = {"aten::convolution", "aten::addmm", "aten::baddbmm"}  # with another weight in each term
 ROUNDINGS = 10  # of an optimizer's step in one operator, about
 ENOUGH_VALUES, MOST_DRAWS = 256, 8  # to estimate a movement from, and runs on perturbed inputs at most
 
@@ -135,11 +136,10 @@ class OperatorCheck(TorchDispatchMode):
             shape, dtype = tuple(result.shape), str(result.dtype).removeprefix("torch.")
             if name == POOL_WITH_POSITIONS and index == 1:  # of equal values any may be the largest
                 result, reference = (_pooled_values(inputs, positions) for positions in (result, reference))
-            movement, is_normalized = movements[index], "batch_norm" in name
-            if is_normalized:
+            movement = movements[index]
+            if "batch_norm" in name:
                 movement = error_bounds.channel_sensitivity(movement, terms)
-            channels_share = is_normalized and result.dim() > 1
-            ratio, error = _compare(result, reference, movement, terms, channels_share)
+            ratio, error = _compare(result, reference, movement, terms, _sums_alike(name, inputs, result))
             owner = self._origin.name_of(results[index]) or place
             self.results.append(OperatorResult(order, name, stage, owner, shape, dtype, terms, error, ratio))
 
@@ -263,6 +263,13 @@ def _summed_terms(name: str, inputs: tuple, result: Tensor) -> int:
             return ROUNDINGS if "_fused" in name else 1
     largest = max((x.numel() for x in tree_leaves(inputs) if isinstance(x, Tensor)), default=1)
     return max(1, largest // max(result.numel(), 1))
+
+
+def _sums_alike(name: str, inputs: tuple, result: Tensor) -> bool:
+    """Whether an element of an operator's result sums terms that may be alike, such as those of positions."""
+    if name == "aten::convolution_backward":
+        return result.shape != inputs[0][1].shape  # but the gradient of the images
+    return "batch_norm" in name or name in SUMS - OVER_CHANNELS
 
 
 def _pooled_values(inputs: tuple, positions: Tensor) -> Tensor:
