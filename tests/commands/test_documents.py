@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,10 +18,13 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 import alm
 from alm.checkpoint.restore import save_checkpoint
+from alm.inference.export import describe_onnx
 from run_scripts import run_ALM
 from run_scripts.benchmark import GOALS
 from run_scripts.cli.reference import reference_lines
 from run_scripts.training.resolve import resolve
+from utils.deployment.onnx_metadata import Metadata
+from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.synthetic import ensure_dataset
 
 PAGES = sorted(
@@ -153,7 +157,7 @@ def examples_of(tmp_path, monkeypatch, capsys):
 
     def run(page):
         for example in blocks(text_of(page), "python"):
-            if "import alm" in example:
+            if "import alm" in example or "import onnxruntime" in example:
                 exec(compile(example, page, "exec"), {})
                 yield capsys.readouterr().out
 
@@ -173,6 +177,15 @@ def test_the_examples_do_what_they_say(examples_of, tmp_path):
         assert float(line.split()[1]) == pytest.approx(prediction.probabilities[k])
         assert line.split()[2] == prediction.level[k]
         assert list(re.findall(r"'(\w+)': array", regions)) == ["3b", "4d", "5b"]
+
+
+@pytest.mark.slow
+def test_the_example_of_onnxruntime_finds_what_predict_finds(examples_of, model_file):
+    (prediction,) = OnnxPredictor(model_file)("person.jpg")
+    thresholds = prediction.probabilities.astype(float) + np.array([-1e-4, 1e-4, -1e-4])
+    shutil.copy(model_file, "model.onnx")
+    describe_onnx("model.onnx", Metadata(ATTRIBUTES, "", tuple(thresholds), False).texts())
+    assert list(examples_of("docs/deploy.md")) == ["['Hat', 'Skirt']\n"]
 
 
 def test_what_is_installed_is_what_is_needed():

@@ -4,13 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from alm.constants import GLOBAL, LEVELS, STRIDES
+from alm.constants import GLOBAL, HEIGHT, LEVELS, STRIDES, WIDTH
 from utils.data.catalog import MAX_ATTRIBUTES
 from utils.errors import DataError
 from utils.io.phrases import counted
 from utils.io.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"
+IMAGES = (
+    f"images[n] are the red, green and blue of picture n, uint8, resized to {HEIGHT} x {WIDTH} (height x "
+    "width) by Pillow's bilinear filter, which averages where it shrinks a picture; other filters change "
+    "some labels"
+)
 REGIONS = (
     "regions[n, l, k] = [s_x, s_y, t_x, t_y] of picture n, level l ({levels}), attribute k: a box with the "
     "centre (t_x, t_y) and the half-size (s_x, s_y), to be cut at the picture's border. -1 and 1 are the "
@@ -44,6 +49,7 @@ class Metadata:
             "thresholds": json.dumps(self.thresholds),
             "align_corners": json.dumps(self.align_corners),
             "levels": json.dumps(self.levels),
+            "images": IMAGES,
             "regions": REGIONS.replace("{levels}", ", ".join(self.levels)),
             "evidence": ABOUT_EVIDENCE,
         }
