@@ -13,6 +13,7 @@ from alm.checkpoint.published import own_checkpoint, to_reference, views, withou
 from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
+from alm.devices.device import survive_forks
 from alm.errors import AlmError, first_few
 from alm.models.network import APPROACHES, LATERAL_CHANNELS, build_model
 
@@ -70,6 +71,7 @@ def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
     restore_model(model, checkpoint, path)
     if "attributes" in checkpoint:
         model.attributes = tuple(checkpoint["attributes"])
+    survive_forks()
     return model.eval()
 
 

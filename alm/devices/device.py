@@ -62,6 +62,15 @@ def absence(kind: str) -> str | None:
         return f"{EXTENSIONS.get(kind, kind)} does not work here ({type(error).__name__}: {reason})"
 
 
+@cache
+def survive_forks() -> None:
+    """Let every process that is forked from this one compute with one thread: it has none of the others that
+    torch started here, and would wait for them for ever.
+    """
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 def migrates() -> bool:
     """Whether torch.cuda's calls land on sdaa here."""
     variable, value = MIGRATION

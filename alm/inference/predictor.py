@@ -10,7 +10,7 @@ from torch import nn
 
 from alm.checkpoint.restore import load_model
 from alm.devices.capabilities import layout
-from alm.devices.device import CPU, choose_device
+from alm.devices.device import CPU, choose_device, survive_forks
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
 from alm.models import folding
@@ -37,6 +37,7 @@ class Predictor(PicturePredictor):
         self.device = choose_device(device)
         self.align_corners = model.align_corners
         self.evidence = evidence
+        survive_forks()
         network = folding.folded(model) if folded else copy.deepcopy(model).eval().requires_grad_(False)
         self._network = network.to(self.device, memory_format=layout(self.device))
 

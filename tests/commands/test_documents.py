@@ -1,6 +1,7 @@
 """What the documents say is what the program does."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -166,7 +167,7 @@ def examples_of(tmp_path, monkeypatch, capsys):
 
 def test_the_examples_do_what_they_say(examples_of, tmp_path):
     (in_readme,) = examples_of("README.md")
-    by_predictor, by_model = examples_of("docs/library.md")
+    by_predictor, _, by_model = examples_of("docs/library.md")
     (prediction,) = alm.Predictor.from_checkpoint(tmp_path / "60.pth.tar")(tmp_path / "person.jpg")
     names = [name for name, positive in zip(ATTRIBUTES, prediction.positive(), strict=True) if positive]
     assert names == ["Hat", "Skirt"]
@@ -186,6 +187,36 @@ def test_the_example_of_onnxruntime_finds_what_predict_finds(examples_of, model_
     shutil.copy(model_file, "model.onnx")
     describe_onnx("model.onnx", Metadata(ATTRIBUTES, "", tuple(thresholds), False).texts())
     assert list(examples_of("docs/deploy.md")) == ["['Hat', 'Skirt']\n"]
+
+
+FORKED = """
+import io, os, sys, signal, service
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+signal.alarm(60)
+for body in open("person.jpg", "rb").read(), b"no picture":
+    environ = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    (answer,) = service.app(environ, lambda status, headers: print(status))
+    print(answer.decode())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_the_service_answers_from_a_process_that_is_forked_after_it_is_loaded(examples_of, tmp_path):
+    list(examples_of("README.md"))
+    (service,) = (text for text in blocks(text_of("docs/library.md"), "python") if "def app" in text)
+    (tmp_path / "service.py").write_text(service)
+    environ = os.environ | {
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(tmp_path))),
+        "OMP_NUM_THREADS": "2",
+    }
+    ended = subprocess.run([sys.executable, "-c", FORKED], env=environ, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    good, answer, bad, refusal = ended.stdout.splitlines()
+    (prediction,) = alm.Predictor.from_checkpoint("60.pth.tar")("person.jpg")
+    assert (good, bad, json.loads(refusal)) == ("200 OK", "400 Bad Request", "send one picture")
+    assert json.loads(answer) == pytest.approx(dict(zip(ATTRIBUTES, prediction.probabilities, strict=True)))
 
 
 def test_what_is_installed_is_what_is_needed():

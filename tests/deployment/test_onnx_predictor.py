@@ -1,6 +1,7 @@
 """export.py --to onnx and torch_export, and predictions from .onnx without torch."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -85,6 +86,29 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
         np.testing.assert_allclose([row["regions"]["4d"] for row in about], expected.regions["4d"], atol=0.01)
         assert tuple(row["level"] for row in about) == expected.level
         assert [row["positive"] for row in about] == [positive] * 3
+
+
+FORKED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from utils.deployment.onnx_predictor import OnnxPredictor
+predictor = OnnxPredictor(sys.argv[2], threads=2)
+predictor(sys.argv[3])
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+signal.alarm(60)
+predictor(sys.argv[3])
+predictor = OnnxPredictor(sys.argv[2], threads=2)
+predictor(sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_in_a_forked_process_a_predictor_goes_on_and_can_be_replaced(model_file, tmp_path):
+    Image.new("RGB", (40, 90), (60, 90, 200)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", FORKED, str(REPOSITORY), str(model_file), str(tmp_path / "a.png")]
+    assert subprocess.run(command).returncode == 0
 
 
 @pytest.mark.slow

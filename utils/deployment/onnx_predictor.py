@@ -1,8 +1,11 @@
 """Predictions from an exported .onnx file, by onnxruntime: torch is not imported."""
 
+import ctypes
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from utils.io.untrusted import open_regular
 
 MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
 NOWHERE = os.devnull  # is no directory, so onnxruntime finds no weights outside of the file
+_sessions: WeakSet = WeakSet()
 
 
 class OnnxPredictor(PicturePredictor):
@@ -82,9 +86,26 @@ def open_session(content: bytes, threads: int | None = None):
     options.log_severity_level = 4  # what goes wrong is raised
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of types that onnxruntime does not publish
         raise DataError(f"onnxruntime does not take it ({in_short(error)}); export it anew") from error
+    survive_forks()
+    _sessions.add(session)
+    return session
+
+
+@cache
+def survive_forks() -> None:
+    """Let no process that is forked from this one close this one's sessions. It has none of their threads: it
+    computes without them, but on closing it would wait for others in their place, for ever.
+    """
+
+    def keep_sessions() -> None:
+        for session in _sessions:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=keep_sessions)
 
 
 def onnxruntime_package():
