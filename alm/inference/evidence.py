@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 TOGETHER = "all"  # the branches' sum, beside their names
-SHARE = 0.7  # of a map's range, above which is its box: with it boxes of drawn people fit best
+SHARE = 0.7  # of a map's range, above which is its box: best on drawn training pictures, docs/evaluate.md
 
 
 def with_sum(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from alm.training.trainer import Evaluation
 from run_scripts.training.setup import TrainingSetup
 from utils.data.catalog import identities
 from utils.evaluation import results
-from utils.evaluation.pointing import Pointing, pointing_lines, pointing_record, score
+from utils.evaluation.pointing import Pointing, located_evidence, pointing_lines, pointing_record, score
 from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
 from utils.evaluation.thresholds import calibrate
@@ -48,7 +48,9 @@ def report_evaluation(
     if regions:
         predictor = Predictor(setup.model, attributes, setup.device.type, evidence=True)
     if setup.true_boxes is not None and regions:
-        pointing = score(regions, evaluation.branches[: len(regions)].numpy(), setup.true_boxes)
+        evidence = located_evidence(predictor, pictures.paths, setup.true_boxes)
+        of_levels = evaluation.branches[: len(regions)].numpy()
+        pointing = score(regions, of_levels, setup.true_boxes, evidence)
         log.line(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)

@@ -26,16 +26,17 @@ def test_an_evaluation_writes_its_report_and_scores_its_regions(evaluate, tmp_pa
     report, figures = tmp_path / "report.html", tmp_path / "figures.json"
     output, _ = evaluate("--report", report, "--json", figures)
     pointing = json.loads(figures.read_text())["pointing"]
-    assert f"Regions against {pointing['boxes']} true boxes" in output
+    assert f"Regions and evidence against {pointing['boxes']} true boxes" in output
     assert output.endswith(f"Report: {report}\n")
-    assert output.index("F1_Score:") < output.index("Regions against")
-    sources = ["3b", "4d", "5b", "winning level", "whole picture", "average box", "chance"]
-    assert list(pointing["mean"]) == sources
+    assert output.index("F1_Score:") < output.index("Regions and evidence against")
+    evidence = [f"evidence {name}" for name in ("3b", "4d", "5b", "main", "all")]
+    baselines = ["whole picture", "average box", "chance"]
+    assert list(pointing["mean"]) == ["3b", "4d", "5b", "winning level", *evidence, *baselines]
     assert list(pointing["mean"]["3b"]) == list(MEASURES)
     assert pointing["boxes"] == sum(row["boxes"] for row in pointing["attributes"]) > 20
     page = report.read_text(encoding="utf-8")
     assert "The published evaluation list of this data set is its test list." in page
-    assert "Regions against true boxes" in page
+    assert "Regions and evidence against true boxes" in page
     assert page.count("data:image/jpeg;base64,") > 10
 
 
@@ -46,7 +47,7 @@ def test_a_training_writes_the_report_of_its_last_epoch(train, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<title>peta: bn_inception, epoch 2</title>" in page
     assert "Loss by epoch" in page
-    assert "Regions against" not in output + page
+    assert "true boxes" not in output + page
     assert "Which level decides" not in page
 
 

@@ -1,11 +1,14 @@
-"""Regions against true boxes: by hand, and as a slow, plain loop finds them."""
+"""Regions and evidence against true boxes: by hand, and as a slow, plain loop finds them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from support import THOROUGH
+from support.known import Known
 
 from alm.inference.prediction import boxes
 from utils.evaluation.pointing import (
@@ -16,6 +19,7 @@ from utils.evaluation.pointing import (
     PLACES,
     WHOLE,
     WINNING,
+    located_evidence,
     measures,
     pointing_lines,
     score,
@@ -88,12 +92,14 @@ def test_one_picture_by_hand():
         "5b": [1, 1, -0.5, 0.5],  # cut at the border, from (0, 20) to (30, 80): shares 20 x 10
     }
     regions = boxes({level: np.array([[region]]) for level, region in regions.items()}, False)
-    pointing = score(regions, np.array([[[-1.0]], [[2.0]], [[1.0]]]), true)
+    evidence = {"all": (np.array([[29, 11]]) / [40, 80], regions["5b"][0])}
+    pointing = score(regions, np.array([[[-1.0]], [[2.0]], [[1.0]]]), true, evidence)
     by_hand = {  # pointing, coverage, inside, IoU, area
         "3b": [1, 1, 1, 1, 1 / 8],
         "4d": [0, 100 / 400, 0, 100 / (400 + 800 - 100), 800 / 3200],
         "5b": [0, 200 / 400, 0, 200 / (400 + 1800 - 200), 1800 / 3200],
         WINNING: [0, 1 / 4, 0, 1 / 11, 1 / 4],  # 4d has the highest logit
+        "evidence all": [1, 200 / 400, 0, 200 / (400 + 1800 - 200), 1800 / 3200],  # it points into the box
         WHOLE: [0, 1, 1, 1 / 8, 1],  # its centre (20, 40) is below
         AVERAGE: [math.nan] * 5,  # there is no other picture
     }
@@ -111,7 +117,7 @@ def test_scores_are_those_of_a_plain_loop(seed, pictures, attributes, levels):
     logits = random.normal(size=(levels, pictures, attributes))
     true = boxes_from(random, pictures, attributes)
     true[random.uniform(size=(pictures, attributes)) < 0.3] = math.nan
-    pointing, expected = score(regions, logits, true), plain_score(regions, logits, true)
+    pointing, expected = score(regions, logits, true, {}), plain_score(regions, logits, true)
     assert pointing.figures.keys() == expected.keys()
     for name, values in expected.items():
         tolerance = {"inside": 0.1} if name == CHANCE else {}  # a rounded place may or may not hold a box
@@ -120,10 +126,34 @@ def test_scores_are_those_of_a_plain_loop(seed, pictures, attributes, levels):
     np.testing.assert_array_equal(pointing.boxes, (~np.isnan(true[..., 0])).sum(0))
 
 
+def test_evidence_is_located_for_each_true_box_in_its_order(tmp_path):
+    class Seer(Known):
+        def predict(self, pixels, sizes):
+            """The evidence for attribute k is in column k, in the row that the picture's red tells."""
+            predictions = []
+            for picture, prediction in zip(pixels, super().predict(pixels, sizes), strict=True):
+                maps = np.zeros((3, 2, 4))
+                maps[range(3), picture[0, 0, 0] // 200, range(3)] = 1
+                predictions.append(replace(prediction, evidence={"all": maps}))
+            return predictions
+
+    paths = [tmp_path / f"{red}.png" for red in (0, 100, 255)]
+    for path in paths:
+        Image.new("RGB", (20, 40), (int(path.stem), 0, 0)).save(path)
+    true = np.full((3, 3, 4), math.nan)
+    true[0, 1], true[2, 0], true[2, 2] = np.arange(12).reshape(3, 4)
+    predictor = Seer()
+    [(name, (places, boxes))] = located_evidence(predictor, paths, true).items()
+    assert name == "all"
+    assert places.tolist() == [[3 / 8, 1 / 4], [1 / 8, 3 / 4], [5 / 8, 3 / 4]]
+    assert boxes.tolist() == [[1 / 4, 0, 2 / 4, 1 / 2], [0, 1 / 2, 1 / 4, 1], [2 / 4, 1 / 2, 3 / 4, 1]]
+    assert predictor.batches == [2]  # the picture without a box is left out
+
+
 def test_chance_is_what_a_draw_gives():
     random = np.random.default_rng(4)
     true = boxes_from(random, 30, 2)
-    pointing = score({"3b": true}, np.zeros((1, 30, 2)), true)
+    pointing = score({"3b": true}, np.zeros((1, 30, 2)), true, {})
     size = true[..., 2:] - true[..., :2]
     drawn = []
     for _ in range(2000):
@@ -135,7 +165,7 @@ def test_chance_is_what_a_draw_gives():
 
 def test_an_attribute_without_boxes_has_no_figures_and_is_left_out_of_the_means():
     true = np.array([[[0.1, 0.1, 0.3, 0.3], NONE], [[0.2, 0.2, 0.5, 0.5], NONE]])
-    pointing = score({"3b": true}, np.zeros((1, 2, 2)), true)
+    pointing = score({"3b": true}, np.zeros((1, 2, 2)), true, {})
     assert pointing.boxes.tolist() == [2, 0]
     assert all(np.isnan(values[:, 1]).all() for values in pointing.figures.values())
     np.testing.assert_allclose(pointing.means()["3b"][:4], 1)
@@ -143,10 +173,12 @@ def test_an_attribute_without_boxes_has_no_figures_and_is_left_out_of_the_means(
 
 def test_sentences_say_what_the_regions_beat():
     true = np.broadcast_to([0.0, 0.0, 0.5, 0.5], (2, 1, 4))
-    lines = pointing_lines(score({"3b": true}, np.zeros((1, 2, 1)), true)).split("\n")
-    assert lines[0] == "Regions against 2 true boxes, means of 1 attribute:"
-    assert [line.split()[0] for line in lines[2:4]] == ["3b", "winning"]
-    assert "any point of the picture in 25 %, the picture's centre in 100 %" in lines[-4]
+    evidence = {"3b": (np.array([[0.1, 0.1], [0.6, 0.1]]), true[:, 0])}
+    lines = pointing_lines(score({"3b": true}, np.zeros((1, 2, 1)), true, evidence)).split("\n")
+    assert lines[0] == "Regions and evidence against 2 true boxes, means of 1 attribute:"
+    assert [line.split()[0] for line in lines[2:5]] == ["3b", "winning", "evidence"]
+    assert "any point of the picture in 25 %, the picture's centre in 100 %" in lines[-5]
+    assert lines[-4] == "The strongest place of each map of evidence: 50 % (evidence 3b)."
     assert lines[-3] == "The regions beat chance on both measures, pointing and IoU."
     assert lines[-2] == "The regions beat the whole picture on one of the two measures, pointing and IoU."
     assert lines[-1].startswith("The regions do not beat the average box (")

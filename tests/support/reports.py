@@ -48,7 +48,7 @@ def report_of(root, *, names=NAMES, localized=True, boxed=True, experiment="cust
         "pictures": pictures,
         "branches": branches,
         "boxes": boxes,
-        "pointing": score(boxes, branches[:3], true) if localized and boxed else None,
+        "pointing": score(boxes, branches[:3], true, {}) if localized and boxed else None,
         "predictor": Seer(levels) if localized else None,
         "history": course(),
         "evaluated": "2.pth.tar",

@@ -1,4 +1,4 @@
-"""Regions against true boxes: does the network look where the attribute is?
+"""Regions and evidence against true boxes: does the network look where the attribute is?
 
 A box is [left, top, right, bottom] in shares of the picture's width and height. There are five measures of a
 region R against the true box T of an attribute:
@@ -8,13 +8,18 @@ region R against the true box T of an attribute:
     inside      1 if T lies wholly within R, else 0
     iou         the area of the intersection over the area of the union
     area        the share of the picture's area that R takes: a large R covers much by being large
+
+Of evidence, R is the box around what is strong, and its strongest place stands for the centre.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
+from alm.inference.evidence import strongest_box, strongest_place
+from alm.inference.prediction import PicturePredictor
 from utils.evaluation.results import none_for_nan, with_digits
 from utils.io.phrases import counted
 
@@ -23,6 +28,7 @@ TITLES = ("pointing", "coverage", "inside", "IoU", "area")  # of MEASURES
 POINTING, IOU = MEASURES.index("pointing"), MEASURES.index("iou")
 WINNING, WHOLE, AVERAGE, CHANCE = "winning level", "whole picture", "average box", "chance"
 BASELINES = (WHOLE, AVERAGE, CHANCE)
+EVIDENCE = "evidence"  # before the name of a branch, or "all"
 PLACES = 32  # along each axis, which stand for all places of a box
 # A baseline's point and its box, in words.
 IN_WORDS = {
@@ -37,12 +43,12 @@ IN_WORDS = {
 
 @dataclass(frozen=True)
 class Pointing:
-    """MEASURES of regions and of BASELINES against the true boxes of K attributes.
+    """MEASURES of regions, of evidence and of BASELINES against the true boxes of K attributes.
 
     Attributes:
         boxes: int (K,), how many true boxes there are.
-        figures: for each level, for WINNING and for each of BASELINES, float64 (5, K): the means of MEASURES
-            over an attribute's true boxes, NaN if it has none.
+        figures: for each level, for WINNING, for each map of EVIDENCE and for each of BASELINES, float64
+            (5, K): the means of MEASURES over an attribute's true boxes, NaN if it has none.
     """
 
     boxes: np.ndarray
@@ -58,8 +64,31 @@ class Pointing:
         return int((self.boxes > 0).sum())
 
 
-def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarray) -> Pointing:
-    """Score the regions of L levels, and the baselines that they have to beat.
+Evidence = Mapping[str, tuple[np.ndarray, np.ndarray]]  # places (M, 2) and boxes (M, 4) of each map
+
+
+def located_evidence(predictor: PicturePredictor, paths: Sequence[str], true: np.ndarray) -> Evidence:
+    """Return where the evidence is strong, for each true box (N, K, 4) of N pictures, in their order.
+
+    Pictures without a box are not predicted. Raises PictureError if one cannot be read.
+    """
+    has_box = ~np.isnan(true[..., 0])
+    rows = np.flatnonzero(has_box.any(axis=1))
+    predictions = predictor.each((paths[row] for row in rows), as_trained=True)
+    parts: dict[str, list] = {}
+    for row, prediction in zip(
+        rows, tqdm(predictions, "Evidence", len(rows), leave=False, disable=None), strict=True
+    ):
+        for name, maps in prediction.evidence.items():
+            boxed = maps[has_box[row]]
+            parts.setdefault(name, []).append((strongest_place(boxed), strongest_box(boxed)))
+    return {name: tuple(map(np.concatenate, zip(*pairs, strict=True))) for name, pairs in parts.items()}
+
+
+def score(
+    regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarray, evidence: Evidence
+) -> Pointing:
+    """Score the regions of L levels, the evidence, and the baselines that they have to beat.
 
     The winning level is the one with the highest logit. The baselines are the whole picture; the attribute's
     average box over the other pictures, undefined for an attribute with one box; and chance. Chance is any
@@ -70,6 +99,7 @@ def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarra
         regions: boxes (N, K, 4) of each level.
         logits: (L, N, K), in the order of `regions`.
         true: boxes (N, K, 4) of positive size, NaN if there is none.
+        evidence: of these boxes, as `located_evidence` returns it.
     """
     has_box = ~np.isnan(true[..., 0])  # (N, K)
     attribute, true = np.nonzero(has_box)[1], true[has_box]  # (M,) and (M, 4): the true boxes alone
@@ -77,22 +107,23 @@ def score(regions: Mapping[str, np.ndarray], logits: np.ndarray, true: np.ndarra
     boxes = {level: values[has_box] for level, values in regions.items()}  # (M, 4)
     winner = logits.argmax(axis=0)[has_box]
     winning = np.stack(list(boxes.values()))[winner, np.arange(len(winner))]
-    guesses = boxes | {
-        WINNING: winning,
-        WHOLE: np.broadcast_to([0.0, 0.0, 1.0, 1.0], true.shape),
-        AVERAGE: average_of_others(true, attribute, count),
-    }
-    values = {name: measures(guess, true) for name, guess in guesses.items()}
+    values = {name: measures(box, true) for name, box in boxes.items()}
+    values[WINNING] = measures(winning, true)
+    values |= {f"{EVIDENCE} {name}": measures(box, true, place) for name, (place, box) in evidence.items()}
+    values[WHOLE] = measures(np.broadcast_to([0.0, 0.0, 1.0, 1.0], true.shape), true)
+    values[AVERAGE] = measures(average_of_others(true, attribute, count), true)
     values[CHANCE] = by_chance(winning[:, 2:] - winning[:, :2], true)
     return Pointing(count, {name: mean_of_each(value, attribute, count) for name, value in values.items()})
 
 
-def measures(guess: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return MEASURES (5, M) of boxes (M, 4) against true ones; NaN if the guess is NaN."""
+def measures(guess: np.ndarray, true: np.ndarray, place: np.ndarray | None = None) -> np.ndarray:
+    """Return MEASURES (5, M) of boxes (M, 4) against true ones; NaN if the guess is NaN. A box points at its
+    centre, or at a `place` (M, 2).
+    """
     low, high = np.maximum(guess[:, :2], true[:, :2]), np.minimum(guess[:, 2:], true[:, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
-    centre = (guess[:, :2] + guess[:, 2:]) / 2
-    pointing = ((true[:, :2] <= centre) & (centre <= true[:, 2:])).all(axis=1)
+    place = (guess[:, :2] + guess[:, 2:]) / 2 if place is None else place
+    pointing = ((true[:, :2] <= place) & (place <= true[:, 2:])).all(axis=1)
     inside = ((guess[:, :2] <= true[:, :2]) & (true[:, 2:] <= guess[:, 2:])).all(axis=1)
     own, other = area(guess), area(true)
     values = np.stack([pointing, shared / other, inside, shared / (own + other - shared), own])
@@ -144,11 +175,12 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 def pointing_lines(pointing: Pointing) -> str:
     attributes = counted(pointing.attributes, "attribute")
-    lines = [f"Regions against {pointing.boxes.sum():,} true boxes, means of {attributes}:"]
-    lines.append("\t" + " " * 15 + "".join(f"{title:>10}" for title in TITLES))
+    lines = [f"Regions and evidence against {pointing.boxes.sum():,} true boxes, means of {attributes}:"]
+    width = 2 + max(map(len, pointing.figures))
+    lines.append("\t" + " " * width + "".join(f"{title:>10}" for title in TITLES))
     for name, values in pointing.means().items():
         cells = (with_digits(value, 4) for value in values)
-        lines.append(f"\t{name:15}" + "".join(f"{cell:>10}" for cell in cells))
+        lines.append(f"\t{name:{width}}" + "".join(f"{cell:>10}" for cell in cells))
     return "\n".join([*lines, *verdicts(pointing)])
 
 
@@ -157,6 +189,11 @@ def verdicts(pointing: Pointing) -> list[str]:
     own = means[WINNING]
     baselines = [(name, point, box) for name, (point, box) in IN_WORDS.items() if name in means]
     points = [f"{point} in {100 * means[name][POINTING]:.0f} %" for name, point, _ in baselines]
+    strongest = [
+        f"{100 * values[POINTING]:.0f} % ({name})"
+        for name, values in means.items()
+        if name.startswith(EVIDENCE)
+    ]
     names_of: dict[str, list[str]] = {  # verdict -> what it is about
         "do not beat {} on pointing or on IoU": [],
         "beat {} on one of the two measures, pointing and IoU": [],
@@ -168,6 +205,7 @@ def verdicts(pointing: Pointing) -> list[str]:
     return [
         f"The centre of the winning level's region lies in the true box in {100 * own[POINTING]:.0f} % of "
         f"the cases; {', '.join(points)}.",
+        f"The strongest place of each map of evidence: {', '.join(strongest)}.",
         *(
             f"The regions {verdict.format(joint.join(names))}."
             for (verdict, names), joint in zip(

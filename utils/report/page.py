@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from alm import __version__
+from alm.inference.evidence import SHARE
 from utils.evaluation.pointing import AVERAGE, IOU, POINTING, TITLES, WINNING, verdicts
 from utils.evaluation.significance import FIGURES
 from utils.io.untrusted import printable
@@ -47,6 +48,7 @@ def render(report: Report) -> str:
         branch=text.branch,
         undefined=text.UNDEFINED,
         frame=FRAME,
+        share=SHARE,
         version=__version__,
     )
 
