@@ -163,8 +163,9 @@ def is_state_dict(content) -> bool:
 
 # The optimizer's state.
 
-MOMENTS = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.SGD: ("momentum_buffer",)}
 SQUARES = "exp_avg_sq"  # Adam takes the root of them
+ADAMS = torch.optim.Adam, torch.optim.AdamW
+MOMENTS = dict.fromkeys(ADAMS, ("exp_avg", SQUARES)) | {torch.optim.SGD: ("momentum_buffer",)}
 
 
 def checked_state(optimizer: torch.optim.Optimizer, saved: Mapping, may_be_empty: bool) -> Mapping:
@@ -191,7 +192,7 @@ def check_entry(optimizer: torch.optim.Optimizer, name: str, entry, parameter: T
     """Raise AlmError unless this is the state of one parameter."""
     if not isinstance(entry, Mapping):
         raise misfit(f"{name} has none")
-    if isinstance(optimizer, torch.optim.Adam) and not is_step(entry.get("step")):
+    if isinstance(optimizer, ADAMS) and not is_step(entry.get("step")):
         raise misfit(f"{name} has no number of steps")
     for moment in MOMENTS.get(type(optimizer), ()):
         values = entry.get(moment)

@@ -227,6 +227,7 @@ class Trainer:
     # A context around the training step of a batch.
     watch: Callable[..., AbstractContextManager] = lambda images, labels, mirror: nullcontext()
     nonfinite: NonFiniteSteps = field(default_factory=NonFiniteSteps)
+    clip_grad: float = 0.0  # the largest norm of a step's gradients; 0: any
     localize: bool = False  # evaluations give branches and regions too
 
     def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Amount:
@@ -319,6 +320,9 @@ class Trainer:
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)  # a running mean that is not finite once is so for ever
         else:
+            if self.clip_grad:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
             self.scaler.step(self.optimizer)
             self.scaler.update()
         accu = right_answers(vote(predictions), labels)

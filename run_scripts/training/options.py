@@ -188,9 +188,10 @@ GROUPS = {
         Option("batch_size", COUNT, "pictures per step", 32, synthetic=16, traits=RESTORED | STEP),
         Option("lr", ABOVE_ZERO, "learning rate before any decay, the highest one of a schedule", 1e-4,
                synthetic=3e-4, traits=RESTORED | STEP, spellings=("--lr", "--learning-rate")),
-        Option("optimizer", one_of("adam", "sgd"), "how weights are updated", "adam", traits=RESTORED | STEP),
+        Option("optimizer", one_of("adam", "sgd", "adamw"), "how weights are updated", "adam",
+               traits=RESTORED | STEP),
         Option("momentum", NOT_NEGATIVE, "momentum of sgd", 0.9, traits=RESTORED | STEP),
-        Option("weight_decay", NOT_NEGATIVE, "weight decay of either optimizer", 5e-4,
+        Option("weight_decay", NOT_NEGATIVE, "weight decay, in the gradient; of adamw apart from it", 5e-4,
                traits=RESTORED | STEP),
         Option("start_epoch", whole(0), "start at this epoch, counted from 0. By default 0, or with --resume "
                "the epoch after the checkpoint's", spellings=("--start-epoch",)),
@@ -264,6 +265,8 @@ GROUPS = {
                "warm-up", "step", traits=RESTORED),
         Option("warmup", BELOW_ONE, "the share of the training in which the learning rate first rises. By "
                f"default 0, of onecycle {ONE_CYCLE_WARMUP}", traits=RESTORED),
+        Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
+               "0, the default: never", 0.0, traits=RESTORED | STEP),
     ),
     "device and speed": (
         Option("device", one_of("auto", *DEVICES), "where to compute. auto: the first of the others that "

@@ -133,6 +133,7 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
         precision,
         log,
         nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
+        clip_grad=options.clip_grad,
         localize=setup.true_boxes is not None or options.report is not None,
     )
 
@@ -343,4 +344,5 @@ def build_optimizer(
     common = {"lr": lr, "weight_decay": weight_decay}
     if optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
-    return torch.optim.Adam(model.parameters(), fused=abilities(device).fused_adam, **common)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
+    return kind(model.parameters(), fused=abilities(device).fused_adam, **common)

@@ -249,6 +249,7 @@ WRONG = {
     "seed": -1,
     "schedule": "square",
     "warmup": 1,
+    "clip_grad": -1.0,
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",

@@ -17,6 +17,7 @@ from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkp
 from run_scripts.training.setup import (
     Data,
     build_loader,
+    build_optimizer,
     choose_experiment,
     compile_network,
     count_ratio,
@@ -140,6 +141,23 @@ def test_pretrained_is_for_backbone_weights_alone(own, tmp_path):
     assert notes[0].startswith("Weights: 483 backbone tensors from ")
     assert notes[0].endswith("; not used: last_linear.bias")
     assert same(model.backbone.state_dict(), model_of().backbone.state_dict())
+
+
+# Optimizer.
+
+
+def test_weight_decay_of_adamw_is_apart_from_the_gradient():
+    """Without a gradient Adam's weights move by the rate, and AdamW's shrink by the rate times the decay."""
+    weights = []
+    for name in ("adam", "adamw"):
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(model.weight)
+        options = {"lr": 0.01, "weight_decay": 0.5, "momentum": 0.9, "device": torch.device("cpu")}
+        optimizer = build_optimizer(model, optimizer=name, **options)
+        model.weight.grad = torch.zeros(1, 1)
+        optimizer.step()
+        weights.append(model.weight.item())
+    assert weights == pytest.approx([1 - 0.01, 1 - 0.01 * 0.5])
 
 
 # Data.

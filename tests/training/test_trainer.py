@@ -91,6 +91,21 @@ def test_losses_are_those_of_a_plain_loop():
         assert logged == loss.item()
 
 
+@pytest.mark.parametrize("precision", [None, torch.float16])
+def test_gradients_are_clipped_to_a_norm(precision):
+    """Whatever the scale of the loss is; a smaller gradient stays as it is."""
+    moves = []
+    for clip_grad in (0.0, 1e-3, 1e3):
+        trainer = trainer_of(precision)
+        trainer.clip_grad = clip_grad
+        before = nn.utils.parameters_to_vector(trainer.model.parameters()).detach()
+        train(trainer, Batches(), most=1)
+        moves.append(nn.utils.parameters_to_vector(trainer.model.parameters()).detach() - before)
+    assert moves[1].norm() == pytest.approx(0.1 * 1e-3, rel=1e-2)  # the rate times the norm
+    assert torch.equal(moves[2], moves[0])
+    assert torch.cosine_similarity(moves[0], moves[1], dim=0) > 0.999
+
+
 def test_each_iteration_has_its_own_time(clock):
     trainer = trainer_of()
     train(trainer, Slow(clock))
