@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from alm.constants import STRIDES, Tap
 from alm.errors import AlmError
@@ -24,6 +24,9 @@ class Backbone(Protocol):
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Return the map of each tap, (B, channels, H / stride, W / stride), of images (B, 3, H, W)."""
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each stage, from the pictures on."""
 
 
 BACKBONES = {"bn_inception": BNInception}  # any other name is one of timm's

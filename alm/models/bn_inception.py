@@ -103,6 +103,11 @@ class BNInception(nn.Module):
                 taps[name] = x
         return taps
 
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of the stem, and of each block."""
+        stem = nn.ModuleList([self.conv1, self.conv2_reduce, self.conv2])
+        return [list(stage.parameters()) for stage in (stem, *self.inception.values())]
+
     def stem(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 192, H/8, W/8)."""
         x = self.relu(StemPool.apply(self.conv1(images)))

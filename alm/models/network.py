@@ -3,6 +3,7 @@ warm-up baseline.
 """
 
 from functools import reduce
+from itertools import chain
 from numbers import Integral
 
 import torch
@@ -41,6 +42,7 @@ class Baseline(nn.Module):
     approach = "bn_inception"
     levels: tuple[str, ...] = ()
     attributes: tuple[str, ...] | None = None
+    _frozen: tuple[nn.Module, ...] = ()
 
     def __init__(
         self,
@@ -64,6 +66,29 @@ class Baseline(nn.Module):
         (pred_3b, pred_4d, pred_5b, pred_main), the baseline's (pred_main,).
         """
         return self.predict(images)[0]
+
+    def freeze(self, stages: int) -> None:
+        """Let the backbone's first stages stay as they are: no gradients, and the same statistics of batch
+        normalization in training too. Raises AlmError if the backbone has fewer stages.
+        """
+        there = self.backbone.stages()
+        if stages > len(there):
+            raise AlmError(f"--freeze {stages}: {self.backbone_name} has {len(there)} stages; lower it")
+        frozen = set(chain.from_iterable(there[:stages]))
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        self._frozen = tuple(
+            module
+            for module in self.backbone.modules()
+            if frozen.intersection(module.parameters(recurse=False))
+        )
+
+    def train(self, mode: bool = True) -> "Baseline":
+        """Set the mode of all modules, but for those of `freeze`, which are always in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def localize(self, images: Tensor) -> dict[str, Tensor]:
         """Return each level's regions; of this network none, {}."""

@@ -35,11 +35,12 @@ class TimmBackbone(nn.Module):
         self._places = [places.get((HEIGHT // stride, WIDTH // stride)) for stride in STRIDES]
         if None in self._places:
             raise AlmError(f"backbone {name!r} has no maps at the strides {STRIDES}; take another")
-        maps = [maps[place] for place in self._places]
-        self.taps = tuple(Tap(f"stride{s}", m.shape[1], s) for s, m in zip(STRIDES, maps, strict=True))
+        taps = [maps[place] for place in self._places]
+        self.taps = tuple(Tap(f"stride{s}", m.shape[1], s) for s, m in zip(STRIDES, taps, strict=True))
         config = self.features.pretrained_cfg
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
-        self._prepare(maps)
+        self._prepare(taps)
+        self._stages = self._names_by_map(maps)
         self.train()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -47,10 +48,24 @@ class TimmBackbone(nn.Module):
         maps = self._maps(images)
         return {tap.name: maps[place] for tap, place in zip(self.taps, self._places, strict=True)}
 
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Return the parameters that each map of the model's needs and no finer one does."""
+        return [[self.get_parameter(name) for name in names] for names in self._stages]
+
     def _maps(self, images: Tensor) -> list[Tensor]:
         """Return all maps of the model, (B, C, H, W) each, fine to coarse."""
         maps = list(self.features(images))
         return [features.permute(0, 3, 1, 2) for features in maps] if self._channels_come_last else maps
+
+    def _names_by_map(self, maps: Sequence[Tensor]) -> list[list[str]]:
+        """Return the names of `stages`: a device may put other parameters in the place of these."""
+        rest, stages = dict(self.named_parameters()), []
+        for features in maps:
+            needed = leaves([features])
+            stages.append([name for name, weight in rest.items() if weight in needed])
+            for name in stages[-1]:
+                del rest[name]
+        return stages
 
     def _prepare(self, maps: Sequence[Tensor]) -> None:
         """Let the model train as this program trains; `maps` say what its taps depend on."""

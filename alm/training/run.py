@@ -194,12 +194,15 @@ class TrainingRun:
         return progress.epoch if progress.iteration else max(progress.epoch - 1, 0)
 
     def _set_learning_rate(self, done: float) -> float:
-        """Set the rate of the step that begins when so many epochs are done, and return it."""
+        """Set the rate of the step that begins when so many epochs are done; return it, of the backbone.
+
+        A group's `initial_lr` is its highest rate if that is not the run's.
+        """
         s = self.settings
-        lr = learning_rate(s.lr, done, s.epochs, s.schedule, s.decay_epochs, s.warmup)
         for group in self.trainer.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
+            highest = group.get("initial_lr", s.lr)
+            group["lr"] = learning_rate(highest, done, s.epochs, s.schedule, s.decay_epochs, s.warmup)
+        return self.trainer.optimizer.param_groups[0]["lr"]
 
     def _train(self, loader: Loader, stop: Callable[[], bool]) -> bool:
         """Train the rest of an epoch and save every `save_every_iters`; return whether the epoch is whole."""

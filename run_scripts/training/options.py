@@ -265,6 +265,10 @@ GROUPS = {
                "warm-up", "step", traits=RESTORED),
         Option("warmup", BELOW_ONE, "the share of the training in which the learning rate first rises. By "
                f"default 0, of onecycle {ONE_CYCLE_WARMUP}", traits=RESTORED),
+        Option("head_lr", ABOVE_ZERO, "highest learning rate of what is not backbone. By default --lr",
+               traits=RESTORED | STEP),
+        Option("freeze", whole(0), "leave the backbone's first N stages as they are, their batch statistics "
+               "too", 0, traits=RESTORED | STEP),
         Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
                "0, the default: never", 0.0, traits=RESTORED | STEP),
     ),

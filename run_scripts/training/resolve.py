@@ -149,6 +149,11 @@ def problems(options: Namespace, typed: Container[str]) -> Iterator[str]:
             f"--{' and --'.join(starts)}: give only one of them. --resume continues a run, --init_from "
             "starts a new one from any checkpoint, --pretrained starts one from weights of the backbone alone"
         )
+    if options.freeze and not starts:
+        yield (
+            f"--freeze {options.freeze} leaves the first stages as they start, and from scratch that is at "
+            "random; name their weights with --pretrained or --init_from"
+        )
     if options.width != OPTIONS["width"].default and APPROACHES[options.approach] is Baseline:
         yield f"--width is of the lateral layers, and {options.approach} has none; leave it out"
     if "decay_epoch" in typed and options.schedule != "step":

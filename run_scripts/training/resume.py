@@ -77,8 +77,9 @@ def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Pos
 
     Returns what became of the optimizer, in words. Raises AlmError if its state is of another model.
     """
-    before = checkpoint.get("options", {}).get("optimizer")
-    goes_on = before == options.optimizer
+    theirs = checkpoint.get("options", {})
+    before = theirs.get("optimizer"), theirs.get("freeze", 0)
+    goes_on = before == (options.optimizer, options.freeze)
     state = {name: part for name, part in checkpoint.items() if goes_on or name != "optimizer"}
     if reached != position(checkpoint):  # --start-epoch: from an epoch's beginning
         state |= {"epoch": reached.epoch, "iteration": 0, "seen": 0, "unevaluated": False}
@@ -91,5 +92,6 @@ def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Pos
     checkpoint.clear()
     if goes_on:
         return f"Optimizer: {options.optimizer} goes on from {options.resume}"
-    reason = f"the checkpoint's is {before}" if before else "a published checkpoint holds no state of it"
+    reason = "the checkpoint's is {}, with --freeze {}".format(*before)
+    reason = reason if theirs else "a published checkpoint holds no state of it"
     return f"Optimizer: {options.optimizer} starts anew; {reason}"

@@ -101,6 +101,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         resumed=resumed,
         **chosen(options, "backbone", "width", "seed", "resume", "pretrained", "init_from"),
     )
+    model.freeze(options.freeze)
     machine = (
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
     )  # fmt: skip
@@ -126,7 +127,9 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
         setup.model,
         WeightedBCELoss(setup.ratio, options.loss),
         build_optimizer(
-            setup.model, device=device, **chosen(options, "optimizer", "lr", "weight_decay", "momentum")
+            setup.model,
+            device=device,
+            **chosen(options, "optimizer", "lr", "head_lr", "weight_decay", "momentum"),
         ),
         gradient_scaler(device, precision),
         device,
@@ -338,11 +341,29 @@ def compile_network(model: nn.Module, batch_size: int, **options) -> Callable:
 
 
 def build_optimizer(
-    model: nn.Module, *, optimizer: str, lr: float, weight_decay: float, momentum: float, device: torch.device
+    model: nn.Module,
+    *,
+    optimizer: str,
+    lr: float,
+    head_lr: float | None = None,
+    weight_decay: float,
+    momentum: float,
+    device: torch.device,
 ) -> torch.optim.Optimizer:
-    """Return an optimizer by name, over the parameters of a model already on its device."""
+    """Return an optimizer by name, over the parameters that train of a model already on its device.
+
+    With `head_lr` what is not backbone is a group of its own; its `initial_lr` is the highest rate there.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if head_lr:
+        backbone = set(model.backbone.parameters())
+        head = [parameter for parameter in parameters if parameter not in backbone]
+        parameters = [
+            {"params": parameters[: -len(head)]},  # the backbone comes first, as without `head_lr`
+            {"params": head, "lr": head_lr, "initial_lr": head_lr},
+        ]
     common = {"lr": lr, "weight_decay": weight_decay}
     if optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
+        return torch.optim.SGD(parameters, momentum=momentum, **common)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
-    return kind(model.parameters(), fused=abilities(device).fused_adam, **common)
+    return kind(parameters, fused=abilities(device).fused_adam, **common)

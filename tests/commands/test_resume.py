@@ -5,16 +5,18 @@ import re
 import shutil
 import sys
 import weakref
+from argparse import Namespace
 
 import pytest
 import torch
 from support.commands import TABLE, damaged, losses
-from support.tiny import spoil
+from support.tiny import run_of, spoil
 
 from alm import AlmError
 from alm.checkpoint import restore
 from alm.checkpoint.restore import load_checkpoint
 from alm.training.run import TrainingRun
+from run_scripts.training import resume
 from utils.runs import sinks as log_sinks
 from utils.runs.log_reader import read_losses
 
@@ -130,6 +132,22 @@ def test_the_checkpoint_is_read_once_and_dropped_when_it_is_restored(train, tmp_
     assert whole == ["last.pth.tar"] * 2
     assert left == [0, 0]
     assert len(read) > 900
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ({"optimizer": "sgd", "freeze": 3}, "goes on from 4.pth.tar"),
+        ({"optimizer": "sgd"}, "starts anew; the checkpoint's is sgd, with --freeze 0"),
+        ({"optimizer": "adam", "freeze": 3}, "starts anew; the checkpoint's is adam, with --freeze 3"),
+        ({}, "starts anew; a published checkpoint holds no state of it"),
+    ],
+)
+def test_moments_go_on_if_the_optimizer_moves_the_same_weights(tmp_path, theirs, words):
+    run = run_of(tmp_path, 5)
+    checkpoint = run.state_dict() | {"options": theirs}
+    options = Namespace(optimizer="sgd", freeze=3, resume="4.pth.tar")
+    assert resume.restore(run, options, checkpoint, resume.position(checkpoint)) == f"Optimizer: sgd {words}"
 
 
 # --resume auto.

@@ -1,6 +1,7 @@
 """What a training starts from: positive ratios, starting weights, a compiled network."""
 
 from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,11 +10,15 @@ from support import THOROUGH
 from support.cli import process
 from support.commands import custom_lists
 from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file, same
+from support.tiny import CPU, trainer_of
+from support.toy import Toy
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 import alm
 from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkpoint
+from alm.models.backbones import BACKBONES
+from alm.training.run import RunSettings, TrainingRun
 from run_scripts.training.setup import (
     Data,
     build_loader,
@@ -158,6 +163,27 @@ def test_weight_decay_of_adamw_is_apart_from_the_gradient():
         optimizer.step()
         weights.append(model.weight.item())
     assert weights == pytest.approx([1 - 0.01, 1 - 0.01 * 0.5])
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3])
+def test_the_head_has_a_rate_of_its_own_and_what_is_frozen_none(monkeypatch, stages):
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    model = alm.build_model("alm", 2, backbone="toy")
+    model.freeze(stages)
+    options = {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.0, "momentum": 0.0, "device": CPU}
+    rates = {}
+    for head_lr in (None, 0.1):
+        optimizer = build_optimizer(model, head_lr=head_lr, **options)
+        settings = RunSettings(epochs=2, lr=0.01, decay_epochs=(1,))
+        TrainingRun(trainer_of(model=model, optimizer=optimizer), Path(), settings)._set_learning_rate(1)
+        rates[head_lr] = [(group["lr"], list(group["params"])) for group in optimizer.param_groups]
+    ((lr, parameters),) = rates[None]
+    assert lr == 0.01 * 0.1
+    (lr, backbone), (head_lr, head) = rates[0.1]
+    assert (lr, head_lr) == (0.01 * 0.1, 0.1 * 0.1)
+    assert all(a is b for a, b in zip(parameters, backbone + head, strict=True))  # so a run can go on
+    assert len(parameters) == sum(parameter.requires_grad for parameter in model.parameters())
+    assert {id(each) for each in backbone} <= {id(each) for each in model.backbone.parameters()}
 
 
 # Data.

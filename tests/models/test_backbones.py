@@ -34,6 +34,37 @@ def test_it_trains_a_step(toy):
     assert all(not torch.equal(*pair) for pair in zip(before, toy.parameters(), strict=True))
 
 
+def test_frozen_stages_stay_as_they_are(toy):
+    """Their batch statistics too, and nothing is kept for gradients before the first stage that trains."""
+    toy.freeze(2)
+    before = {name: tensor.clone() for name, tensor in toy.train().state_dict().items()}
+    predictions = toy(torch.randn(2, 3, 256, 128))
+    sum(logits.sum() for logits in predictions).backward()
+    with torch.no_grad():
+        for parameter in toy.parameters():
+            parameter -= parameter.grad if parameter.grad is not None else 0
+    same = {name for name, tensor in toy.state_dict().items() if torch.equal(tensor, before[name])}
+    frozen = ("backbone.convolutions.0.", "backbone.convolutions.1.", "backbone.bn.")
+    assert same == {name for name in before if name.startswith(frozen)}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"), [("bn_inception", 11), ("tf_efficientnet_lite0", 5), ("test_convnext", 4)]
+)
+def test_three_stages_reach_the_first_map(name, stages):
+    if name != "bn_inception":
+        pytest.importorskip("timm", reason="timm is not installed")
+    model = alm.build_model("baseline", 3, backbone=name)
+    assert sum(map(len, model.backbone.stages())) == len(list(model.backbone.parameters()))
+    with pytest.raises(alm.AlmError, match=rf"^--freeze {stages + 1}: {name} has {stages} stages; lower it$"):
+        model.freeze(stages + 1)
+    model.freeze(stages - 2 if name == "test_convnext" else 3)
+    maps = model.train().backbone(torch.randn(2, 3, 256, 128))
+    assert [features.requires_grad for features in maps.values()] == [False, True, True]
+    model.freeze(stages)
+    assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
+
+
 def test_it_localizes_and_folds(toy):
     assert (toy.backbone_name, toy.levels, toy.classifier.in_features) == ("toy", LEVELS, 14)
     assert alm.build_model("bn_inception", 4, backbone="toy").levels == ()

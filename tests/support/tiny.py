@@ -110,9 +110,9 @@ class MemoryLog:
         return [(epoch, iteration, loss) for epoch, iteration, *_, loss, _ in self.of("iteration")]
 
 
-def trainer_of(precision=None, lr=0.1, model=None):
+def trainer_of(precision=None, lr=0.1, model=None, optimizer=None):
     model = model or Tiny()
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=lr)
     criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
     return Trainer(model, criterion, optimizer, scaler, CPU, precision, MemoryLog())
 

@@ -28,6 +28,10 @@ class Toy(nn.Module):
         )
         self.bn = nn.BatchNorm2d(6)
 
+    def stages(self):
+        parts = (nn.ModuleList([self.convolutions[0], self.bn]), *self.convolutions[1:])
+        return [list(part.parameters()) for part in parts]
+
     def forward(self, images):
         maps, x = {}, images
         for level, pool, convolution in zip(LEVELS, self.pools, self.convolutions, strict=True):

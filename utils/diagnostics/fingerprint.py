@@ -85,7 +85,8 @@ class Fingerprint:
         self._write({"type": "batch", "iteration": self._iteration, "pictures": len(images), **digests})
         hooks = [part.register_forward_hook(self._output_of(name)) for name, part in self._modules.items()]
         for name, parameter in self._model.named_parameters():
-            hooks.append(parameter.register_post_accumulate_grad_hook(self._gradient_of(name)))
+            if parameter.requires_grad:
+                hooks.append(parameter.register_post_accumulate_grad_hook(self._gradient_of(name)))
         scale = self._scaler.get_scale()
         try:
             yield
