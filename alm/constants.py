@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 HEIGHT, WIDTH = 256, 128  # of the network's input, in pixels
 UNKNOWN = 2  # a label that counts neither way: not in the loss, not in a ratio, not in a figure
+MAX_ATTRIBUTES = 1000
 THRESHOLD = 0.5  # of a probability, in the paper's figures
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, as published

@@ -7,6 +7,10 @@ class AlmError(ValueError):
     """Bad input. The message is for the user: what is wrong, where, and how to fix it."""
 
 
+class DataError(AlmError):
+    """A file or a data set that is not as it should be."""
+
+
 class PictureError(AlmError):
     """A picture that cannot be read."""
 

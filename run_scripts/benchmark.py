@@ -47,9 +47,9 @@ from run_scripts.cli.parser import Parser, whole_number
 from run_scripts.training.setup import build_optimizer
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
+from utils.deployment.benchmark import Step, benchmark, in_turn
 from utils.io.atomic import unwritable, write_json
 from utils.io.process import beyond_interrupts, tell, temporary_directory
-from utils.prediction.benchmark import Step, benchmark, in_turn
 from utils.synthetic import LISTS, ensure_dataset
 
 

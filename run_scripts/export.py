@@ -32,13 +32,13 @@ from alm.checkpoint.restore import (
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.export import Deployed, describe_onnx, write_onnx, write_torch_export
+from alm.inference.onnx_metadata import Metadata
+from alm.inference.thresholds import thresholds_of
 from run_scripts.cli.parser import Parser, not_negative, share_or_file
 from utils.data.catalog import EXPERIMENTS, find_list
 from utils.data.dataset import MultiLabelDataset
-from utils.deployment.onnx_metadata import Int8, Metadata
 from utils.deployment.parity import LIMIT, compare_onnx, compare_torch_export
-from utils.deployment.quantization import Sample, choose_pictures, doubts, write_int8
-from utils.evaluation.thresholds import read_thresholds
+from utils.deployment.quantization import Int8, Sample, choose_pictures, doubts, write_int8
 from utils.io.atomic import temporary_name, unwritable
 from utils.io.process import tell
 from utils.prediction.load import assumed_attributes, named_attributes
@@ -191,7 +191,7 @@ def describe(options: argparse.Namespace, checkpoint: Mapping, model: nn.Module)
             f"{options.checkpoint}: its {count} attributes are not those of --experiment or --names"
         )
     dataset = checkpoint["experiment"] if is_own(checkpoint) else options.experiment or ""
-    thresholds = (THRESHOLD if options.threshold is None else options.threshold,) * count
-    if isinstance(options.threshold, str):
-        thresholds = tuple(read_thresholds(options.threshold, attributes).tolist())
-    return Metadata(tuple(attributes), str(dataset), thresholds, model.align_corners, model.levels)
+    thresholds = thresholds_of(attributes, THRESHOLD if options.threshold is None else options.threshold)
+    return Metadata(
+        tuple(attributes), str(dataset), tuple(thresholds.tolist()), model.align_corners, model.levels
+    )

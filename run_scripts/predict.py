@@ -24,10 +24,10 @@ from tqdm import tqdm
 from alm.devices.host import default_threads
 from alm.errors import PictureError
 from alm.inference.prediction import BATCH_SIZE, PicturePredictor
+from alm.inference.thresholds import thresholds_of
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, share_or_file, whole_number
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
-from utils.evaluation.thresholds import read_thresholds
 from utils.io.atomic import unwritable
 from utils.io.phrases import counted, first_few, nearest
 from utils.io.process import tell
@@ -51,7 +51,7 @@ def main() -> None:
     for line in passed_over(options.paths):
         tell(f"note: {line}", to=sys.stderr)
     if options.benchmark:
-        from utils.prediction.benchmark import benchmark  # few need it
+        from utils.deployment.benchmark import benchmark  # few need it
 
         benchmark(options.checkpoint, *places, as_trained=options.as_trained, **network)
         return
@@ -59,13 +59,14 @@ def main() -> None:
     evidence = bool(options.json or options.regions)
     predictor, notes = load_predictor(options.checkpoint, evidence=evidence, **network)
     check_regions(options, predictor)
-    thresholds = choose_thresholds(options.threshold, predictor)
+    if options.threshold is not None:
+        predictor.thresholds = thresholds_of(predictor.attributes, options.threshold)
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
     pictures = sources(*places)
     if options.regions:
         pictures = outside(options.regions, pictures)
-    part = part_file(options, predictor, thresholds)
+    part = part_file(options, predictor)
     earlier = None
     if part and part.has_rows():
         if not options.resume:
@@ -82,8 +83,8 @@ def main() -> None:
     )
     number = len(earlier or ())
     results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None, initial=number)
-    with opened_writers(options, predictor, thresholds, part, earlier) as writers:
-        number, unreadable = write(results, writers, thresholds, earlier or ())
+    with opened_writers(options, predictor, part, earlier) as writers:
+        number, unreadable = write(results, writers, earlier or ())
     conclude(options, number, unreadable)
 
 
@@ -98,21 +99,13 @@ def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> N
             raise DataError(f"--attributes: {options.checkpoint} does not predict {name!r}{hint}")
 
 
-def choose_thresholds(threshold: float | str | None, predictor: PicturePredictor) -> float | Sequence[float]:
-    if isinstance(threshold, str):
-        return read_thresholds(threshold, predictor.attributes)
-    return predictor.thresholds if threshold is None else threshold
-
-
-def part_file(
-    options: argparse.Namespace, predictor: PicturePredictor, thresholds: float | Sequence[float]
-) -> PartFile | None:
+def part_file(options: argparse.Namespace, predictor: PicturePredictor) -> PartFile | None:
     if options.csv in (None, STANDARD_OUTPUT):
         return None
     basis = {
         "--checkpoint": digest(options.checkpoint),
         "--experiment or --names": predictor.attributes,
-        "--threshold": np.asarray(thresholds).tolist(),
+        "--threshold": np.asarray(predictor.thresholds).tolist(),
     }
     names = ("align_corners", "as_trained", "regions", "attributes")
     basis |= {f"--{name}": getattr(options, name) for name in names}
@@ -123,7 +116,6 @@ def part_file(
 def opened_writers(
     options: argparse.Namespace,
     predictor: PicturePredictor,
-    thresholds: float | Sequence[float],
     part: PartFile | None,
     earlier: Sequence[Earlier] | None,
 ) -> Iterator[list[Writer]]:
@@ -131,7 +123,7 @@ def opened_writers(
     with ExitStack() as files:
         if options.regions:
             drawn = None if earlier is None else [source for source, was_read in earlier if was_read]
-            writers.append(Sheets(options.regions, options.attributes, thresholds, options.as_trained, drawn))
+            writers.append(Sheets(options.regions, options.attributes, options.as_trained, drawn))
         if part:  # behind the sheets, so that a picture with a row has its sheet
             writers.append(Rows(files.enter_context(part.opened())))
         elif options.csv:
@@ -146,7 +138,6 @@ def opened_writers(
 def write(
     results: Iterable[Result],
     writers: Sequence[Writer],
-    thresholds: float | Sequence[float],
     earlier: Sequence[Earlier] = (),
 ) -> tuple[int, list[str]]:
     """Write each prediction; return the number of pictures, and the names of the unreadable ones, with those
@@ -161,7 +152,7 @@ def write(
             if isinstance(result, PictureError):
                 raise result
             for writer in writers:
-                writer.write(source, result, result.positive(thresholds))
+                writer.write(source, result)
         except PictureError as error:  # a picture may also vanish before its sheet is drawn
             unreadable.append(source.name)
             for writer in writers:

@@ -11,10 +11,11 @@ from support import REPOSITORY
 ALM = {  # room -> rooms that it may import
     "constants": "",
     "errors": "",
+    "untrusted": "errors",
     "devices": "constants errors",
     "models": "constants errors devices",
     "checkpoint": "constants errors devices models",
-    "inference": "constants errors devices models checkpoint",
+    "inference": "constants errors untrusted devices models checkpoint",
     "training": "constants errors devices models checkpoint",
 }
 UTILS = {  # the same, beside all of alm
@@ -22,17 +23,16 @@ UTILS = {  # the same, beside all of alm
     "io": "errors",
     "data": "errors io",
     "dataset": "data",
-    **dict.fromkeys(
-        ("evaluation", "runs", "synthetic", "prepare", "deployment", "diagnostics"), "errors io data"
-    ),
+    **dict.fromkeys(("evaluation", "runs", "synthetic", "prepare", "diagnostics"), "errors io data"),
+    "deployment": "errors io data synthetic prediction",
     **dict.fromkeys(("prediction", "report"), "errors io data evaluation runs synthetic prepare"),
 }
 OTHER_ARROWS = {
-    ("prediction", "deployment"): "a file that runs elsewhere predicts too, and is timed",
     ("report", "prediction"): "its pictures get their boxes as the sheets of predict.py do",
 }
-TORCH_FREE = """alm.errors alm.constants alm.devices.host alm.inference.image_io alm.inference.prediction
-utils.io.* utils.runs.* utils.evaluation.* utils.prepare.* utils.deployment.onnx_predictor"""
+TORCH_FREE = """alm.errors alm.constants alm.untrusted alm.devices.host alm.inference.image_io
+alm.inference.prediction alm.inference.predictor utils.io.* utils.runs.*
+utils.evaluation.* utils.prepare.*"""
 WITH_TORCH = {"utils.runs.directory"}
 WRITES_DOCS = "run_scripts.cli.reference"  # no command needs it: it lists the options of all
 

@@ -1,10 +1,7 @@
 """Bad input that callers tell apart from other bad input."""
 
 from alm.errors import AlmError
-
-
-class DataError(AlmError):
-    """A list file or a data set that is not as it should be."""
+from alm.errors import DataError as DataError  # alm raises it too
 
 
 class LogError(AlmError):

@@ -90,7 +90,10 @@ def other_kind(path: Path) -> str | None:
     with open(path, "rb") as file:
         head = file.read(9)
     if ONNX.match(head):
-        return "an ONNX network, which predict.py alone takes, if its name ends in .onnx; name its checkpoint"
+        return (
+            "an ONNX network, which predict.py and alm.Predictor.from_file take if its name ends in .onnx; "
+            "name its checkpoint"
+        )
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "a safetensors file; save what is in it with torch.save"
     names = zipfile.ZipFile(path).namelist() if is_zip(path) else ()

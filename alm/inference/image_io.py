@@ -67,8 +67,7 @@ def opened_picture(path: str | Path) -> Iterator[Image.Image]:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError  # reading a pipe would wait
-        if status.st_size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES // 10**6} MB")  # some decoders read the whole file
+        check_length(status.st_size)
         with Image.open(path, formats=FORMATS) as picture:
             check_size(picture)
             yield picture
@@ -99,6 +98,12 @@ def reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     return str(error)
+
+
+def check_length(count: int) -> None:
+    """Raise ValueError if a file has too many bytes: some decoders read the whole of it."""
+    if count > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES // 10**6} MB")
 
 
 def check_size(picture: Image.Image) -> None:

@@ -1,11 +1,13 @@
 """Pictures -> predictions, whatever computes them: what every predictor takes and returns. Needs no torch."""
 
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -13,13 +15,23 @@ from PIL import Image
 from alm.constants import GLOBAL, HEIGHT, STRIDES, THRESHOLD, WIDTH
 from alm.errors import AlmError
 from alm.inference.evidence import SHARE, strongest_box, strongest_place, with_sum
-from alm.inference.image_io import check_size, picture_errors, read_picture, resized, to_rgb, turn
+from alm.inference.image_io import (
+    FORMATS,
+    MOST_BYTES,
+    check_length,
+    check_size,
+    picture_errors,
+    read_picture,
+    resized,
+    to_rgb,
+    turn,
+)
 
-Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
+Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
 BATCH_SIZE = 32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """What is predicted of one picture, for K attributes.
 
@@ -31,6 +43,7 @@ class Prediction:
         regions: where each level looked for each attribute, {"3b": float (K, 4), ...}, boxes left, top,
             right, bottom in pixels of the picture, cut at its border; {} for a network without localization.
         size: the picture's width and height.
+        thresholds: float64 (K,); an attribute counts as present above its own.
         evidence: how much each place counts in the branches' logits for each attribute, and in their sum,
             {"3b": float (K, 32, 16), ..., "main": (K, 8, 4), "all": (K, 32, 16)}, maps over the whole
             picture; {} if the predictor gives none.
@@ -41,6 +54,7 @@ class Prediction:
     level: tuple[str, ...]
     regions: Mapping[str, np.ndarray]
     size: tuple[int, int]
+    thresholds: np.ndarray
     evidence: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -57,9 +71,59 @@ class Prediction:
         scale = np.tile(self.size, 2)
         return {name: strongest_box(maps, share) * scale for name, maps in self.evidence.items()}
 
-    def positive(self, thresholds: float | Sequence[float] = THRESHOLD) -> np.ndarray:
-        """Return which attributes are above their thresholds (one for all, or K), bool (K,)."""
+    def __repr__(self) -> str:
+        found = ", ".join(map(self.describe, self.found())) or "nothing found"
+        return "Prediction({} x {}: {})".format(*self.size, found)
+
+    def found(self) -> list[int]:
+        """Return the numbers of the attributes above their thresholds, the most probable first."""
+        return sorted(np.flatnonzero(self.positive()).tolist(), key=lambda k: -self.probabilities[k])
+
+    def describe(self, k: int) -> str:
+        """Return an attribute with its probability, and with its threshold if that is not 0.5: `Hat 0.90`."""
+        threshold = self.thresholds[k]
+        note = "" if threshold == THRESHOLD else f" (threshold {threshold:.2f})"
+        return f"{self.attributes[k]} {self.probabilities[k]:.2f}{note}"
+
+    def to_dict(self) -> dict:
+        """Return all of it for JSON: `width`, `height` and `attributes`. Each attribute has, under its name,
+        `probability`, `threshold`, `positive`, the winning `level`, each level's box in `regions`, and
+        the strongest `place` and the `box` of each map of `evidence`.
+        """
+        positive, places, boxes = self.positive(), self.strongest_places(), self.strongest_boxes()
+        attributes = {
+            attribute: {
+                "probability": number(self.probabilities[k]),
+                "threshold": float(self.thresholds[k]),
+                "positive": bool(positive[k]),
+                "level": self.level[k],
+                "regions": {level: pixels(box[k]) for level, box in self.regions.items()},
+                "evidence": {
+                    name: {"place": pixels(place[k]), "box": pixels(boxes[name][k])}
+                    for name, place in places.items()
+                },
+            }
+            for k, attribute in enumerate(self.attributes)
+        }
+        width, height = self.size
+        return {"width": width, "height": height, "attributes": attributes}
+
+    def positive(self, thresholds: float | Sequence[float] | None = None) -> np.ndarray:
+        """Return which attributes are above their thresholds, or above others (one for all, or K): bool
+        (K,).
+        """
+        thresholds = self.thresholds if thresholds is None else thresholds
         return self.probabilities > np.asarray(thresholds, dtype=np.float64)
+
+
+def number(probability: float) -> float:
+    """Return a float32 as a number of at most 9 digits, which are enough to give it back."""
+    return float(f"{probability:.9g}")
+
+
+def pixels(box: np.ndarray) -> list[float]:
+    """Return a box in hundredths of a pixel."""
+    return [round(float(side), 2) for side in box]
 
 
 class PicturePredictor(ABC):
@@ -68,7 +132,8 @@ class PicturePredictor(ABC):
     Attributes:
         attributes: the K names of what it predicts.
         levels: the names of the levels that have regions, fine to coarse.
-        thresholds: one probability for all attributes, or K; above it an attribute counts as present.
+        thresholds: one probability for all attributes, or K; above it an attribute counts as present. Its
+            predictions carry them, so set others before a call.
     """
 
     attributes: tuple[str, ...]
@@ -80,7 +145,8 @@ class PicturePredictor(ABC):
     ) -> list[Prediction]:
         """Return the predictions of pictures, in their order, or of one picture, as a list of one.
 
-        A picture is a path, a PIL picture, or a uint8 array (H, W, 3) in RGB. Its EXIF orientation turns it,
+        A picture is a path, the bytes of a file, a file opened to read its bytes, a PIL picture, or a uint8
+        array (H, W, 3) in RGB. Its EXIF orientation turns it,
         and the regions are in pixels of the turned picture; `as_trained` leaves it as it is stored, as
         training does. Raises PictureError if a picture cannot be read.
         """
@@ -93,7 +159,8 @@ class PicturePredictor(ABC):
         if batch_size < 1:
             raise AlmError(f"a batch of {batch_size}: give a whole number from 1 on")
         is_array = isinstance(images, np.ndarray) and images.ndim == 3
-        is_one = is_array or isinstance(images, (str, os.PathLike, Image.Image))
+        is_one = is_array or isinstance(images, (str, os.PathLike, bytes, Image.Image))
+        is_one = is_one or hasattr(images, "read")
         remaining = iter([images] if is_one else images)
         while batch := list(islice(remaining, batch_size)):
             pixels, sizes = zip(*(read_input(image, as_trained) for image in batch), strict=True)
@@ -113,12 +180,17 @@ def read_input(image: Picture, as_trained: bool = False) -> tuple[np.ndarray, tu
         picture = read_picture(image, turned=not as_trained)
         return resized(picture), picture.size
     with picture_errors("this is no picture that can be read ({})"):
+        if hasattr(image, "read"):
+            image = image.read(MOST_BYTES + 1)
+        if isinstance(image, bytes):
+            check_length(len(image))
+            image = Image.open(io.BytesIO(image), formats=FORMATS)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise ValueError(f"{image.dtype} {image.shape} instead of uint8 (H, W, 3)")
             image = Image.fromarray(np.ascontiguousarray(image))
         if not isinstance(image, Image.Image):
-            raise ValueError(f"{type(image).__name__} instead of a path, a PIL picture or an array")
+            raise ValueError(f"{type(image).__name__} instead of a path, bytes, a PIL picture or an array")
         check_size(image)
         picture = to_rgb(image)
     picture = picture if as_trained else turn(picture)
@@ -131,18 +203,21 @@ def predictions_of(
     winners: np.ndarray,
     sizes: Sequence[tuple[int, int]],
     align_corners: bool,
+    thresholds: float | Sequence[float],
     regions: Mapping[str, np.ndarray],
     evidence: Mapping[str, np.ndarray] | None = None,
 ) -> list[Prediction]:
     """Return the predictions of a batch from a network's outputs.
 
     `probabilities` (B, K) are the largest of the branches', `winners` (B, K) the numbers of these branches;
-    `sizes` are the pictures' widths and heights; `regions` are what `model.localize` returns,
-    {"3b": (B, K, 4), ...}, one for each branch but the last; `evidence` is what `model.evidence` returns.
+    `sizes` are the pictures' widths and heights; `thresholds` are one for all attributes, or K; `regions` are
+    what `model.localize` returns, {"3b": (B, K, 4), ...}, one for each branch but the last; `evidence` is
+    what `model.evidence` returns.
     """
     branches = (*regions, GLOBAL)
     fractions = boxes(regions, align_corners)
     evidence = with_sum(evidence) if evidence else {}
+    thresholds = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(attributes))
     return [
         Prediction(
             attributes,
@@ -150,6 +225,7 @@ def predictions_of(
             tuple(branches[winner] for winner in winners[i]),
             {level: box[i] * np.tile(size, 2) for level, box in fractions.items()},
             size,
+            thresholds,
             {name: maps[i] for name, maps in evidence.items()},
         )
         for i, size in enumerate(sizes)

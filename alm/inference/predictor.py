@@ -1,20 +1,24 @@
-"""A checkpoint -> the attributes of pictures, and where each level looked for them."""
+"""A checkpoint, or an exported network -> the attributes of pictures, and where each level looked for them.
+
+Torch is imported when a checkpoint is read, so that an .onnx file needs none.
+"""
+
+from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
-from alm.checkpoint.restore import load_model
-from alm.devices.capabilities import layout
-from alm.devices.device import CPU, choose_device, survive_forks
 from alm.errors import AlmError
+from alm.inference.onnx_predictor import OnnxPredictor
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from alm.models import folding
-from alm.models.preprocessing import preprocess
+from alm.inference.thresholds import Thresholds, thresholds_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Predictor(PicturePredictor):
@@ -32,6 +36,10 @@ class Predictor(PicturePredictor):
         network that is not `folded` computes the same in more time. With `evidence`, predictions have it.
         Raises AlmError if the names are too few, too many, or not the model's.
         """
+        from alm.devices.capabilities import layout
+        from alm.devices.device import choose_device, survive_forks
+        from alm.models import folding
+
         self.attributes = output_names(model, attributes)
         self.levels = model.levels
         self.device = choose_device(device)
@@ -42,6 +50,36 @@ class Predictor(PicturePredictor):
         self._network = network.to(self.device, memory_format=layout(self.device))
 
     @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        attributes: Sequence[str] | None = None,
+        thresholds: Thresholds | None = None,
+        threads: int | None = None,
+        evidence: bool = False,
+    ) -> PicturePredictor:
+        """Return the predictor of a checkpoint, see `from_checkpoint`, or without torch that of an .onnx file
+        of export.py.
+
+        `thresholds` are one number from 0 to 1 for all attributes, one per attribute, or a file that
+        run_ALM.py --calibrate wrote; by default 0.5, or what an .onnx file says. `threads` of the CPU compute
+        an .onnx file. With `evidence`, predictions have it; an .onnx file gives it if it was exported so.
+        Raises AlmError.
+        """
+        if is_onnx(path):
+            predictor = OnnxPredictor(path, threads)
+            if device not in ("auto", "cpu"):
+                raise AlmError(f"{path}: an .onnx file is computed on the CPU; leave out the device {device}")
+            if attributes is not None and tuple(attributes) != predictor.attributes:
+                raise AlmError(f"{path} has other attributes than those that are named; leave the names out")
+        else:
+            predictor = cls.from_checkpoint(path, device, attributes, evidence=evidence)
+        if thresholds is not None:
+            predictor.thresholds = thresholds_of(predictor.attributes, thresholds)
+        return predictor
+
+    @classmethod
     def from_checkpoint(
         cls,
         path: str | Path,
@@ -49,12 +87,14 @@ class Predictor(PicturePredictor):
         attributes: Sequence[str] | None = None,
         align_corners: bool | None = None,
         evidence: bool = False,
-    ) -> "Predictor":
+    ) -> Predictor:
         """Return the predictor of a checkpoint, ours or a published one.
 
         A published checkpoint does not name its `attributes`, so give them. `align_corners` replaces the
         sampling convention that `alm.load_model` finds. Raises AlmError.
         """
+        from alm.checkpoint.restore import load_model
+
         model = load_model(path)
         if align_corners is not None:
             model.align_corners = align_corners
@@ -65,15 +105,25 @@ class Predictor(PicturePredictor):
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
         """See PicturePredictor."""
+        import torch
+
+        from alm.models.preprocessing import preprocess
+
         with torch.inference_mode():
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device)
             network = self._network
             look = network.explain if self.evidence else network.predict
             logits, *maps = look(preprocess(images, mean=network.mean, std=network.std))
             largest, winners = torch.stack(logits).max(dim=0)
-            probabilities, winners = largest.sigmoid().to(CPU).numpy(), winners.to(CPU).numpy()
-            maps = [{name: values.to(CPU).numpy() for name, values in of.items()} for of in maps]
-        return predictions_of(self.attributes, probabilities, winners, sizes, self.align_corners, *maps)
+            probabilities, winners = largest.sigmoid().cpu().numpy(), winners.cpu().numpy()
+            maps = [{name: values.cpu().numpy() for name, values in of.items()} for of in maps]
+        figures = self.attributes, probabilities, winners, sizes, self.align_corners, self.thresholds
+        return predictions_of(*figures, *maps)
+
+
+def is_onnx(path: str | Path) -> bool:
+    """Whether this is the name of an exported network."""
+    return str(path).lower().endswith(".onnx")
 
 
 def output_names(model: nn.Module, attributes: Sequence[str] | None) -> tuple[str, ...]:

@@ -9,11 +9,23 @@ from alm.errors import AlmError
 from alm.models.loss import check_answers, is_no_label
 
 
+def margins(logits: Tensor, thresholds: Tensor | None = None) -> Tensor:
+    """Return what AttributeMetrics counts as a prediction if it is above 0, (B, K): the logits, or how far
+    their probabilities are above `thresholds`, float64 (K,).
+    """
+    if thresholds is None:
+        return logits
+    # Not every device has float64. A float32 is above a threshold if it is above the next float32 below that.
+    nearest = thresholds.float()
+    below = torch.where(nearest > thresholds, nearest.nextafter(torch.tensor(-1.0)), nearest)
+    return logits.float().sigmoid() - below.to(logits.device)
+
+
 class AttributeMetrics:
     """Counts over an evaluation, kept on the device; one transfer at the end.
 
-    An attribute is predicted if its probability exceeds 0.5, that is, if its logit exceeds 0. Unknown labels
-    (2) count neither way.
+    An attribute is predicted if its probability exceeds 0.5, that is, if its logit exceeds 0; `margins` gives
+    what to count at other thresholds. Unknown labels (2) count neither way.
     """
 
     def __init__(self, num_attributes: int):

@@ -14,7 +14,7 @@ from alm.devices.device import CPU
 from alm.devices.precision import autocast
 from alm.errors import AlmError
 from alm.models.folding import folded
-from alm.models.metrics import AttributeMetrics, right_answers
+from alm.models.metrics import AttributeMetrics, margins, right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
 from alm.training.step_queue import Step, StepQueue, StepValues
@@ -91,6 +91,7 @@ class Evaluation:
         attribute_ma and the counts: its values for each attribute, (K,).
         loss, accu: the means over the pictures of the loss and of the share of right answers.
         logits: the votes, float (N, K) on the CPU, in the loader's order.
+        thresholds: those of the figures, float64 (K,); None: 0.5.
         branches: each branch's logits, float (L, N, K), with `localize`, else None.
         regions: `model.localize` of the pictures, {level: (N, K, 4)}, with `localize`, else None.
     """
@@ -111,8 +112,14 @@ class Evaluation:
     loss: float
     accu: float
     logits: Tensor
+    thresholds: Tensor | None = None
     branches: Tensor | None = None
     regions: dict[str, Tensor] | None = None
+
+    @property
+    def margins(self) -> Tensor:
+        """What is predicted, (N, K): an attribute above 0."""
+        return margins(self.logits, self.thresholds)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -229,6 +236,7 @@ class Trainer:
     nonfinite: NonFiniteSteps = field(default_factory=NonFiniteSteps)
     clip_grad: float = 0.0  # the largest norm of a step's gradients; 0: any
     localize: bool = False  # evaluations give branches and regions too
+    thresholds: Tensor | None = None  # of evaluations, float64 (K,); None: 0.5
 
     def train(self, batches: Iterable[Batch], epoch: int, first: int, of: int) -> Amount:
         """Train on batches of an epoch of `of` iterations; the first batch is iteration `first`.
@@ -287,9 +295,10 @@ class Trainer:
                     else:
                         predictions = self._predict(network, images, mirror)
                     logits = vote(predictions)
-                    metrics.update(logits, labels)
+                    predicted = margins(logits, self.thresholds)
+                    metrics.update(predicted, labels)
                     votes.append(logits)
-                    values = StepValues(self._loss(predictions, labels), right_answers(logits, labels))
+                    values = StepValues(self._loss(predictions, labels), right_answers(predicted, labels))
                     queue.add(len(images), values)
         if queue.count < len(loader):
             return None
@@ -298,6 +307,7 @@ class Trainer:
             loss=mean([(count, values.loss) for count, values in steps]),
             accu=mean([(count, values.accu) for count, values in steps]),
             logits=torch.cat([torch.empty(0, loader.num_attributes), *(logits.to(CPU) for logits in votes)]),
+            thresholds=self.thresholds,
             branches=torch.cat(branches, dim=1).to(CPU).float() if branches else None,
             regions={level: torch.cat([of[level] for of in regions]).to(CPU) for level in regions[0]}
             if regions

@@ -9,6 +9,7 @@ import PIL
 import torch
 
 import alm
+from alm.constants import THRESHOLD
 from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
@@ -20,7 +21,7 @@ from utils.evaluation import results
 from utils.evaluation.pointing import Pointing, located_evidence, pointing_lines, pointing_record, score
 from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
-from utils.evaluation.thresholds import calibrate
+from utils.evaluation.thresholds import about_thresholds, calibrate
 from utils.io.atomic import indented_json
 from utils.report.evaluation import Report
 from utils.report.page import render
@@ -33,15 +34,19 @@ def report_evaluation(
 ) -> None:
     """Print an evaluation after `epoch` epochs, and write the files that the options name."""
     options, experiment, pictures = setup.options, setup.experiment, setup.data.val
-    attributes, labels, logits = experiment.attributes, pictures.labels.numpy(), evaluation.logits.numpy()
+    attributes, labels = experiment.attributes, pictures.labels.numpy()
     rows = evaluation, attributes, len(pictures), pictures.listed
     log.line(results.evaluation_table(*rows))
-    sample = tally(logits > 0, labels, identities(pictures.names))
+    if options.threshold:
+        log.line(about_thresholds(options.threshold, pictures.label))
+    sample = tally(evaluation.margins.numpy() > 0, labels, identities(pictures.names))
     spans = intervals(sample), sample.units, sample.resampled
     log.line(results.interval_lines(*spans))
     log.evaluation(epoch, evaluation.figures)
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
     record["list_digest"] = pictures.digest()
+    if options.threshold:
+        record["thresholds"] = options.threshold
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = boxes(evaluation.regions or {}, setup.model.align_corners)
     pointing, predictor = None, None
@@ -57,14 +62,13 @@ def report_evaluation(
     if options.json:
         log.page(options.json, indented_json(record))
     if options.predictions:
-        write_predictions(options.predictions, pictures.names, attributes, logits)
+        write_predictions(options.predictions, pictures.names, attributes, evaluation.logits.numpy())
     if options.calibrate:
         probabilities = evaluation.logits.sigmoid().numpy()  # as predict.py computes them
         trained = pictures.is_training_list(setup.checkpoint)
         log.line(calibrate(options.calibrate, probabilities, pictures, experiment, options.resume, trained))
     if options.report:
-        branches = evaluation.branches.numpy()
-        content = report_content(setup, directory, record, branches, regions, pointing, predictor)
+        content = report_content(setup, directory, record, evaluation, regions, pointing, predictor)
         if log.page(options.report, render(content)):
             log.line(f"Report: {options.report}")
 
@@ -73,7 +77,7 @@ def report_content(
     setup: TrainingSetup,
     directory: Path | None,
     record: dict,
-    branches: np.ndarray,
+    evaluation: Evaluation,
     regions: dict[str, np.ndarray],
     pointing: Pointing | None,
     predictor: Predictor | None,
@@ -89,10 +93,21 @@ def report_content(
         "Device": f"{setup.device.type}, {device_name(setup.device)}",
         "Precision": precision_name(setup.precision),
         "Sampling": f"align_corners {str(setup.model.align_corners).lower()}",
+        "Thresholds": options.threshold or str(THRESHOLD),
         "Versions": f"ALM {alm.__version__}, torch {torch.__version__}, NumPy {np.__version__}, "
         f"Pillow {PIL.__version__}, Python {platform.python_version()}",
     }
     name = Path(options.resume).name if options.evaluate else directory.name
     return Report(
-        record, setup.data.val, branches, regions, pointing, predictor, history, name, vars(options), about
+        record,
+        setup.data.val,
+        evaluation.margins.numpy(),
+        evaluation.branches.numpy(),
+        regions,
+        pointing,
+        predictor,
+        history,
+        name,
+        vars(options),
+        about,
     )

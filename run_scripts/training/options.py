@@ -291,6 +291,8 @@ GROUPS = {
                traits=PLACE | WRITTEN),
         Option("calibrate", FILE, "with -e and --val_list: choose each attribute's threshold by balanced "
                "accuracy on that list, and write them for predict.py", traits=PLACE | WRITTEN),
+        Option("threshold", FILE, "with -e: predict an attribute above its threshold in this file of "
+               "--calibrate, not above 0.5", traits=PLACE | READ),
         Option("report", FILE, "write a report of each evaluation as one HTML file. A later one replaces it",
                traits=PLACE | WRITTEN),
         Option("fingerprint", FILE, "write a summary of every layer's output and gradient in the first "

@@ -12,12 +12,12 @@ from pathlib import Path
 from alm.checkpoint.schema import shown
 from alm.devices.precision import fast_amp
 from alm.errors import AlmError
+from alm.inference.thresholds import named_thresholds
 from alm.models.network import APPROACHES, Baseline
 from alm.training.schedule import ONE_CYCLE_WARMUP
 from run_scripts.cli.parser import refuse_inputs_as_outputs
 from run_scripts.training.options import DEFAULTS, OPTIONS, Trait, build_parser, names
 from utils.data.catalog import has_ratios
-from utils.evaluation.thresholds import named_thresholds
 from utils.io.atomic import unwritable
 
 
@@ -160,7 +160,7 @@ def problems(options: Namespace, typed: Container[str]) -> Iterator[str]:
         yield f"--decay_epoch is of --schedule step, and {options.schedule} falls by itself; leave one out"
     if options.evaluate and not options.resume:
         yield "-e needs --resume FILE: the checkpoint to evaluate"
-    for name in ("predictions", "calibrate"):
+    for name in ("predictions", "calibrate", "threshold"):
         if getattr(options, name) and not options.evaluate:
             yield f"--{name} goes with -e: give it the checkpoint to evaluate"
     if options.fingerprint and (options.evaluate or options.compile):

@@ -19,6 +19,7 @@ from alm.devices.device import choose_device, explain_choice
 from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
+from alm.inference.thresholds import read_thresholds
 from alm.models.network import LATERAL_CHANNELS
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.options import AUTO
@@ -138,6 +139,9 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
         nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
         clip_grad=options.clip_grad,
         localize=setup.true_boxes is not None or options.report is not None,
+        thresholds=torch.from_numpy(read_thresholds(options.threshold, setup.experiment.attributes))
+        if options.threshold
+        else None,
     )
 
 

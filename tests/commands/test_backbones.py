@@ -11,10 +11,10 @@ from support.models import same
 
 import alm
 from alm.checkpoint.restore import load_checkpoint
+from alm.inference.onnx_predictor import OnnxPredictor
 from run_scripts import benchmark, export, locate, predict, run_ALM
 from run_scripts.training.setup import start_model
 from utils.deployment import quantization
-from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.diagnostics.fingerprint_comparison import read_fingerprint
 from utils.synthetic import LISTS
 

@@ -89,7 +89,8 @@ def test_evidence_is_computed_if_an_output_has_it(
 def test_the_table_has_what_is_above_the_threshold(known, people):
     output, errors = known(people, "--threshold", 0.8)
     assert output == "".join(
-        f"{people / str(k)}.png  {40 + k} x 120\n  head        Hat 0.90\n\n" for k in range(3)
+        f"{people / str(k)}.png  {40 + k} x 120\n  head        Hat 0.90 (threshold 0.80)\n\n"
+        for k in range(3)
     )
     assert errors == "note: assumed\n"
     output, _ = known(people / "0.png", "--threshold", 1)
@@ -115,13 +116,13 @@ def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
     written = []
 
     class Broken(Writer):
-        def write(self, source, _prediction, _positive):
+        def write(self, source, _prediction):
             written.append(source.name)
             if source.name == "b":
                 raise PictureError("cannot read picture b")
 
     results = [(Source(name, name, name), prediction_of()) for name in "abc"]
-    assert predict.write(results, [Broken()], 0.5) == (3, ["b"])
+    assert predict.write(results, [Broken()]) == (3, ["b"])
     assert written == ["a", "b", "c"]
     assert capsys.readouterr().err == "warning: cannot read picture b\n"
 

@@ -13,11 +13,11 @@ from support.models import ATTRIBUTES, model_of, own_checkpoint
 import alm
 from alm.checkpoint.restore import load_checkpoint, save_checkpoint
 from alm.inference.export import describe_onnx
+from alm.inference.onnx_predictor import OnnxPredictor
 from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment import quantization as export_int8
-from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.quantization import quantize
 from utils.errors import DataError
 from utils.synthetic import LISTS, ensure_dataset

@@ -156,8 +156,8 @@ def test_logits_and_probabilities():
 def test_the_probabilities_of_predict_are_known_for_what_they_are(levels):
     file, attributes, shares = io.StringIO(), ("Hat", "Male"), np.float32([0.4, 0.6])
     regions = {level: np.zeros((2, 4)) for level in levels}
-    prediction = Prediction(attributes, shares, ("main", "main"), regions, (4, 4))
-    Csv(file, attributes, levels).write(Source("a", "a", "a"), prediction, None)
+    prediction = Prediction(attributes, shares, ("main", "main"), regions, (4, 4), np.full(2, 0.5))
+    Csv(file, attributes, levels).write(Source("a", "a", "a"), prediction)
     header, row = csv.reader(io.StringIO(file.getvalue()))
     ours = numbers(row[1:], columns=header[1:])
     assert predicted(ours, TWO, "auto", "--scale_a").tolist() == [[False, True]]

@@ -12,10 +12,11 @@ from support.models import model_of, own_checkpoint
 
 from alm.checkpoint.restore import save_checkpoint
 from alm.errors import AlmError
+from alm.inference.thresholds import read_thresholds
 from run_scripts import predict
 from utils.data.catalog import EXPERIMENTS, Experiment
 from utils.errors import DataError
-from utils.evaluation.thresholds import best_thresholds, calibrate, read_thresholds, write_thresholds
+from utils.evaluation.thresholds import best_thresholds, calibrate, write_thresholds
 
 NAMES = ("Hat", "Bag")
 
@@ -152,6 +153,11 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
             accuracies.append((positive[there].mean() + (~positive[~there]).mean()) / 2)
     title = f"mA of {len(accuracies)} of 35 attributes"
     assert f"on {held_out}: {title} {np.mean(accuracies):.4f} there" in calibrated
+    figures = tmp_path / "figures.json"
+    evaluate_at = (*evaluate[:-1], "--threshold", thresholds_file, "--json", figures)
+    evaluated, _ = run_here(*evaluate_at, "--workers", 0, "--data_root", four_pictures, "--device", "cpu")
+    assert json.loads(figures.read_text())["ma"] == pytest.approx(np.mean(accuracies))
+    assert f"chosen on {held_out}; that is this list: quote none of these figures" in evaluated
     other = tmp_path / "list.txt"
     other.write_text("something else")
     _, errors = run_here(*evaluate, other, "--data_root", four_pictures, status=2)

@@ -1,5 +1,7 @@
 """alm.Predictor: pictures of any kind, regions in their pixels, published checkpoints, threads."""
 
+import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -92,11 +94,13 @@ def test_paths_pictures_and_arrays_give_the_same(predictor, people):
     expected = predictor(people)
     pictures = [Image.open(path) for path in people]
     arrays = [np.asarray(read_picture(path)) for path in people]
-    for images in (map(str, people), pictures, arrays, iter(people)):
+    contents = [path.read_bytes() for path in people]
+    for images in (map(str, people), pictures, arrays, iter(people), contents, map(io.BytesIO, contents)):
         assert all(same(a, b) for a, b in zip(expected, predictor(images), strict=True))
     stacked = np.stack([arrays[0]] * 3)
     assert [same(prediction, expected[0]) for prediction in predictor(stacked)] == [True] * 3
-    for image in (people[0], str(people[0]), pictures[0], arrays[0]):  # one picture, a list of one
+    one = (people[0], str(people[0]), pictures[0], arrays[0], contents[0], io.BytesIO(contents[0]))
+    for image in one:  # one picture, a list of one
         (prediction,) = predictor(image)
         assert same(prediction, expected[0])
     assert predictor([]) == []
@@ -160,6 +164,8 @@ def test_damaged_exif_turns_nothing(tmp_path):
         (Image.new("F", (4, 4)), "32-bit grey"),
         (Image.new("1", (8001, 8000)), "more than 64 million"),
         ([3], "int instead of a path"),
+        (b"junk", "it is none of JPEG"),
+        (io.StringIO("junk"), "str instead of a path"),
     ],
 )
 def test_what_is_no_picture_is_refused(predictor, image, words):
@@ -167,12 +173,25 @@ def test_what_is_no_picture_is_refused(predictor, image, words):
         predictor(image)
 
 
-def test_thresholds(predictor, people):
+def test_thresholds(checkpoint, predictor, people, tmp_path):
+    """One for all, one per attribute, or a file; a prediction carries them and shows them."""
     prediction = predictor(people[0])[0]
     half = prediction.probabilities > 0.5
     assert prediction.positive().tolist() == half.tolist()
     assert prediction.positive([0, 1, 0]).tolist() == [True, False, True]
     assert not prediction.positive(prediction.probabilities).any()  # above, not at
+    path, by_name = tmp_path / "t.json", dict(zip(ATTRIBUTES, (0.0, 1.0, 1.0), strict=True))
+    path.write_text(json.dumps({"format": "alm-thresholds-1", "thresholds": by_name}))
+    for thresholds in ([0, 1, 1], path):
+        strict = alm.Predictor.from_file(checkpoint, "cpu", thresholds=thresholds)
+        (prediction,) = strict(people[0])
+        assert prediction.positive().tolist() == [True, False, False]
+        probability = prediction.probabilities[0]
+        assert repr(prediction) == f"Prediction(40 x 120: Hat {probability:.2f} (threshold 0.00))"
+        assert prediction.to_dict()["attributes"]["Bag"]["threshold"] == 1
+    for wrong in (2, [0.5], np.nan):
+        with pytest.raises(alm.AlmError, match="thresholds: give one number from 0 to 1"):
+            alm.Predictor.from_file(checkpoint, "cpu", thresholds=wrong)
 
 
 @pytest.mark.slow

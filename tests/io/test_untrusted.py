@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.printable import is_obeyed
 
+from alm import untrusted
 from alm.inference.image_io import read_picture
 from utils.data.list_file import read_list
 from utils.diagnostics.fingerprint_comparison import read_fingerprint
 from utils.errors import DataError
 from utils.evaluation.prediction_table import read_predictions
-from utils.io import untrusted
 from utils.io.untrusted import (
     is_number,
     is_share,

@@ -8,10 +8,10 @@ from support.toy import LEVELS, Toy
 import alm
 from alm.constants import Tap
 from alm.inference.export import Deployed, write_onnx
+from alm.inference.onnx_metadata import Metadata
+from alm.inference.onnx_predictor import OnnxPredictor
 from alm.models.backbones import BACKBONES
 from alm.models.folding import folded
-from utils.deployment.onnx_metadata import Metadata
-from utils.deployment.onnx_predictor import OnnxPredictor
 from utils.deployment.parity import compare_onnx
 from utils.deployment.quantization import backbone_nodes
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import alm
 from alm.models import loss as loss_module
-from alm.models.metrics import right_answers
+from alm.models.metrics import margins, right_answers
 
 
 def by_loops(logits, targets):
@@ -32,6 +32,17 @@ def by_loops(logits, targets):
     accuracy, precision, recall = sums / count
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
     return np.mean(rates) if rates else math.nan, accuracy, precision, recall, f1
+
+
+@given(st.floats(-20, 20, width=32), st.integers(-2, 2))
+def test_a_threshold_divides_neighbouring_probabilities(logit, steps):
+    """As predict.py compares them: in float64, although no device needs it here."""
+    logits = torch.tensor([[logit]], dtype=torch.float32)
+    (((probability,),),) = logits.sigmoid().numpy()[None]
+    neighbour = np.nextafter(probability, np.float32(2 * (steps > 0)))
+    threshold = (float(probability) * (4 - abs(steps)) + float(neighbour) * abs(steps)) / 4
+    expected = float(probability) > threshold
+    assert (margins(logits, torch.tensor([threshold], dtype=torch.float64)) > 0).item() == expected
 
 
 @settings(deadline=None, max_examples=60)

@@ -23,15 +23,15 @@ from alm.checkpoint import restore
 from alm.checkpoint.restore import load_checkpoint
 from alm.errors import AlmError, PictureError
 from alm.inference.image_io import read_picture, resized
+from alm.inference.onnx_metadata import Metadata, read_metadata
+from alm.inference.thresholds import read_thresholds
 from run_scripts.training.resolve import restored_options
 from utils.data.catalog import read_names as read_attribute_names
 from utils.data.list_file import read_list
 from utils.data.true_boxes import check_box, read_regions
-from utils.deployment.onnx_metadata import Metadata, read_metadata
 from utils.diagnostics.fingerprint_comparison import FORMAT, compare_fingerprints, read_fingerprint
 from utils.errors import DataError, LogError
 from utils.evaluation.prediction_table import numbers_of, read_predictions
-from utils.evaluation.thresholds import read_thresholds
 from utils.prediction.sources import sources
 from utils.prepare.official import read_pa100k, read_rap
 from utils.prepare.peta import read_labels, read_peta

@@ -4,6 +4,7 @@ import pytest
 from support.models import ATTRIBUTES
 
 from alm.errors import AlmError
+from alm.inference import predictor
 from utils.data.catalog import EXPERIMENTS
 from utils.prediction import load
 from utils.prediction.load import load_predictor
@@ -47,8 +48,8 @@ def test_refusals(checkpoint, options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"device": "cpu"}, "--device cpu: an .onnx file is always computed on the CPU"),
-        ({"experiment": "peta"}, "m.onnx has other attributes than --experiment"),
+        ({"device": "cuda"}, "m.onnx: an .onnx file is computed on the CPU; leave out the device cuda"),
+        ({"experiment": "peta"}, "m.onnx has other attributes than those that are named"),
         ({"align_corners": True}, "m.onnx: --align_corners cannot change"),
     ],
 )
@@ -56,7 +57,7 @@ def test_an_exported_file_decides_for_itself(monkeypatch, options, words):
     class Exported:
         attributes, align_corners = ATTRIBUTES, False
 
-    monkeypatch.setattr(load, "OnnxPredictor", lambda *_: Exported())
+    monkeypatch.setattr(predictor, "OnnxPredictor", lambda *_: Exported())
     assert load_predictor("m.onnx")[1] == load_predictor("m.onnx", align_corners=False)[1] == []
     with pytest.raises(AlmError, match=words):
         load_predictor("m.onnx", **options)

@@ -17,9 +17,9 @@ PICTURE = Image.new("RGB", (40, 120))
 def write(tmp_path):
     """Return a function that writes a sheet for each place, into `out`; it returns the files."""
     PICTURE.save(tmp_path / "a.png")
-    sheets = Sheets(tmp_path / "out", None, 0.5)
+    sheets = Sheets(tmp_path / "out", None)
     return lambda *places: [
-        sheets.write(Source("a", str(tmp_path / "a.png"), place), prediction_of(), None) for place in places
+        sheets.write(Source("a", str(tmp_path / "a.png"), place), prediction_of()) for place in places
     ]
 
 
@@ -30,7 +30,7 @@ def test_sheets_never_leave_their_directory_nor_write_over_each_other(write, tmp
     longest = write("n" * 251 + ".jpg", "n" * 255)
     assert len({path for path in longest if path.is_file()}) == 2
     with pytest.raises(AlmError, match="out is not empty"):
-        Sheets(tmp_path / "out", None, 0.5)
+        Sheets(tmp_path / "out", None)
 
 
 def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):
@@ -39,8 +39,8 @@ def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):
     Image.new("RGB", (120, 40)).save(tmp_path / "a.png", exif=exif)
     source, widths = Source("a.png", str(tmp_path / "a.png"), "a.png"), []
     for as_trained in (False, True):
-        sheets = Sheets(tmp_path / f"{as_trained}", ["Hat"], 0.5, as_trained)
-        sheets.write(source, prediction_of((120, 40) if as_trained else (40, 120)), None)
+        sheets = Sheets(tmp_path / f"{as_trained}", ["Hat"], as_trained)
+        sheets.write(source, prediction_of((120, 40) if as_trained else (40, 120)))
         widths.append(Image.open(tmp_path / f"{as_trained}" / "a.png").width)
     assert widths[0] < widths[1]
 
@@ -50,6 +50,8 @@ def test_a_sheet_shows_the_attributes_that_it_is_asked_for():
     narrow = draw_sheet(PICTURE, prediction_of(), ["Hat"])
     plain = draw_sheet(PICTURE, replace(prediction_of(), evidence={}), ["Hat"])  # an .onnx file may lack it
     assert wide.width > narrow.width > plain.width
-    assert draw_sheet(PICTURE, prediction_of(), thresholds=0.99).width > 0
+    assert draw_sheet(PICTURE, prediction_of(thresholds=0.99)).width > 0
+    taller = draw_sheet(PICTURE, prediction_of(thresholds=0.1), ["Hat"])  # by the line with the threshold
+    assert taller.height > narrow.height
     with pytest.raises(ValueError, match="not in tuple"):
         draw_sheet(PICTURE, prediction_of(), ["Cap"])

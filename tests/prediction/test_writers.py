@@ -15,24 +15,32 @@ from utils.prediction.writers import Csv, JsonLines, table_lines
 
 
 def test_the_table():
+    """A threshold that is not 0.5 stands beside what is above it."""
     prediction = prediction_of()
-    lines = table_lines("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, prediction.positive(), 80)
+    lines = table_lines("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, 80)
     assert lines == [
         "folder/\\x1b[2J" + "x" * 200 + ".jpg  40 x 120",  # whole: it is to be found again
         "  head        Hat 0.90",
         "  other       Riding a bicycle in the rain 0.75",
     ]
-    nothing = table_lines("a", prediction, prediction.positive(0.99), 80)
+    nothing = table_lines("a", prediction_of(thresholds=0.99), 80)
     assert nothing == ["a  40 x 120", "  nothing found"]
+    lines = table_lines("a", prediction_of(thresholds=(0.95, 0.124, 0.5)), 80)
+    assert lines[1:] == [
+        "  lower body  Jeans 0.20 (threshold 0.12)",
+        "  other       Riding a bicycle in the rain 0.75",
+    ]
 
 
 @pytest.mark.parametrize("width", [1, 40, 120])
 @pytest.mark.parametrize("attributes", [PETA, RAP])
 def test_the_table_is_no_wider_than_the_terminal(attributes, width):
     names = tuple(attribute.name for attribute in attributes)
-    probabilities = np.linspace(0, 1, len(names))
-    prediction = Prediction(names, probabilities, ("main",) * len(names), {}, (40, 120))
-    _, *lines = table_lines("a", prediction, probabilities > 0, width)
+    probabilities = np.linspace(0.5, 1, len(names))
+    prediction = Prediction(
+        names, probabilities, ("main",) * len(names), {}, (40, 120), np.full(len(names), 0.5)
+    )
+    _, *lines = table_lines("a", prediction, width)
     for line in lines:
         assert len(line) <= width or "," not in line[:-1]  # one that does not fit is alone
     shown = " ".join(line[len("  lower body  ") :] for line in lines)
@@ -44,7 +52,7 @@ def test_the_table_is_no_wider_than_the_terminal(attributes, width):
 def test_csv_and_json_say_what_was_predicted():
     prediction, files = prediction_of(), (io.StringIO(), io.StringIO())
     for writer in (Csv(files[0], NAMES, tuple(BOXES)), JsonLines(files[1])):
-        writer.write(Source('a, "b"\x7f\udcff.jpg', "", ""), prediction, prediction.positive())
+        writer.write(Source('a, "b"\x7f\udcff.jpg', "", ""), prediction)
     (row,) = csv.DictReader(io.StringIO(files[0].getvalue()))
     line = json.loads(files[1].getvalue())
     assert row.pop("path") == 'a, "b"\x7f\\udcff.jpg'
@@ -55,6 +63,7 @@ def test_csv_and_json_say_what_was_predicted():
         found = line["attributes"][name]
         assert np.float32(row.pop(name)) == np.float32(found["probability"]) == prediction.probabilities[k]
         assert found["positive"] == (prediction.probabilities[k] > 0.5)
+        assert found["threshold"] == 0.5
         assert row.pop(f"{name} level") == found["level"] == prediction.level[k]
         for level, box in BOXES.items():
             assert found["regions"][level] == [round(side, 2) for side in box]
@@ -67,6 +76,9 @@ def test_csv_and_json_say_what_was_predicted():
 
 
 def test_without_regions_the_level_is_the_global_branch():
-    file, prediction = io.StringIO(), Prediction(("Hat",), np.array([0.5]), ("main",), {}, (4, 4))
-    Csv(file, ("Hat",), ()).write(Source("a", "a", "a"), prediction, None)
+    file, prediction = (
+        io.StringIO(),
+        Prediction(("Hat",), np.array([0.5]), ("main",), {}, (4, 4), np.array([0.5])),
+    )
+    Csv(file, ("Hat",), ()).write(Source("a", "a", "a"), prediction)
     assert file.getvalue() == "path,Hat,Hat level\na,0.5,main\n"

@@ -156,7 +156,8 @@ def test_large_numbers_lost_pictures_and_undefined_figures(tmp_path):
 
 
 def test_a_perfect_evaluation_has_no_mistakes_to_show(report):
-    page = Page(render(replace(report, branches=np.broadcast_to(2.0 * report.labels - 1, (4, 40, 7)))))
+    right = 2.0 * report.labels - 1
+    page = Page(render(replace(report, margins=right, branches=np.broadcast_to(right, (4, 40, 7)))))
     assert page.of("img") == []
     assert not {"mistakes", "together"} & set(page.sections)
 

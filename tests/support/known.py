@@ -9,10 +9,11 @@ BOXES = {"3b": [1.0, 2.0, 11.0, 12.0], "4d": [0.0, 0.0, 40.0, 60.125], "5b": [20
 EVIDENCE = {"3b": np.eye(8, 4), "4d": np.eye(4), "main": np.eye(2), "all": np.eye(8, 4)[::-1]}
 
 
-def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "4d", "main")):
+def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "4d", "main"), thresholds=0.5):
     regions = {name: np.array([box] * 3) for name, box in BOXES.items()}
     evidence = {name: np.stack([maps] * 3) for name, maps in EVIDENCE.items()}
-    return Prediction(NAMES, np.array(probabilities, np.float32), level, regions, size, evidence)
+    probabilities, thresholds = np.array(probabilities, np.float32), np.full(3, thresholds)
+    return Prediction(NAMES, probabilities, level, regions, size, thresholds, evidence)
 
 
 class Known(PicturePredictor):
@@ -25,4 +26,4 @@ class Known(PicturePredictor):
 
     def predict(self, pixels, sizes):
         self.batches.append(len(pixels))
-        return [prediction_of(size) for size in sizes]
+        return [prediction_of(size, thresholds=self.thresholds) for size in sizes]

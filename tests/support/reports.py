@@ -46,6 +46,7 @@ def report_of(root, *, names=NAMES, localized=True, boxed=True, experiment="cust
     content = {
         "record": record_of(branches.max(0), pictures, names, experiment),
         "pictures": pictures,
+        "margins": branches.max(0),
         "branches": branches,
         "boxes": boxes,
         "pointing": score(boxes, branches[:3], true, {}) if localized and boxed else None,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
+from alm.constants import MAX_ATTRIBUTES
 from utils.data.attributes import PA100K, PETA, RAP, Attribute
 from utils.errors import DataError
 from utils.io.untrusted import read_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MAX_ATTRIBUTES = 1000
 OTHER = "other"  # the body part of an attribute that no data set has
 
 

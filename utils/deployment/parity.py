@@ -9,7 +9,7 @@ from torch import Tensor
 from alm.constants import HEIGHT, WIDTH
 from alm.errors import AlmError
 from alm.inference.export import Deployed
-from utils.deployment.onnx_predictor import open_session, read_model
+from alm.inference.onnx_predictor import open_session, read_model
 
 LIMIT = 1e-4  # of probabilities, regions and evidence
 TIE = 1e-3  # logits this near each other may win one or the other

@@ -1,9 +1,11 @@
 """An exported network in 8-bit integers, by onnxruntime's own tools, and its loss of mA."""
 
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from alm.inference.onnx_predictor import OnnxPredictor, onnxruntime_package
 from alm.models.metrics import AttributeMetrics
 from utils.data.dataset import MultiLabelDataset
-from utils.deployment.onnx_metadata import Int8
-from utils.deployment.onnx_predictor import OnnxPredictor, onnxruntime_package
 from utils.errors import DataError
-from utils.io.phrases import first_few
+from utils.io.phrases import counted, first_few
 from utils.io.process import temporary_directory
 
 # Operators that take a map apart; the network's own part begins behind them.
@@ -25,6 +26,32 @@ MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly c
 LEAST_CALIBRATED = 30  # with fewer, the ranges are those of single pictures
 LEAST_MEASURED = 30  # as for intervals: with fewer, the mistakes in one picture are points of mA
 BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Int8:
+    """The calibration of a network in 8-bit integers, and its mA and float32's, both at the file's
+    thresholds, on other pictures than those of the calibration. `..._on` are names of lists.
+    """
+
+    calibrated_on: str
+    calibrated_pictures: int
+    measured_on: str
+    measured_pictures: int
+    ma_float32: float
+    ma_int8: float
+
+    def texts(self) -> dict[str, str]:
+        return {"int8": json.dumps(asdict(self))}
+
+    def __str__(self) -> str:
+        calibrated = counted(self.calibrated_pictures, "picture")
+        noun = "other picture" if self.measured_on == self.calibrated_on else "picture"
+        measured = counted(self.measured_pictures, noun)
+        return (
+            f"int8, calibrated on {calibrated} of {self.calibrated_on}: mA {self.ma_int8:.4f}, in float32 "
+            f"{self.ma_float32:.4f}, on {measured} of {self.measured_on}"
+        )
 
 
 class Sample(NamedTuple):

@@ -1,6 +1,7 @@
-"""Thresholds: the probability above which each attribute is predicted. Found on a list, kept in a file."""
+"""Thresholds of best balanced accuracy: found on a list, written to a file."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,17 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from alm.constants import THRESHOLD, UNKNOWN
-from alm.errors import AlmError
+from alm.inference.thresholds import FORMAT
 from utils.data.catalog import Experiment
 from utils.evaluation.significance import FEWEST
 from utils.io.atomic import write_json
 from utils.io.phrases import ma_title
-from utils.io.untrusted import is_share, parsed, read_text
+from utils.io.untrusted import parsed, read_text
 
 if TYPE_CHECKING:  # which needs torch
     from utils.data.dataset import MultiLabelDataset
 
-FORMAT = "alm-thresholds-1"
 ROUNDING = 1e-12  # two equal shares may differ by so much
 
 
@@ -72,35 +72,12 @@ def write_thresholds(
     write_json(path, {"format": FORMAT, **about, "thresholds": thresholds})
 
 
-def read_thresholds(path: str | Path, attributes: Sequence[str]) -> np.ndarray:
-    """Read the thresholds of K attributes, float64 (K,).
-
-    Raises AlmError if it is no such file, lacks an attribute or has another one, or if a threshold is not in
-    [0, 1]; DataError if it cannot be read or is not text.
-    """
-    thresholds = named_thresholds(path)
-    if thresholds is None:
-        raise AlmError(
-            f"{path} is no file of thresholds; write one with run_ALM.py -e --calibrate, or give one number"
-        )
-    for name in attributes:
-        if name not in thresholds:
-            raise AlmError(f"{path} has no threshold for {name!r}; calibrate this checkpoint")
-        if not is_share(thresholds[name]):
-            raise AlmError(f"{path}: the threshold for {name!r} is no number from 0 to 1")
-    if others := [name for name in thresholds if name not in set(attributes)]:
-        raise AlmError(
-            f"{path} is for other attributes too, such as {others[0]!r}; calibrate this checkpoint"
-        )
-    return np.array([thresholds[name] for name in attributes], dtype=np.float64)
-
-
-def named_thresholds(path: str | Path) -> dict | None:
-    """Read unchecked thresholds by name; None if it is no such file. Raises DataError as `read_text`."""
-    content = parsed(read_text(path))
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return None
-    return content["thresholds"] if isinstance(content.get("thresholds"), dict) else None
+def about_thresholds(path: str, label: str | Path) -> str:
+    """Return the line of an evaluation on the list `label` at the thresholds of a file."""
+    chosen_on = (parsed(read_text(path)) or {}).get("list")
+    line = f"Thresholds: these figures are at the thresholds of {path}, chosen on {chosen_on}"
+    is_same = isinstance(chosen_on, str) and os.path.realpath(chosen_on) == os.path.realpath(label)
+    return line + ("; that is this list: quote none of these figures" if is_same else "")
 
 
 def calibrate(

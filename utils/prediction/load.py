@@ -3,8 +3,8 @@
 from alm.devices.host import default_threads
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor
+from alm.inference.predictor import Predictor, is_onnx
 from utils.data.catalog import EXPERIMENTS, get_experiment, read_names
-from utils.deployment.onnx_predictor import OnnxPredictor
 
 
 def load_predictor(
@@ -27,13 +27,15 @@ def load_predictor(
     threads = threads or default_threads()
     attributes = named_attributes(experiment, names)
     if is_onnx(checkpoint):
-        return load_onnx(checkpoint, device, attributes, align_corners, threads), []
+        predictor = Predictor.from_file(checkpoint, device, attributes, threads=threads)
+        if align_corners not in (None, predictor.align_corners):
+            raise AlmError(f"{checkpoint}: --align_corners cannot change an exported file; export it again")
+        return predictor, []
     import torch
 
     from alm.checkpoint.restore import load_model  # torch, for those whose checkpoint needs it
     from alm.devices.device import choose_device
     from alm.devices.precision import set_arithmetic
-    from alm.inference.predictor import Predictor
 
     model, notes = load_model(checkpoint), []
     if attributes is None and model.attributes is None:
@@ -47,26 +49,6 @@ def load_predictor(
         return Predictor(model, attributes, device, evidence=evidence), notes
     except AlmError as error:
         raise AlmError(f"{checkpoint}: {error}") from error
-
-
-def is_onnx(checkpoint: str) -> bool:
-    return checkpoint.lower().endswith(".onnx")
-
-
-def load_onnx(
-    path: str, device: str, attributes: tuple[str, ...] | None, align_corners: bool | None, threads: int
-) -> OnnxPredictor:
-    """Raises AlmError if the options contradict what the file says."""
-    predictor = OnnxPredictor(path, threads)
-    if device != "auto":
-        raise AlmError(
-            f"--device {device}: an .onnx file is always computed on the CPU; leave the option out"
-        )
-    if attributes is not None and attributes != predictor.attributes:
-        raise AlmError(f"{path} has other attributes than --experiment or --names; leave these options out")
-    if align_corners is not None and align_corners != predictor.align_corners:
-        raise AlmError(f"{path}: --align_corners cannot change an exported file; export it again")
-    return predictor
 
 
 def named_attributes(experiment: str | None, names: str | None) -> tuple[str, ...] | None:

@@ -11,8 +11,6 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import numpy as np
-
 from alm.inference.prediction import Prediction
 from utils.errors import DataError
 from utils.io.atomic import naming, whole_file
@@ -31,7 +29,7 @@ class Rows(Writer):
     def __init__(self, file: IO):
         self.writer = csv.writer(file, lineterminator="\n")
 
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
+    def write(self, source: Source, prediction: Prediction) -> None:
         self.writer.writerow(csv_row(source, prediction))
 
     def leave_out(self, source: Source) -> None:

@@ -53,17 +53,15 @@ class Sheets(Writer):
         self,
         directory: str | Path,
         attributes: Sequence[str] | None,
-        thresholds: float | Sequence[float],
         as_trained: bool = False,
         earlier: Sequence[Source] | None = None,
     ):
-        """`attributes` and `thresholds` are those of `draw_sheet`; `as_trained` reads pictures as they are
-        stored. If a run goes on, `earlier` are the pictures whose sheets are there; what else the directory
-        has is written over. Raises AlmError if a new run's directory is not empty, OSError if it cannot be
-        made.
+        """`attributes` are those of `draw_sheet`; `as_trained` reads pictures as they are stored. If a run
+        goes on, `earlier` are the pictures whose sheets are there; what else the directory has is written
+        over. Raises AlmError if a new run's directory is not empty, OSError if it cannot be made.
         """
         self.directory = Path(directory)
-        self.attributes, self.thresholds, self.as_trained = attributes, thresholds, as_trained
+        self.attributes, self.as_trained = attributes, as_trained
         self.directory.mkdir(parents=True, exist_ok=True)
         if earlier is None and any(self.directory.iterdir()):
             raise AlmError(f"{directory} is not empty; name a new directory with --regions")
@@ -71,12 +69,12 @@ class Sheets(Writer):
         for source in earlier or ():
             self.free_path(source.place)
 
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> Path:
+    def write(self, source: Source, prediction: Prediction) -> Path:
         """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
         pictures could fill the memory.
         """
         picture = read_picture(source.file, turned=not self.as_trained)
-        sheet = draw_sheet(picture, prediction, self.attributes, self.thresholds, title=source.name)
+        sheet = draw_sheet(picture, prediction, self.attributes, title=source.name)
         path = self.free_path(source.place)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
@@ -103,7 +101,6 @@ def draw_sheet(
     picture: Image.Image,
     prediction: Prediction,
     attributes: Sequence[str] | None = None,
-    thresholds: float | Sequence[float] = THRESHOLD,
     title: str = "",
 ) -> Image.Image:
     """Return a sheet of the person and of the attributes' regions and evidence, with a legend below.
@@ -114,7 +111,7 @@ def draw_sheet(
     """
     if not prediction.regions:
         raise ValueError("the prediction has no regions to draw")
-    drawn = attributes_to_draw(prediction, attributes, thresholds)
+    drawn = attributes_to_draw(prediction, attributes)
     person = fitted(picture, SIZE)
     scale = np.tile(np.divide(person.size, picture.size), 2)
     panels = [person]
@@ -129,6 +126,9 @@ def draw_sheet(
     font = font_for(title + "".join(prediction.attributes))
     styles = level_styles(prediction.levels)
     names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in drawn]
+    for k, name in zip(drawn, names, strict=True):
+        if prediction.thresholds[k] != THRESHOLD:
+            name.append(f"threshold {prediction.thresholds[k]:.2f}")
     rows = max(map(len, names), default=0) + 1
 
     facts = [f"{picture.width} x {picture.height}"]
@@ -150,13 +150,11 @@ def draw_sheet(
     return ImageOps.expand(stacked(*parts, gap=GAP), MARGIN, PAPER)
 
 
-def attributes_to_draw(
-    prediction: Prediction, attributes: Sequence[str] | None, thresholds: float | Sequence[float]
-) -> list[int]:
+def attributes_to_draw(prediction: Prediction, attributes: Sequence[str] | None) -> list[int]:
     """Return the attributes' numbers in the sheet's order. Raises ValueError if one is not predicted."""
     if attributes is not None:
         return [prediction.attributes.index(name) for name in attributes]
-    return sorted(np.flatnonzero(prediction.positive(thresholds)), key=lambda k: -prediction.probabilities[k])
+    return prediction.found()
 
 
 def caption(

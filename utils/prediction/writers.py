@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Protocol
 
-import numpy as np
 from tqdm import tqdm
 
-from alm.inference.prediction import Prediction
+from alm.inference.prediction import Prediction, number, pixels
 from utils.data.attributes import BODY_PARTS
 from utils.data.catalog import OTHER, body_part
 from utils.evaluation.prediction_table import LEVEL
@@ -30,8 +29,8 @@ COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 class Writer(Protocol):
     """Writes one prediction after the other."""
 
-    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        """`positive`, bool (K,), says which attributes the picture has."""
+    def write(self, source: Source, prediction: Prediction) -> None:
+        """A picture was predicted."""
 
     def leave_out(self, source: Source) -> None:
         """The picture could not be read."""
@@ -50,22 +49,21 @@ def opened(path: str) -> Iterator[IO]:
 class Table(Writer):
     """Prints the attributes of each picture, as wide as the terminal, and a blank line."""
 
-    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
+    def write(self, source: Source, prediction: Prediction) -> None:
         width = shutil.get_terminal_size().columns
         with tqdm.external_write_mode(sys.stdout):
-            tell(*table_lines(source.name, prediction, positive, width), "")
+            tell(*table_lines(source.name, prediction, width), "")
 
 
-def table_lines(name: str, prediction: Prediction, positive: np.ndarray, width: int) -> list[str]:
-    """Return a picture's path, and a line for each part of the body with the attributes that are `positive`,
-    bool (K,), the most probable first. Lines have at most `width` characters, unless a name alone has more.
+def table_lines(name: str, prediction: Prediction, width: int) -> list[str]:
+    """Return a picture's path, and a line for each part of the body with the attributes that are found, the
+    most probable first. Lines have at most `width` characters, unless a name alone has more.
     """
     lines = ["{}  {} x {}".format(printable(name), *prediction.size)]
     parts: dict[str, list[str]] = {}
-    for k in sorted(np.flatnonzero(positive), key=lambda k: -prediction.probabilities[k]):
-        attribute = prediction.attributes[k]
-        text = f"{printable(attribute)} {prediction.probabilities[k]:.2f}"
-        parts.setdefault(body_part(attribute), []).append(text)
+    for k in prediction.found():
+        part = body_part(prediction.attributes[k])
+        parts.setdefault(part, []).append(printable(prediction.describe(k)))
     for part in (*BODY_PARTS, OTHER):
         if part in parts:
             first, *others = joined(parts[part], width - COLUMN)
@@ -95,7 +93,7 @@ class Csv(Writer):
         self.writer = csv.writer(file, lineterminator="\n")
         self.writer.writerow(csv_header(attributes, levels))
 
-    def write(self, source: Source, prediction: Prediction, _positive: np.ndarray) -> None:
+    def write(self, source: Source, prediction: Prediction) -> None:
         self.writer.writerow(csv_row(source, prediction))
 
 
@@ -115,42 +113,13 @@ def csv_row(source: Source, prediction: Prediction) -> list:
 
 
 class JsonLines(Writer):
-    """Writes one JSON object per line and picture: `path`, `width`, `height` and `attributes`. Each attribute
-    has, under its name, `probability`, `positive`, the winning `level`, each level's box in `regions`, and
-    the strongest `place` and the `box` of each map of `evidence`.
-    """
+    """Writes one JSON object per line and picture: its `path`, and what `Prediction.to_dict` says."""
 
     def __init__(self, file: IO):
         self.file = file
 
-    def write(self, source: Source, prediction: Prediction, positive: np.ndarray) -> None:
-        places, boxes = prediction.strongest_places(), prediction.strongest_boxes()
-        attributes = {
-            attribute: {
-                "probability": number(prediction.probabilities[k]),
-                "positive": bool(positive[k]),
-                "level": prediction.level[k],
-                "regions": {level: pixels(box[k]) for level, box in prediction.regions.items()},
-                "evidence": {
-                    name: {"place": pixels(place[k]), "box": pixels(boxes[name][k])}
-                    for name, place in places.items()
-                },
-            }
-            for k, attribute in enumerate(prediction.attributes)
-        }
-        width, height = prediction.size
-        line = {"path": source.name, "width": width, "height": height, "attributes": attributes}
-        self.file.write(json.dumps(line) + "\n")
-
-
-def number(probability: float) -> float:
-    """Return a float32 as a number of at most 9 digits, which are enough to give it back."""
-    return float(f"{probability:.9g}")
-
-
-def pixels(numbers: np.ndarray) -> list[float]:
-    """Return a box or a place in hundredths of a pixel."""
-    return [round(float(number), 2) for number in numbers]
+    def write(self, source: Source, prediction: Prediction) -> None:
+        self.file.write(json.dumps({"path": source.name} | prediction.to_dict()) + "\n")
 
 
 def storable(name: str) -> str:

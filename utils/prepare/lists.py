@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.catalog import MAX_ATTRIBUTES, Experiment, read_names
+from alm.constants import MAX_ATTRIBUTES
+from utils.data.catalog import Experiment, read_names
 from utils.data.list_file import LEAVES_ROOT
 from utils.errors import DataError
 from utils.io.atomic import whole_file

@@ -24,6 +24,7 @@ class Report:
     Attributes:
         record: the figures, as in --json.
         pictures: with names, files and labels.
+        margins: (N, K); above 0 an attribute is predicted.
         branches: each branch's logits (L, N, K): those of the levels in `boxes`, then the global branch's.
         boxes: each level's regions (N, K, 4), in shares of the picture; {} without localization.
         pointing: the regions against true boxes, None if there are none.
@@ -36,6 +37,7 @@ class Report:
 
     record: Mapping
     pictures: MultiLabelDataset
+    margins: np.ndarray
     branches: np.ndarray
     boxes: Mapping[str, np.ndarray]
     pointing: Pointing | None
@@ -57,8 +59,3 @@ class Report:
     def labels(self) -> np.ndarray:
         """(N, K), 0, 1 or 2 (unknown)."""
         return self.pictures.labels.numpy()
-
-    @property
-    def logits(self) -> np.ndarray:
-        """The votes (N, K)."""
-        return self.branches.max(axis=0)

@@ -37,19 +37,19 @@ class Pair(NamedTuple):
     correlation: float
 
 
-def wrong_predictions(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def wrong_predictions(margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return which known labels (N, K) are predicted wrong, bool (N, K)."""
-    return ((logits > 0) != (labels == 1)) & (labels != UNKNOWN)
+    return ((margins > 0) != (labels == 1)) & (labels != UNKNOWN)
 
 
 def weakest_attributes(report: Report, wrong: np.ndarray) -> list[dict]:
     """Return the attributes of the lowest mA, each with examples of its mistakes (N, K)."""
     rows = report.record["attributes"]
-    logits, names = report.logits, report.pictures.names
+    margins, names = report.margins, report.pictures.names
     people = identities(names) or names
     weakest = []
     for k in lowest_ma([row["ma"] for row in rows], wrong, WEAKEST):
-        overlooked, invented = surest_mistakes(logits[:, k], wrong[:, k], people, OF_EACH)
+        overlooked, invented = surest_mistakes(margins[:, k], wrong[:, k], people, OF_EACH)
         mistakes = [(OVERLOOKED, row) for row in overlooked] + [(INVENTED, row) for row in invented]
         examples = [example(report, kind, row, k) for kind, row in mistakes]
         weakest.append({"name": rows[k]["name"], "ma": rows[k]["ma"], "examples": examples})
@@ -63,14 +63,14 @@ def lowest_ma(attribute_ma: Sequence[float | None], wrong: np.ndarray, most: int
 
 
 def surest_mistakes(
-    logits: np.ndarray, wrong: np.ndarray, people: Sequence[str], most: int
+    margins: np.ndarray, wrong: np.ndarray, people: Sequence[str], most: int
 ) -> tuple[list[int], list[int]]:
     """Return the pictures with an attribute that was overlooked, and those without it that seem to have it,
     the surest mistake first, at most `most` of each and one per person. All arguments but it are (N,).
     """
-    order = np.argsort(-np.abs(logits), kind="stable")
+    order = np.argsort(-np.abs(margins), kind="stable")
     rows = order[wrong[order]]
-    overlooked = logits[rows] <= 0
+    overlooked = margins[rows] <= 0
     return tuple(
         one_per_person(kind.tolist(), people)[:most] for kind in (rows[overlooked], rows[~overlooked])
     )

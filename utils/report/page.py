@@ -65,7 +65,7 @@ def digest(inline: str) -> str:
 
 
 def content(report: Report) -> dict:
-    record, wrong = report.record, wrong_predictions(report.logits, report.labels)
+    record, wrong = report.record, wrong_predictions(report.margins, report.labels)
     ma_title = text.ma_title(record)
     colours = {level: style.colour for level, style in level_styles(report.boxes).items()}
     return {
@@ -124,7 +124,7 @@ def level_rows(report: Report, colours: list[str]) -> list[dict]:
     """Return how often each branch decides an attribute, with its bar; no rows for a single branch."""
     if len(report.branches) == 1:
         return []
-    predicted = report.logits > 0
+    predicted = report.margins > 0
     shares = winning_shares(report.branches, predicted).T
     return [
         {

@@ -15,12 +15,13 @@ from tqdm import tqdm
 from alm.constants import THRESHOLD
 from alm.devices.host import processor_name
 from alm.errors import AlmError, PictureError
+from alm.inference.onnx_metadata import Metadata
+from alm.inference.onnx_predictor import OnnxPredictor
 from alm.inference.prediction import PicturePredictor, read_input
-from utils.deployment.onnx_metadata import Metadata
-from utils.deployment.onnx_predictor import OnnxPredictor
+from alm.inference.predictor import Predictor, is_onnx
 from utils.errors import DataError
 from utils.io.process import tell, temporary_directory
-from utils.prediction.load import is_onnx, load_predictor
+from utils.prediction.load import load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
 
@@ -98,7 +99,6 @@ def forms_of(
         return
     from alm.checkpoint.restore import load_model
     from alm.inference.export import Deployed, write_onnx
-    from alm.inference.predictor import Predictor
     from utils.deployment.quantization import quantize
 
     model = load_model(checkpoint)

@@ -11,7 +11,7 @@ from support.toy import Toy, toy_checkpoint
 
 from alm.models.backbones import BACKBONES
 from run_scripts import predict
-from utils.prediction import benchmark as predict_benchmark
+from utils.deployment import benchmark as predict_benchmark
 
 NAMES = ("PyTorch, cpu", "PyTorch folded, cpu", "onnxruntime", "onnxruntime, int8")
 CELL = re.compile(r"(\d+\.\d) ms +(\d+)/s")
@@ -89,7 +89,7 @@ def test_bad_input_is_one_line(table, options, words):
 def test_an_exported_file_is_timed_without_torch(folder, model_file):
     code = (
         "import sys; sys.modules['torch'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
-        "from run_scripts import predict\nfrom utils.prediction import benchmark\n"
+        "from run_scripts import predict\nfrom utils.deployment import benchmark\n"
         "benchmark.ROUNDS, benchmark.BATCH_SIZES = 1, (1,)\n"
         "predict.main()"
     )

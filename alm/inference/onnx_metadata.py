@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from alm.constants import GLOBAL, HEIGHT, LEVELS, STRIDES, WIDTH
-from utils.data.catalog import MAX_ATTRIBUTES
-from utils.errors import DataError
-from utils.io.phrases import counted
-from utils.io.untrusted import is_share, parsed
+from alm.constants import GLOBAL, HEIGHT, LEVELS, MAX_ATTRIBUTES, STRIDES, WIDTH
+from alm.errors import DataError
+from alm.untrusted import is_share, parsed
 
 FORMAT = "alm-deployed-1"
 IMAGES = (
@@ -42,6 +40,7 @@ class Metadata:
     levels: tuple[str, ...] = LEVELS
 
     def texts(self) -> dict[str, str]:
+        """Return the texts by their names in the file."""
         return {
             "format": FORMAT,
             "attributes": json.dumps(self.attributes),
@@ -53,32 +52,6 @@ class Metadata:
             "regions": REGIONS.replace("{levels}", ", ".join(self.levels)),
             "evidence": ABOUT_EVIDENCE,
         }
-
-
-@dataclass(frozen=True)
-class Int8:
-    """The calibration of a network in 8-bit integers, and its mA and float32's, both at the file's
-    thresholds, on other pictures than those of the calibration. `..._on` are names of lists.
-    """
-
-    calibrated_on: str
-    calibrated_pictures: int
-    measured_on: str
-    measured_pictures: int
-    ma_float32: float
-    ma_int8: float
-
-    def texts(self) -> dict[str, str]:
-        return {"int8": json.dumps(asdict(self))}
-
-    def __str__(self) -> str:
-        calibrated = counted(self.calibrated_pictures, "picture")
-        noun = "other picture" if self.measured_on == self.calibrated_on else "picture"
-        measured = counted(self.measured_pictures, noun)
-        return (
-            f"int8, calibrated on {calibrated} of {self.calibrated_on}: mA {self.ma_int8:.4f}, in float32 "
-            f"{self.ma_float32:.4f}, on {measured} of {self.measured_on}"
-        )
 
 
 def read_metadata(texts: Mapping[str, str]) -> Metadata:
@@ -103,6 +76,7 @@ def read_metadata(texts: Mapping[str, str]) -> Metadata:
 
 
 def is_names(value) -> bool:
+    """Whether this is a list of at most MAX_ATTRIBUTES names, each once."""
     return (
         isinstance(value, list)
         and len(value) <= MAX_ATTRIBUTES
@@ -112,4 +86,5 @@ def is_names(value) -> bool:
 
 
 def is_shares(value, count: int) -> bool:
+    """Whether this is a list of `count` numbers from 0 to 1."""
     return isinstance(value, list) and len(value) == count and all(map(is_share, value))

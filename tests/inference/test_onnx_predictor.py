@@ -25,7 +25,7 @@ from utils.errors import DataError
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from utils.deployment.onnx_predictor import OnnxPredictor  # noqa: E402
+from alm.inference.onnx_predictor import OnnxPredictor  # noqa: E402
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
 FORKED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from utils.deployment.onnx_predictor import OnnxPredictor
+from alm.inference.onnx_predictor import OnnxPredictor
 predictor = OnnxPredictor(sys.argv[2], threads=2)
 predictor(sys.argv[3])
 if os.fork():

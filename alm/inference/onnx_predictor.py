@@ -11,11 +11,10 @@ import numpy as np
 
 from alm.constants import EVIDENCE, GLOBAL, HEIGHT, STRIDES, WIDTH
 from alm.devices.host import default_threads
-from alm.errors import AlmError, in_short
+from alm.errors import AlmError, DataError, in_short
+from alm.inference.onnx_metadata import Metadata, read_metadata
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
-from utils.deployment.onnx_metadata import Metadata, read_metadata
-from utils.errors import DataError
-from utils.io.untrusted import open_regular
+from alm.untrusted import open_regular
 
 MOST_BYTES = 2**31  # of a protobuf message, which an .onnx file is
 NOWHERE = os.devnull  # is no directory, so onnxruntime finds no weights outside of the file
@@ -46,6 +45,7 @@ class OnnxPredictor(PicturePredictor):
         self.levels = about.levels if "regions" in self._outputs else ()
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
+        """See PicturePredictor."""
         values = self.outputs(pixels)
         probabilities = values["probabilities"]
         regions, winners = {}, np.zeros(probabilities.shape, np.int64)
@@ -57,9 +57,8 @@ class OnnxPredictor(PicturePredictor):
             for branch in (*self.levels, GLOBAL)
             if (name := EVIDENCE.format(branch)) in values
         }
-        return predictions_of(
-            self.attributes, probabilities, winners, sizes, self.align_corners, regions, evidence
-        )
+        figures = self.attributes, probabilities, winners, sizes, self.align_corners, self.thresholds
+        return predictions_of(*figures, regions, evidence)
 
     def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Return the file's outputs for resized pictures, uint8 (B, 256, 128, 3), by their names."""
