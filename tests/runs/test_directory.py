@@ -12,6 +12,7 @@ from support.tiny import spoil
 from alm.checkpoint.files import placed
 from alm.checkpoint.restore import save_checkpoint
 from alm.checkpoint.retention import Position
+from alm.constants import MEAN, STD
 from alm.errors import AlmError
 from utils.io.atomic import temporary_name
 from utils.runs import directory as run_directory
@@ -33,7 +34,10 @@ def append_metrics(directory, record):
 def saved(path, **parts):
     """Write a checkpoint of a run with these parts."""
     weights = {"classifier.weight": torch.rand(3, 3)}
-    network = SimpleNamespace(approach="bn_inception", align_corners=False, state_dict=lambda: weights)
+    network = SimpleNamespace(
+        approach="bn_inception", backbone_name="bn_inception", levels=(), mean=MEAN, std=STD,
+        align_corners=False, state_dict=lambda: weights,
+    )  # fmt: skip
     save_checkpoint(path, own_checkpoint(network, **parts))
 
 
