@@ -49,6 +49,7 @@ PARTS = {
     "iterations": COUNT,
     "best_ma": Number(float, -math.inf, 1),  # -inf before the first evaluation
     "options": {str: object},
+    "raw_weights": {str: Tensor},  # of a run whose `state_dict` is their average
     "optimizer": {str: object},  # `checked_state` looks into it
     "scaler": {
         "scale": Number(float, POSITIVE, sys.float_info.max),
@@ -75,6 +76,7 @@ DEFAULTS = {
     "seen": 0,
     "unevaluated": False,
     "best_ma": -math.inf,
+    "raw_weights": {},
     "saved": [],
     "data": {},
     "log": {},

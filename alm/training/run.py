@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
+from alm.checkpoint.restore import copy_whole
 from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
@@ -153,19 +154,23 @@ class TrainingRun:
         generator has a state.
         """
         self._set_learning_rate(self._epoch_begun)  # each step sets its own
+        trainer = self.trainer
         return self.identity | {
             "format": OWN_FORMAT,
             **asdict(self.progress),
-            "log": self.trainer.log.state_dict(),
-            "state_dict": self.trainer.model.state_dict(),
-            "optimizer": self.trainer.optimizer.state_dict(),
-            "scaler": self.trainer.scaler.state_dict(),
+            "log": trainer.log.state_dict(),
+            "state_dict": trainer.evaluated.state_dict(),
+            **({"raw_weights": trainer.model.state_dict()} if trainer.average else {}),
+            "optimizer": trainer.optimizer.state_dict(),
+            "scaler": trainer.scaler.state_dict(),
         }
 
     def load_state_dict(self, checkpoint: Mapping) -> None:
-        """Go on from a checkpoint, ours or a published one, whose weights the model has already.
+        """Go on from a checkpoint, ours or a published one, whose `state_dict` the model has already, and its
+        average if there is one.
 
-        Raises AlmError, and changes nothing, if its optimizer's state is of another model.
+        Raises AlmError, and changes nothing, if its optimizer's state is of another model. Raises AlmError, too,
+        if its `raw_weights` are.
         """
         if "optimizer" in checkpoint:
             self._restore_optimizer(checkpoint["optimizer"], fp16=bool(checkpoint.get("scaler")))
@@ -173,6 +178,10 @@ class TrainingRun:
             self.trainer.scaler.load_state_dict(checkpoint["scaler"])
         names = [each.name for each in fields(RunProgress) if each.name in checkpoint]
         progress = self.progress = RunProgress(**{name: checkpoint[name] for name in names})
+        if checkpoint.get("raw_weights"):
+            copy_whole(self.trainer.model.state_dict(), checkpoint["raw_weights"])
+        if self.trainer.average:
+            self.trainer.average.steps = progress.iterations
         progress.best_accu, progress.saved = float(progress.best_accu), list(progress.saved)
         self._set_learning_rate(self._epoch_begun)
         if checkpoint.get("log"):
@@ -275,7 +284,8 @@ class TrainingRun:
         if number and number not in before:
             progress.saved = [*before, number]  # a checkpoint lists itself
         state = self.state_dict()
-        if not all(tensor.isfinite().all() for tensor in state["state_dict"].values()):
+        weights = *state["state_dict"].values(), *self.trainer.model.state_dict().values()
+        if not all(tensor.isfinite().all() for tensor in weights):
             raise AlmError(
                 f"the weights are not finite after epoch {epoch}, so they are not saved; "
                 f"{NonFiniteSteps.ADVICE}{self._last_checkpoint()}"

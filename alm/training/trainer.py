@@ -17,6 +17,7 @@ from alm.models.folding import folded
 from alm.models.metrics import AttributeMetrics, margins, right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
+from alm.training.average import WeightAverage
 from alm.training.step_queue import Step, StepQueue, StepValues
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
@@ -230,6 +231,7 @@ class Trainer:
     device: torch.device
     precision: torch.dtype | None  # autocast's type; None: float32
     log: Log
+    average: WeightAverage | None = None  # of the weights, which is evaluated in their place
     compiled: Network | None = None  # what training calls instead of the model
     # A context around the training step of a batch.
     watch: Callable[..., AbstractContextManager] = lambda images, labels, mirror: nullcontext()
@@ -268,13 +270,18 @@ class Trainer:
                     queue.add(pictures, values)
         return Amount(queue.count, queue.pictures)
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and predicted with."""
+        return self.average.model if self.average else self.model
+
     @torch.inference_mode()
     def evaluate(self, loader: Loader, stop: Callable[[], bool] = lambda: False) -> Evaluation | None:
         """Evaluate the loader's pictures; None if `stop()`, called after each batch, returned True.
 
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
-        network, metrics = folded(self.model), AttributeMetrics(loader.num_attributes)
+        network, metrics = folded(self.evaluated), AttributeMetrics(loader.num_attributes)
         votes: list[Tensor] = []
         branches: list[Tensor] = []
         regions: list[dict[str, Tensor]] = []
@@ -335,6 +342,8 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
             self.scaler.step(self.optimizer)
             self.scaler.update()
+        if self.average:
+            self.average.update()
         accu = right_answers(vote(predictions), labels)
         # A one is scaled because `get_scale` would wait for the device.
         scale = self.scaler.scale(torch.ones_like(accu))

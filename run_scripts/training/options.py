@@ -271,6 +271,9 @@ GROUPS = {
                "too", 0, traits=RESTORED | STEP),
         Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
                "0, the default: never", 0.0, traits=RESTORED | STEP),
+        Option("ema", BELOW_ONE, "evaluate, and predict with, a moving average of the weights; X, such as "
+               "0.999, is its decay per step. 0, the default: the weights themselves", 0.0,
+               traits=RESTORED | STEP),
     ),
     "device and speed": (
         Option("device", one_of("auto", *DEVICES), "where to compute. auto: the first of the others that "

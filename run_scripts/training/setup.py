@@ -21,6 +21,7 @@ from alm.devices.precision import choose_precision, gradient_scaler, set_arithme
 from alm.errors import AlmError
 from alm.inference.thresholds import read_thresholds
 from alm.models.network import LATERAL_CHANNELS
+from alm.training.average import WeightAverage
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.options import AUTO
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
@@ -138,6 +139,7 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
         log,
         nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
         clip_grad=options.clip_grad,
+        average=WeightAverage(setup.model, options.ema) if options.ema else None,
         localize=setup.true_boxes is not None or options.report is not None,
         thresholds=torch.from_numpy(read_thresholds(options.threshold, setup.experiment.attributes))
         if options.threshold
@@ -178,8 +180,8 @@ def check_epochs(options: Namespace, resumed: Mapping | None, position: Position
 
 
 def without_weights(checkpoint: Mapping, evaluate: bool) -> dict:
-    """Return a checkpoint without what the model has by now, 60 MB, and to evaluate without the moments."""
-    loaded = {"state_dict", "optimizer"} if evaluate else {"state_dict"}
+    """Return a checkpoint without what the model has by now, 60 MB, and to evaluate without a run's state."""
+    loaded = {"state_dict", *(("optimizer", "raw_weights") if evaluate else ())}
     return {name: part for name, part in checkpoint.items() if name not in loaded}
 
 

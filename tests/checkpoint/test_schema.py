@@ -57,6 +57,7 @@ def deep():
         ("best_accu", math.nan, "not a finite number"),
         ("best_ma", math.inf, "number from -inf to 1"),
         ("options", {1: 2}, "not a dict"),
+        ("raw_weights", {"a": 1}, "not a dict"),
         ("optimizer", [1], "not a dict"),
         ("scaler", {"scale": "x"}, "a dict of scale, growth_factor"),
         ("scaler", SCALER | {"scale": 0.0}, "a dict of"),

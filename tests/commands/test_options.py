@@ -252,6 +252,7 @@ WRONG = {
     "head_lr": 0,
     "freeze": -1,
     "clip_grad": -1.0,
+    "ema": 1.0,
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",

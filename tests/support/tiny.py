@@ -8,6 +8,7 @@ from torch import nn
 import alm
 from alm.constants import MEAN, STD
 from alm.devices.precision import gradient_scaler
+from alm.training.average import WeightAverage
 from alm.training.run import RunSettings, TrainingRun
 from alm.training.trainer import Evaluation, Trainer
 
@@ -110,11 +111,12 @@ class MemoryLog:
         return [(epoch, iteration, loss) for epoch, iteration, *_, loss, _ in self.of("iteration")]
 
 
-def trainer_of(precision=None, lr=0.1, model=None, optimizer=None):
+def trainer_of(precision=None, lr=0.1, model=None, optimizer=None, ema=0.0):
     model = model or Tiny()
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=lr)
     criterion, scaler = alm.WeightedBCELoss([0.5, 0.5]), gradient_scaler(CPU, precision)
-    return Trainer(model, criterion, optimizer, scaler, CPU, precision, MemoryLog())
+    average = WeightAverage(model, ema) if ema else None
+    return Trainer(model, criterion, optimizer, scaler, CPU, precision, MemoryLog(), average)
 
 
 def train(trainer, batches, epoch=0, most=None):
@@ -135,7 +137,8 @@ def run_of(directory, epochs, trainer=None, identity=None, **options):
 def resume(run, path):
     """Go on from a checkpoint, as run_ALM.py does; return what it holds."""
     checkpoint = load(path)
-    run.trainer.model.load_state_dict(checkpoint["state_dict"])
+    for model in (run.trainer.model, run.trainer.evaluated):
+        model.load_state_dict(checkpoint["state_dict"])
     run.load_state_dict(checkpoint)
     return checkpoint
 

@@ -4,8 +4,9 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from support.models import same
 from support.numbered import Deadly, Numbered
-from support.tiny import Batches, Failing, figures_of, load, names, resume, run_of
+from support.tiny import Batches, Failing, figures_of, load, names, resume, run_of, trainer_of
 
 import alm
 from alm.checkpoint.restore import OWN_FORMAT
@@ -61,17 +62,19 @@ class Stops:
 
 @pytest.mark.parametrize("save_every_iters", [None, 3])
 @pytest.mark.parametrize("after", [0, 2, 5, 9, 15])
-@pytest.mark.parametrize("options", [{"decay_epochs": (2,)}, {"schedule": "onecycle", "warmup": 0.3}])
+@pytest.mark.parametrize(
+    ("ema", "options"), [(0, {"decay_epochs": (2,)}), (0.9, {"schedule": "onecycle", "warmup": 0.3})]
+)
 def test_a_run_that_is_stopped_anywhere_ends_as_if_it_had_not_been(
-    tmp_path, options, after, save_every_iters
+    tmp_path, ema, options, after, save_every_iters
 ):
     """In an epoch, between two, in an evaluation: weights, losses, figures, files."""
     options = options | {"save_freq": 2, "save_every_iters": save_every_iters}
-    whole, told = run_of(tmp_path / "whole", 3, **options), []
+    whole, told = run_of(tmp_path / "whole", 3, trainer_of(ema=ema), **options), []
     assert whole.fit(Batches(), Batches(), lambda *figures: told.append(str(figures)))
     losses, tables, stopped = [], [], 0
     while True:
-        run = run_of(tmp_path / "stopped", 3, **options)
+        run = run_of(tmp_path / "stopped", 3, trainer_of(ema=ema), **options)
         if stopped and (tmp_path / "stopped" / LAST).exists():
             resume(run, tmp_path / "stopped" / LAST)
         is_done = run.fit(Batches(), Batches(), lambda *figures: tables.append(str(figures)), Stops(after))
@@ -225,6 +228,23 @@ def test_weights_that_are_not_finite_write_over_nothing(tmp_path, good_epochs, a
     )
     for path in tmp_path.iterdir():
         assert all(tensor.isfinite().all() for tensor in load(path)["state_dict"].values())
+
+
+def test_what_is_saved_of_an_average_is_what_was_evaluated_and_what_trains(tmp_path):
+    """A run goes on from the raw weights, with or without the average."""
+    run, logits = run_of(tmp_path, 1, trainer_of(ema=0.9)), []
+    run.fit(Batches(), Batches(), lambda _, evaluation: logits.append(evaluation.logits))
+    saved = load(tmp_path / LAST)
+    assert same(saved["raw_weights"], run.trainer.model.state_dict())
+    assert not same(saved["state_dict"], saved["raw_weights"])
+    plain = trainer_of()
+    plain.model.load_state_dict(saved["state_dict"])
+    assert torch.equal(plain.evaluate(Batches()).logits, logits[0])
+    resume(run_of(tmp_path, 2, plain), tmp_path / LAST)
+    assert same(plain.model.state_dict(), saved["raw_weights"])
+    del saved["raw_weights"]["first.weight"]
+    with pytest.raises(alm.AlmError, match=r"1 missing: first\.weight"):
+        run.load_state_dict(saved)
 
 
 def test_a_published_checkpoint_gives_epoch_and_best_accu(tmp_path):
