@@ -169,8 +169,8 @@ class TrainingRun:
         """Go on from a checkpoint, ours or a published one, whose `state_dict` the model has already, and its
         average if there is one.
 
-        Raises AlmError, and changes nothing, if its optimizer's state is of another model. Raises AlmError, too,
-        if its `raw_weights` are.
+        Raises AlmError, and changes nothing, if its optimizer's state is of another model. Raises AlmError
+        too if its `raw_weights` are.
         """
         if "optimizer" in checkpoint:
             self._restore_optimizer(checkpoint["optimizer"], fp16=bool(checkpoint.get("scaler")))

@@ -256,8 +256,8 @@ GROUPS = {
                "stop: end the run. skip: leave out the step, and log it", "stop", traits=RESTORED),
         Option("align_corners", one_of("auto", "true", "false"), "how regions are sampled. auto: as the "
                "checkpoint was trained, or false without one", "auto", traits=RESTORED | STEP),
-        Option("seed", whole(0, LARGEST_SEED), "seed of the starting weights, the order of the pictures and "
-               "their mirroring", 1, traits=RESTORED | STEP),
+        Option("seed", whole(0, LARGEST_SEED), "seed of the starting weights, the order of the pictures, and "
+               "how they are augmented", 1, traits=RESTORED | STEP),
     ),
     "recipe": (
         Option("schedule", one_of(*SCHEDULES), "what the learning rate does. step: it falls at "
@@ -271,6 +271,9 @@ GROUPS = {
                "too", 0, traits=RESTORED | STEP),
         Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
                "0, the default: never", 0.0, traits=RESTORED | STEP),
+        Option("augment", one_of("flip", "crop"), "what is random in a training picture. flip: half of "
+               "them are mirrored. crop: each is moved by up to 10 pixels each way, too", "flip",
+               traits=RESTORED | STEP),
         Option("ema", BELOW_ONE, "evaluate, and predict with, a moving average of the weights; X, such as "
                "0.999, is its decay per step. 0, the default: the weights themselves", 0.0,
                traits=RESTORED | STEP),

@@ -148,7 +148,7 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
 
 
 def build_loader(setup: TrainingSetup, training: bool) -> Loader:
-    """Return the batches of the training list, shuffled and mirrored, or of the evaluation list, in order."""
+    """Return the batches of the training list, shuffled and augmented, or of the evaluation list."""
     options = setup.options
     workers = min(MOST_WORKERS, usable_cores() // 2) if options.workers == "auto" else options.workers
     return Loader(
@@ -156,6 +156,7 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
         options.batch_size,
         shuffle=training,
         mirror=training,
+        crop=training and options.augment == "crop",
         seed=options.seed,
         workers=workers,
         device=setup.device,

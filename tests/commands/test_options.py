@@ -253,6 +253,7 @@ WRONG = {
     "freeze": -1,
     "clip_grad": -1.0,
     "ema": 1.0,
+    "augment": "erase",
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",

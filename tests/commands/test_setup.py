@@ -199,11 +199,12 @@ def test_a_batch_is_as_large_as_it_was_named(training):
         def __len__(self):
             return 10
 
-    options = Namespace(batch_size=3, seed=1, workers=0, on_bad_image="error")
+    options = Namespace(batch_size=3, seed=1, workers=0, on_bad_image="error", augment="crop")
     data = Data(None, Ten(), Ten())
     setup = SimpleNamespace(options=options, data=data, device=torch.device("cpu"))
     loader = build_loader(setup, training=training)
     assert (loader.batch_size, len(loader)) == (3, 4)
+    assert (loader.shuffle, loader.mirror, loader.crop) == (training, training, training)
 
 
 def test_custom_attributes_come_from_the_file_else_from_the_checkpoint(tmp_path):

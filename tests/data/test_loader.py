@@ -84,6 +84,42 @@ def test_mirroring_depends_neither_on_batch_size_nor_on_order():
     assert mirrored_of(Loader(Numbered(), 3, shuffle=True), 5) == set()
 
 
+class Gradual(Numbered):
+    """Images whose pixels are 1 + the column in red, 1 + the row in green, and the index in blue."""
+
+    def images(self, indices):
+        images = torch.arange(1, 31).expand(len(indices), 3, 40, 30).contiguous()
+        images[:, 1] = torch.arange(1, 41)[:, None]
+        images[:, 2] = torch.tensor(indices)[:, None, None]
+        return images.to(torch.uint8)
+
+
+def corners_of(loader, epoch):
+    """Return by index how far each image was moved; look at all its pixels."""
+    corners = {}
+    for images, labels, _ in loader.epoch(epoch):
+        for image, index in zip(images.int(), labels[:, 0].tolist(), strict=True):
+            left, top = image[0, 20, 15] - 16, image[1, 20, 15] - 21
+            columns, rows = torch.arange(30) + left, (torch.arange(40) + top)[:, None]
+            inside = ((columns >= 0) & (columns < 30) & (rows >= 0) & (rows < 40)).int()
+            assert torch.equal(
+                image, torch.stack([(columns + 1) * inside, (rows + 1) * inside, index * inside])
+            )
+            corners[index] = left.item(), top.item()
+    return corners
+
+
+def test_a_crop_depends_on_seed_epoch_and_index():
+    data = Gradual(200)
+    whole = corners_of(Loader(data, 32, shuffle=True, mirror=True, crop=True), 2)
+    for axis in (0, 1):
+        assert {corner[axis] for corner in whole.values()} == set(range(-10, 11))
+    assert corners_of(Loader(data, 7, crop=True, workers=1), 2) == whole
+    others = [corners_of(Loader(data, 32, crop=True, seed=seed), epoch) for seed, epoch in ((2, 2), (1, 3))]
+    assert whole not in others
+    assert set(corners_of(Loader(data, 32, shuffle=True), 2).values()) == {(0, 0)}
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_global_random_state_is_neither_read_nor_moved(workers):
     runs = []

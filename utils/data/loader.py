@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -27,6 +28,7 @@ from alm.errors import AlmError, PictureError
 from utils.data.dataset import MultiLabelDataset
 from utils.io.phrases import counted
 
+PADDING = 10  # black pixels on each side of a picture, before it is cropped
 READ_AHEAD = 2  # batches that each worker reads before they are asked for
 IN_USE = 2  # batches that have left the workers and still lie in shared memory
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; a container's has 64 MB by default
@@ -46,9 +48,9 @@ class Loader:
     """Batches of a data set's images, their labels, and whether to mirror each.
 
     With `shuffle` each epoch has its own order, otherwise the list's. With `mirror` a picture is mirrored
-    with probability 0.5. Both are decided on the CPU from (seed, epoch, index) alone. They do not depend on
-    the number of workers, on global random state or, for mirroring, on the batch size. `seed` is not
-    negative.
+    with probability 0.5. With `crop` it is moved by up to PADDING pixels each way. All is decided on the CPU
+    from (seed, epoch, index) alone. It does not depend on the number of workers, on global random state or,
+    but for the order, on the batch size. `seed` is not negative.
 
     `workers` processes read ahead. If shared memory has no room for so many, there are fewer, and none if
     they could hand nothing over. A warning says so, and also if there are more than cores.
@@ -64,13 +66,14 @@ class Loader:
         *,
         shuffle: bool = False,
         mirror: bool = False,
+        crop: bool = False,
         seed: int = 1,
         workers: int = 0,
         device: torch.device = CPU,
         replaces: bool = False,
     ):
         self.dataset, self.batch_size = dataset, batch_size
-        self.shuffle, self.mirror, self.seed = shuffle, mirror, seed
+        self.shuffle, self.mirror, self.crop, self.seed = shuffle, mirror, crop, seed
         self.workers = workers_with_room(workers, min(batch_size, len(dataset)))
         self.device = device
         self.replaces = replaces
@@ -102,7 +105,7 @@ class Loader:
         Raises PictureError if a picture cannot be read and is not replaced, and WorkerError if a worker dies.
         One epoch is read at a time: RuntimeError if another one was begun since.
         """
-        order, mirror = self._decide(epoch)
+        order, mirror, corners = self._decide(epoch)
         batches = order[seen:].split(self.batch_size)[:count] if self.left(seen) else ()
         done, name = len(self) - self.left(seen), f"Epoch {epoch}" if self.shuffle else "Test"
         reads = self._read([indices.tolist() for indices in batches])
@@ -111,23 +114,27 @@ class Loader:
             for indices, read in zip(batches, bar, strict=True):
                 self._note_replaced(read)
                 labels = self.dataset.labels[read.indices]
-                yield read.images, self._pinned(labels), self._pinned(mirror[indices])
+                images = self._pinned(cropped(read.images, corners[indices])) if self.crop else read.images
+                yield images, self._pinned(labels), self._pinned(mirror[indices])
         finally:
             bar.close()
 
     def names(self, epoch: int, first: int, count: int) -> list[str]:
         """Return the names of `count` pictures of an epoch, from the `first` on, in its order."""
-        order, _ = self._decide(epoch)
+        order, _, _ = self._decide(epoch)
         return [self.dataset.names[index] for index in order[first : first + count].tolist()]
 
-    def _decide(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return an epoch's order, a permutation (N,), and by index whether to mirror, bool (N,)."""
+    def _decide(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return an epoch's order, a permutation (N,), and by index whether to mirror, bool (N,), and the top
+        left corner of the crop, (N, 2).
+        """
         mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1)  # neighbours become unrelated
         generator = torch.Generator().manual_seed(int(mixed[0]))
         count = len(self.dataset)
         order = torch.randperm(count, generator=generator)
         mirror = torch.rand(count, generator=generator) < 0.5
-        return order if self.shuffle else torch.arange(count), mirror & self.mirror
+        corners = torch.randint(2 * PADDING + 1, (count, 2), generator=generator)
+        return order if self.shuffle else torch.arange(count), mirror & self.mirror, corners
 
     def _read(self, plan: list[list[int]]) -> Iterator["Read"]:
         self._epochs += 1
@@ -177,6 +184,16 @@ class Loader:
 
     def _pinned(self, tensor: Tensor) -> Tensor:
         return pin(tensor, self.device) if abilities(self.device).pinned else tensor
+
+
+def cropped(images: Tensor, corners: Tensor) -> Tensor:
+    """Return images (B, 3, H, W), padded with black and cut to their size again at `corners` (B, 2)."""
+    height, width = images.shape[2:]
+    padded = pad(images, [PADDING] * 4)
+    result = torch.empty_like(images)
+    for image, source, (top, left) in zip(result, padded, corners.tolist(), strict=True):
+        image.copy_(source[:, top : top + height, left : left + width])
+    return result
 
 
 class Read(NamedTuple):
