@@ -96,7 +96,8 @@ def write_torch_export(deployed: Deployed, path: str | Path, about: dict[str, st
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), torch.no_grad():  # or torch 2.4 keeps the change of mode, unreadably
         warnings.simplefilter("ignore")
-        program = torch.export.export(deployed, (example(),), dynamic_shapes=({0: batch},))
+        # Not strict, as newer ones by default: torch 2.4's strict way fails at weights that are used twice.
+        program = torch.export.export(deployed, (example(),), dynamic_shapes=({0: batch},), strict=False)
         with open(path, "wb") as file:  # whose name may end in anything
             torch.export.save(program, file, extra_files=about)
 

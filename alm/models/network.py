@@ -172,7 +172,8 @@ class ALM(Baseline):
                 for part, weight in zip(reversed(self.levels[index:]), weights, strict=True)
             ]
             maps[level] = reduce(lambda coarse, fine: upsampled(coarse) + fine, parts)
-        return logits, regions, maps | {GLOBAL: self._global_evidence(taps)}
+        maps[GLOBAL] = self._global_evidence(taps)
+        return logits, regions, maps
 
     def _predict(
         self, taps: dict[str, Tensor]

@@ -115,9 +115,12 @@ def test_in_a_forked_process_a_predictor_goes_on_and_can_be_replaced(model_file,
 @pytest.mark.parametrize(
     ("approach", "options", "shapes"),
     [
-        ("inception_iccv", (), [(3, 3), (3, 3, 3, 4), (3, 3)]),
+        (
+            "inception_iccv",
+            ("--evidence",),
+            [(3, 3), (3, 3, 3, 4), (3, 3), (3, 3, 32, 16), (3, 3, 16, 8), (3, 3, 8, 4), (3, 3, 8, 4)],
+        ),
         ("bn_inception", (), [(3, 3)]),
-        ("bn_inception", ("--evidence",), [(3, 3), (3, 3, 8, 4)]),
     ],
 )
 def test_torch_export_is_loaded_back(tmp_path, exported, monkeypatch, approach, options, shapes):
