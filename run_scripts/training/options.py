@@ -176,6 +176,20 @@ BACKBONE = Kind("a name", lambda value: isinstance(value, str), {"metavar": "NAM
 FILE, DIR = path("FILE"), path("DIR")
 CHECKPOINT = path("FILE", checkpoint_file)
 
+# What --recipe sets, each option unless it is given.
+RECIPES = {
+    "published": {},
+    "modern": {
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 0.05,
+        "schedule": "onecycle",
+        "clip_grad": 5.0,
+        "augment": "crop",
+    },
+}
+MODERN = ", ".join(f"--{name} {value}" for name, value in RECIPES["modern"].items())
+
 # A row: name, kind, help, default, then by name the synthetic set's default, traits, other spellings.
 GROUPS = {
     "the published program's options": (
@@ -260,6 +274,8 @@ GROUPS = {
                "how they are augmented", 1, traits=RESTORED | STEP),
     ),
     "recipe": (
+        Option("recipe", one_of(*RECIPES), "other defaults for some options. published: none. modern: "
+               f"{MODERN}", "published", traits=RESTORED | STEP),
         Option("schedule", one_of(*SCHEDULES), "what the learning rate does. step: it falls at "
                "--decay_epoch. cosine: it falls to 0 along half a cosine. onecycle: the same, behind a "
                "warm-up", "step", traits=RESTORED),

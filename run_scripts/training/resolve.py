@@ -1,5 +1,5 @@
 """The value of every option of run_ALM.py. One rule: what is on the command line, or else what the checkpoint
-of --resume was trained with, or else the default.
+of --resume was trained with, or else the default, which --recipe may change.
 """
 
 import os
@@ -16,7 +16,7 @@ from alm.inference.thresholds import named_thresholds
 from alm.models.network import APPROACHES, Baseline
 from alm.training.schedule import ONE_CYCLE_WARMUP
 from run_scripts.cli.parser import refuse_inputs_as_outputs
-from run_scripts.training.options import DEFAULTS, OPTIONS, Trait, build_parser, names
+from run_scripts.training.options import DEFAULTS, OPTIONS, RECIPES, Trait, build_parser, names
 from utils.data.catalog import has_ratios
 from utils.io.atomic import unwritable
 
@@ -33,8 +33,14 @@ def resolve(typed: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[
     restored = {}
     if resumed and "options" in resumed:
         restored = absolute(restored_options(resumed["options"], typed))
-    options = Namespace(**(DEFAULTS | restored | typed))
+    recipe = (DEFAULTS | restored | typed)["recipe"]
+    options = Namespace(**(DEFAULTS | RECIPES[recipe] | restored | typed))
     parser = build_parser()
+    if restored and recipe != restored.get("recipe", DEFAULTS["recipe"]):
+        parser.error(
+            f"--recipe {recipe}: a run goes on with the options that it has; name each one that is to "
+            "change, or start a new training from its weights with --init_from"
+        )
     if problem := next(problems(options, typed), None):
         parser.error(problem)
     inputs, outputs = (chosen(options, *names(trait)) for trait in (Trait.READ, Trait.WRITTEN))

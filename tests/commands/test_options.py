@@ -6,7 +6,7 @@ import pytest
 
 import alm
 from alm.devices import precision
-from run_scripts.training.options import DEFAULTS, Trait, build_parser, names
+from run_scripts.training.options import DEFAULTS, RECIPES, Trait, build_parser, names
 from run_scripts.training.resolve import checkpoint_named, resolve
 from utils.io.atomic import temporary_name
 
@@ -47,6 +47,25 @@ def test_the_synthetic_set_has_defaults_of_its_own():
     options, _ = options_of("--experiment", "synthetic")
     assert (options.epochs, options.lr, options.decay_epoch) == (2, 3e-4, ())
     assert options.ratios == "list"
+
+
+def test_a_recipe_stands_below_what_is_named_and_what_a_run_has(checkpoint, capsys):
+    options, _ = options_of("--experiment", "synthetic", "--recipe", "modern", "--weight_decay", "0")
+    assert vars(options) | RECIPES["modern"] | {"weight_decay": 0} == vars(options)
+    assert (options.epochs, options.warmup) == (2, 0.3)
+    resume = ("--resume", "3.pth.tar")
+    saved = checkpoint("--experiment", "peta", "--recipe", "modern", "--weight_decay", "0")
+    saved["options"]["lr"] = 0.25  # of a modern recipe that had another
+    for words in ((), ("--recipe", "modern")):
+        options, told = options_of(*resume, *words, resumed=saved)
+        assert (options.recipe, options.weight_decay, options.lr, told) == ("modern", 0, 0.25, [])
+    saved = checkpoint("--experiment", "peta")
+    for old in (saved, {**saved, "options": {"experiment": "peta"}}):
+        said = refused(capsys, *resume, "--recipe", "modern", resumed=old)
+        assert "--recipe modern: a run goes on with the options that it has; name each one" in said
+    published = {"epoch": 40, "state_dict": {}}
+    words = (*resume, "--experiment", "peta", "--recipe", "modern")
+    assert options_of(*words, resumed=published)[0].optimizer == "adamw"
 
 
 @pytest.mark.parametrize(("words", "warmup"), [((), 0.0), (("--schedule", "onecycle"), 0.3)])
@@ -247,6 +266,7 @@ WRONG = {
     "ratios": "mine",
     "align_corners": True,
     "seed": -1,
+    "recipe": "old",
     "schedule": "square",
     "warmup": 1,
     "head_lr": 0,

@@ -10,6 +10,7 @@ from argparse import Namespace
 import pytest
 import torch
 from support.commands import TABLE, damaged, losses
+from support.models import same
 from support.tiny import run_of, spoil
 
 from alm import AlmError
@@ -40,6 +41,23 @@ def test_nothing_but_resume_goes_on_bit_for_bit(trained, run_here, tmp_path):
         torch.equal(first["state_dict"][name], second["state_dict"][name]) for name in first["state_dict"]
     )
     assert (first["best_ma"], first["iterations"]) == (second["best_ma"], second["iterations"])
+
+
+@pytest.mark.slow
+def test_a_modern_run_goes_on_bit_for_bit(train, run_here, tmp_path):
+    """With all that a recipe may have: its schedule, crops, average, and a head apart."""
+    recipe = ("--recipe", "modern", "--ema", 0.9, "--head_lr", 0.002)
+    output, _ = train("--epochs", 2, "--save_every_iters", 1, "--keep", "all", *recipe)
+    run, other = tmp_path / "run", tmp_path / "other"
+    resumed, _ = run_here("--resume", run / "0+1.pth.tar", "--output_dir", other)
+    assert losses(resumed) == losses(output)[1:]
+    assert TABLE.findall(resumed) == TABLE.findall(output)
+    first, second = (load_checkpoint(directory / "2.pth.tar") for directory in (run, other))
+    for part in ("state_dict", "raw_weights"):
+        assert same(first[part], second[part])
+    assert not same(first["state_dict"], first["raw_weights"])
+    moments = [str(checkpoint["optimizer"]) for checkpoint in (first, second)]
+    assert moments[0] == moments[1]
 
 
 @pytest.mark.slow
