@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from alm.devices.host import default_threads
 from alm.errors import PictureError
-from alm.inference.prediction import BATCH_SIZE, PicturePredictor
+from alm.inference.prediction import BATCH_SIZE, PicturePredictor, Prediction
 from alm.inference.thresholds import thresholds_of
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, share_or_file, whole_number
 from utils.data.catalog import EXPERIMENTS
@@ -35,10 +35,12 @@ from utils.prediction.batched import Result, predictions
 from utils.prediction.load import load_predictor
 from utils.prediction.part_file import Earlier, PartFile, Rows, digest
 from utils.prediction.sheets import Sheets
-from utils.prediction.sources import count, is_picture, outside, passed_over, sources
+from utils.prediction.sources import count, from_boxes, is_picture, outside, passed_over, sources
+from utils.prediction.votes import Votes
 from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, csv_header, opened
 
 WORKERS = 2
+UPRIGHT = 1.4  # times as tall as wide: 99 of 100 pictures of PETA are at least 1.47 times
 MOST_THREADS = 1024
 CONVENTIONS = {"auto": None, "true": True, "false": False}
 
@@ -47,13 +49,13 @@ def main() -> None:
     options = parse_options()
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
-    places = options.paths, options.data_root, options.follow_links
+    places = options.paths, options.data_root, options.follow_links, options.boxes
     for line in passed_over(options.paths):
         tell(f"note: {line}", to=sys.stderr)
     if options.benchmark:
         from utils.deployment.benchmark import benchmark  # few need it
 
-        benchmark(options.checkpoint, *places, as_trained=options.as_trained, **network)
+        benchmark(options.checkpoint, *places[:3], as_trained=options.as_trained, **network)
         return
     total = count(*places)  # a missing picture is reported before the checkpoint is read
     evidence = bool(options.json or options.regions)
@@ -64,9 +66,13 @@ def main() -> None:
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
     pictures = sources(*places)
+    is_tracked = bool(options.boxes and next(from_boxes(options.boxes, options.data_root)).person)
+    for name in ("resume", "csv_full"):
+        if is_tracked and getattr(options, name):
+            raise DataError(f"--{name} has no meaning for votes, and {options.boxes} has ids; leave one out")
     if options.regions:
         pictures = outside(options.regions, pictures)
-    part = part_file(options, predictor)
+    part = None if is_tracked else part_file(options, predictor)
     earlier = None
     if part and part.has_rows():
         if not options.resume:
@@ -83,8 +89,8 @@ def main() -> None:
     )
     number = len(earlier or ())
     results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None, initial=number)
-    with opened_writers(options, predictor, part, earlier) as writers:
-        number, unreadable = write(results, writers, earlier or ())
+    with opened_writers(options, predictor, part, earlier, is_tracked) as writers:
+        number, unreadable = write(results if options.boxes else watched(results), writers, earlier or ())
     conclude(options, number, unreadable)
 
 
@@ -107,9 +113,13 @@ def part_file(options: argparse.Namespace, predictor: PicturePredictor) -> PartF
         "--experiment or --names": predictor.attributes,
         "--threshold": np.asarray(predictor.thresholds).tolist(),
     }
-    names = ("align_corners", "as_trained", "regions", "attributes")
+    names = ("align_corners", "as_trained", "regions", "attributes", "csv_full")
     basis |= {f"--{name}": getattr(options, name) for name in names}
-    return PartFile(options.csv, csv_header(predictor.attributes, predictor.levels), basis)
+    return PartFile(options.csv, csv_header(predictor.attributes, csv_levels(options, predictor)), basis)
+
+
+def csv_levels(options: argparse.Namespace, predictor: PicturePredictor) -> Sequence[str] | None:
+    return predictor.levels if options.csv_full else None
 
 
 @contextmanager
@@ -118,21 +128,45 @@ def opened_writers(
     predictor: PicturePredictor,
     part: PartFile | None,
     earlier: Sequence[Earlier] | None,
+    is_tracked: bool,
 ) -> Iterator[list[Writer]]:
+    """Give what writes each prediction. If each person `is_tracked`, tables are of the votes of each id."""
     writers: list[Writer] = []
     with ExitStack() as files:
         if options.regions:
             drawn = None if earlier is None else [source for source, was_read in earlier if was_read]
             writers.append(Sheets(options.regions, options.attributes, options.as_trained, drawn))
-        if part:  # behind the sheets, so that a picture with a row has its sheet
-            writers.append(Rows(files.enter_context(part.opened())))
+        tables: list[Writer] = []
+        if part:
+            tables.append(Rows(files.enter_context(part.opened()), options.csv_full))
         elif options.csv:
-            writers.append(Csv(sys.stdout, predictor.attributes, predictor.levels))
+            file, first = files.enter_context(opened(options.csv)), "id" if is_tracked else "path"
+            tables.append(Csv(file, predictor.attributes, csv_levels(options, predictor), first))
         if options.json:
-            writers.append(JsonLines(files.enter_context(opened(options.json))))
+            tables.append(JsonLines(files.enter_context(opened(options.json))))
         if not options.csv and not options.json:
-            writers.append(Table())
-        yield writers
+            tables.append(Table())
+        votes = Votes(tables)
+        # Behind the sheets, so that a picture with a row has its sheet.
+        yield [*writers, votes] if is_tracked else [*writers, *tables]
+        votes.finish()
+
+
+def watched(results: Iterable[Result]) -> Iterator[Result]:
+    """Yield results; at the end warn of pictures that are probably not of one person."""
+    wide, first = 0, None
+    for source, result in results:
+        if isinstance(result, Prediction) and result.size[1] < UPRIGHT * result.size[0]:
+            wide, first = wide + 1, first or source
+        yield source, result
+    if wide:
+        pictures = counted(wide, "picture")
+        tell(
+            f"warning: {pictures}, such as {first.title}, less than {UPRIGHT:g} times as tall as wide: "
+            "probably not one person, whom the network needs. Give the box of each, from any detector, with "
+            "--boxes",
+            to=sys.stderr,
+        )
 
 
 def write(
@@ -145,7 +179,7 @@ def write(
 
     Raises DataError if there are no pictures, or none can be read: then no file is replaced.
     """
-    number, unreadable = len(earlier), [source.name for source, was_read in earlier if not was_read]
+    number, unreadable = len(earlier), [source.title for source, was_read in earlier if not was_read]
     for source, result in results:
         number += 1
         try:
@@ -154,7 +188,7 @@ def write(
             for writer in writers:
                 writer.write(source, result)
         except PictureError as error:  # a picture may also vanish before its sheet is drawn
-            unreadable.append(source.name)
+            unreadable.append(source.title)
             for writer in writers:
                 writer.leave_out(source)
             with tqdm.external_write_mode(sys.stderr):
@@ -184,9 +218,12 @@ def conclude(options: argparse.Namespace, number: int, unreadable: Sequence[str]
 def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
-    if not options.paths and not options.benchmark:
-        parser.error("name at least one PATH: a picture, a folder or a list")
-    for name in ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes", "resume"):
+    if not options.paths and not options.benchmark and not options.boxes:
+        parser.error("name at least one PATH: a picture, a folder or a list; or boxes with --boxes")
+    if options.paths and options.boxes:
+        parser.error("--boxes names the pictures itself; leave out the PATHs, or the option")
+    names = ("batch_size", "workers", "threshold", "csv", "json", "regions", "attributes", "resume", "boxes")
+    for name in names:
         if options.benchmark and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --benchmark; leave one of them out")
     options.align_corners = CONVENTIONS[options.align_corners]
@@ -196,12 +233,14 @@ def parse_options() -> argparse.Namespace:
         parser.error("--attributes says what --regions draws: give both, or neither")
     if options.csv == options.json == STANDARD_OUTPUT:
         parser.error("--csv and --json cannot both go to standard output: name a file for one of them")
+    if options.csv_full and not options.csv:
+        parser.error("--csv_full says what --csv writes: give both, or neither")
     if options.resume and (options.json or options.csv in (None, STANDARD_OUTPUT)):
         parser.error("--resume is for --csv FILE without --json: no other table can be gone on with")
     outputs = {"csv": options.csv, "json": options.json}
     outputs = {name: path for name, path in outputs.items() if path not in (None, STANDARD_OUTPUT)}
     threshold_file = options.threshold if isinstance(options.threshold, str) else None
-    inputs = [options.checkpoint, options.names, threshold_file, *options.paths]
+    inputs = [options.checkpoint, options.names, options.boxes, threshold_file, *options.paths]
     refuse_inputs_as_outputs(parser, inputs, **outputs)
     for name, path in outputs.items():
         if reason := unwritable(path):
@@ -235,6 +274,10 @@ def build_parser() -> Parser:
     add("--data_root", metavar="DIR",
         help="the folder that paths in lists and on standard input are relative to. Default: the list's "
         "folder, or the working directory")  # fmt: skip
+    add("--boxes", metavar="FILE",
+        help="predict the parts of pictures that a detector found, instead of PATHs. A line has a picture's "
+        "path, left, top, right and bottom in pixels, with commas between, and a person's id if there is "
+        "one. Then the pictures of each id vote")  # fmt: skip
     add("--follow_links", action="store_true",
         help="allow a list to name pictures that links lead to outside of --data_root")  # fmt: skip
     add("--as_trained", action="store_true",
@@ -257,11 +300,13 @@ def build_parser() -> Parser:
         help="a picture has an attribute if its probability is above X. A FILE has one threshold per "
         "attribute; run_ALM.py -e --calibrate writes it. Default: 0.5, or an .onnx file's own")  # fmt: skip
     add("--csv", metavar="FILE",
-        help="write all probabilities and regions, one row per picture; - for standard output")  # fmt: skip
+        help="write each attribute's probability and whether it is found, one row per picture; - for "
+        "standard output")  # fmt: skip
+    add("--csv_full", action="store_true", help="with --csv: write the levels and the regions too")
     add("--resume", action="store_true",
         help="go on with the rows that a run left in FILE.part when it was ended. Give the same options and "
         "paths. The first run may have it too")  # fmt: skip
-    add("--json", metavar="FILE", help="write the same as JSON, one object per line")
+    add("--json", metavar="FILE", help="write all that is predicted as JSON, one object per line")
     add("--regions", metavar="DIR",
         help="draw for each picture where its attributes were looked for, into a new directory")  # fmt: skip
     add("--attributes", metavar="NAMES", type=split_names,

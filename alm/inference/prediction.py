@@ -32,29 +32,70 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prediction:
+class Recognition:
+    """The probabilities of K attributes, and what they mean.
+
+    Attributes:
+        attributes: their names.
+        probabilities: float (K,).
+        thresholds: float64 (K,); an attribute counts as present above its own.
+    """
+
+    attributes: tuple[str, ...]
+    probabilities: np.ndarray
+    thresholds: np.ndarray
+
+    def positive(self, thresholds: float | Sequence[float] | None = None) -> np.ndarray:
+        """Return which attributes are above their thresholds, or above others (one for all, or K): bool
+        (K,).
+        """
+        thresholds = self.thresholds if thresholds is None else thresholds
+        return self.probabilities > np.asarray(thresholds, dtype=np.float64)
+
+    def found(self) -> list[int]:
+        """Return the numbers of the attributes above their thresholds, the most probable first."""
+        return sorted(np.flatnonzero(self.positive()).tolist(), key=lambda k: -self.probabilities[k])
+
+    def describe(self, k: int) -> str:
+        """Return an attribute with its probability, and with its threshold if that is not 0.5: `Hat 0.90`."""
+        threshold = self.thresholds[k]
+        note = "" if threshold == THRESHOLD else f" (threshold {threshold:.2f})"
+        return f"{self.attributes[k]} {self.probabilities[k]:.2f}{note}"
+
+    def rows(self) -> dict[str, dict]:
+        """Return for JSON, by the attributes' names, `probability`, `threshold` and `positive`."""
+        positive = self.positive().tolist()
+        return {
+            name: {
+                "probability": number(self.probabilities[k]),
+                "threshold": float(self.thresholds[k]),
+                "positive": positive[k],
+            }
+            for k, name in enumerate(self.attributes)
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Recognition):
     """What is predicted of one picture, for K attributes.
 
     Attributes:
         attributes: their names.
         probabilities: float (K,): the largest of the branches' for each attribute, which is the paper's vote.
+        thresholds: float64 (K,); an attribute counts as present above its own.
         level: for each attribute, the branch that gave this probability: "3b", "4d", "5b", or "main", which
             sees the whole picture and has no region.
         regions: where each level looked for each attribute, {"3b": float (K, 4), ...}, boxes left, top,
             right, bottom in pixels of the picture, cut at its border; {} for a network without localization.
         size: the picture's width and height.
-        thresholds: float64 (K,); an attribute counts as present above its own.
         evidence: how much each place counts in the branches' logits for each attribute, and in their sum,
             {"3b": float (K, 32, 16), ..., "main": (K, 8, 4), "all": (K, 32, 16)}, maps over the whole
             picture; {} if the predictor gives none.
     """
 
-    attributes: tuple[str, ...]
-    probabilities: np.ndarray
     level: tuple[str, ...]
     regions: Mapping[str, np.ndarray]
     size: tuple[int, int]
-    thresholds: np.ndarray
     evidence: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -71,49 +112,30 @@ class Prediction:
         scale = np.tile(self.size, 2)
         return {name: strongest_box(maps, share) * scale for name, maps in self.evidence.items()}
 
+    @property
+    def extent(self) -> str:
+        """The picture's size in words: `40 x 120`."""
+        return "{} x {}".format(*self.size)
+
     def __repr__(self) -> str:
         found = ", ".join(map(self.describe, self.found())) or "nothing found"
-        return "Prediction({} x {}: {})".format(*self.size, found)
-
-    def found(self) -> list[int]:
-        """Return the numbers of the attributes above their thresholds, the most probable first."""
-        return sorted(np.flatnonzero(self.positive()).tolist(), key=lambda k: -self.probabilities[k])
-
-    def describe(self, k: int) -> str:
-        """Return an attribute with its probability, and with its threshold if that is not 0.5: `Hat 0.90`."""
-        threshold = self.thresholds[k]
-        note = "" if threshold == THRESHOLD else f" (threshold {threshold:.2f})"
-        return f"{self.attributes[k]} {self.probabilities[k]:.2f}{note}"
+        return f"Prediction({self.extent}: {found})"
 
     def to_dict(self) -> dict:
         """Return all of it for JSON: `width`, `height` and `attributes`. Each attribute has, under its name,
         `probability`, `threshold`, `positive`, the winning `level`, each level's box in `regions`, and
         the strongest `place` and the `box` of each map of `evidence`.
         """
-        positive, places, boxes = self.positive(), self.strongest_places(), self.strongest_boxes()
-        attributes = {
-            attribute: {
-                "probability": number(self.probabilities[k]),
-                "threshold": float(self.thresholds[k]),
-                "positive": bool(positive[k]),
-                "level": self.level[k],
-                "regions": {level: pixels(box[k]) for level, box in self.regions.items()},
-                "evidence": {
-                    name: {"place": pixels(place[k]), "box": pixels(boxes[name][k])}
-                    for name, place in places.items()
-                },
+        places, boxes, rows = self.strongest_places(), self.strongest_boxes(), self.rows()
+        for k, row in enumerate(rows.values()):
+            row["level"] = self.level[k]
+            row["regions"] = {level: pixels(box[k]) for level, box in self.regions.items()}
+            row["evidence"] = {
+                name: {"place": pixels(place[k]), "box": pixels(boxes[name][k])}
+                for name, place in places.items()
             }
-            for k, attribute in enumerate(self.attributes)
-        }
         width, height = self.size
-        return {"width": width, "height": height, "attributes": attributes}
-
-    def positive(self, thresholds: float | Sequence[float] | None = None) -> np.ndarray:
-        """Return which attributes are above their thresholds, or above others (one for all, or K): bool
-        (K,).
-        """
-        thresholds = self.thresholds if thresholds is None else thresholds
-        return self.probabilities > np.asarray(thresholds, dtype=np.float64)
+        return {"width": width, "height": height, "attributes": rows}
 
 
 def number(probability: float) -> float:
@@ -222,10 +244,10 @@ def predictions_of(
         Prediction(
             attributes,
             probabilities[i],
+            thresholds,
             tuple(branches[winner] for winner in winners[i]),
             {level: box[i] * np.tile(size, 2) for level, box in fractions.items()},
             size,
-            thresholds,
             {name: maps[i] for name, maps in evidence.items()},
         )
         for i, size in enumerate(sizes)

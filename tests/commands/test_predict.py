@@ -97,6 +97,44 @@ def test_the_table_has_what_is_above_the_threshold(known, people):
     assert output == f"{people / '0.png'}  40 x 120\n  nothing found\n\n"
 
 
+def test_boxes_are_predicted_and_the_pictures_of_one_id_vote(known, people, tmp_path, monkeypatch):
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("0.png,0,0,10,30,7\n0.png,5,0,25,60,x\n1.png,0,0,20,60,7\n")
+    options = "--boxes", boxes, "--data_root", people, "--json", "-"
+    monkeypatch.setattr(
+        Known,
+        "predict",
+        lambda _, pixels, sizes: [prediction_of(size, (size[0] / 40, 0, 1)) for size in sizes],
+    )
+    output, errors = known(*options, "--csv", tmp_path / "a.csv", "--regions", tmp_path / "sheets")
+    first, second = map(json.loads, output.splitlines())
+    assert (first["id"], first["pictures"], second["id"], second["pictures"]) == ("7", 2, "x", 1)
+    hat = {"probability": 0.375, "threshold": 0.5, "positive": False}
+    assert first["attributes"]["Hat"] == hat
+    assert second["attributes"]["Hat"] == {"probability": 0.5, "threshold": 0.5, "positive": False}
+    header, seven, _ = (tmp_path / "a.csv").read_text().splitlines()
+    assert header.startswith("id,Hat,Hat found,Jeans,")
+    assert seven == "7,0.375,no,0,no,1,yes"
+    assert sorted(map(str, (path.relative_to(tmp_path) for path in tmp_path.glob("sheets/*/*")))) == [
+        "sheets/7/0.png", "sheets/7/1.png", "sheets/x/0.png"
+    ]  # fmt: skip
+    assert "warning" not in errors
+    boxes.write_text("0.png,0,0,10,30\n")
+    line = json.loads(known(*options)[0])
+    assert (line["path"], line["box"], line["width"]) == ("0.png", [0, 0, 10, 30], 10)
+    assert "id" not in line
+
+
+def test_pictures_of_more_than_one_person_are_counted_in_one_warning(known, people):
+    for name in ("wide.png", "wider.png"):
+        Image.new("RGB", (90, 120)).save(people / name)
+    _, errors = known(people)
+    (warning,) = [line for line in errors.splitlines() if line.startswith("warning")]
+    assert warning.startswith(
+        f"warning: 2 pictures, such as {people / 'wide.png'}, less than 1.4 times as tall"
+    )
+
+
 @pytest.mark.parametrize(("options", "size"), [((), (40, 120)), (("--as_trained",), (120, 40))])
 def test_a_picture_is_turned_or_left_as_training_sees_it(known, tmp_path, options, size):
     exif = Image.Exif()
@@ -145,6 +183,9 @@ def test_if_no_picture_can_be_read_no_file_is_replaced(known, tmp_path):
         ("in --regions a --attributes Hot", 1, "does not predict 'Hot'; did you mean 'Hat'?"),
         ("- --csv a.csv", 1, "no paths came on standard input"),
         ("", 2, "name at least one PATH"),
+        ("in --boxes bad.txt", 2, "--boxes names the pictures itself"),
+        ("--boxes ids.csv --csv a.csv --resume", 1, "--resume has no meaning for votes, and ids.csv has ids"),
+        ("in --csv_full", 2, "--csv_full says what --csv writes"),
         ("in --csv absent/a.csv", 2, "--csv absent/a.csv: there is no such directory"),
         ("bad.txt --csv bad.txt", 2, "--csv bad.txt: the command reads it"),
         ("in --csv in/a.png", 2, "--csv in/a.png: that is a picture's name"),
@@ -166,6 +207,7 @@ def test_refusals_are_one_line_and_leave_nothing(known, tmp_path, monkeypatch, c
         (tmp_path / name).parent.mkdir()
         Image.new("RGB", (40, 120)).save(tmp_path / name)
     (tmp_path / "bad.txt").write_text("in/a.png 0 1 1\n")
+    (tmp_path / "ids.csv").write_text("in/a.png,0,0,9,9,7\n")
     before = sorted(tmp_path.rglob("*"))
     output, errors = known(*command.split(), status=status)
     assert output == ""

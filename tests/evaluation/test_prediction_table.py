@@ -152,12 +152,12 @@ def test_logits_and_probabilities():
     assert predicted(shares, TWO, "logits", "--scale_a").all()
 
 
-@pytest.mark.parametrize("levels", [(), LEVELS])
-def test_the_probabilities_of_predict_are_known_for_what_they_are(levels):
+@pytest.mark.parametrize(("levels", "is_full"), [((), True), (LEVELS, True), (LEVELS, False)])
+def test_the_probabilities_of_predict_are_known_for_what_they_are(levels, is_full):
     file, attributes, shares = io.StringIO(), ("Hat", "Male"), np.float32([0.4, 0.6])
     regions = {level: np.zeros((2, 4)) for level in levels}
-    prediction = Prediction(attributes, shares, ("main", "main"), regions, (4, 4), np.full(2, 0.5))
-    Csv(file, attributes, levels).write(Source("a", "a", "a"), prediction)
+    prediction = Prediction(attributes, shares, np.full(2, 0.5), ("main", "main"), regions, (4, 4))
+    Csv(file, attributes, levels if is_full else None).write(Source("a", "a", "a"), prediction)
     header, row = csv.reader(io.StringIO(file.getvalue()))
     ours = numbers(row[1:], columns=header[1:])
     assert predicted(ours, TWO, "auto", "--scale_a").tolist() == [[False, True]]

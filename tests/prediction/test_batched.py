@@ -49,9 +49,9 @@ def test_a_bad_picture_among_good_ones(found):
 
 
 def test_what_is_no_fault_of_the_picture_is_raised(found, monkeypatch):
-    def read_input(*_):
+    def read(*_):
         raise MemoryError
 
-    monkeypatch.setattr("utils.prediction.batched.read_input", read_input)
+    monkeypatch.setattr("utils.prediction.batched.read", read)
     with pytest.raises(MemoryError):
         list(predictions(Known(), found, batch_size=2, workers=2))

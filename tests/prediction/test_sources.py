@@ -6,6 +6,7 @@ import os
 import pytest
 from PIL import Image
 
+from alm.errors import PictureError
 from utils.errors import DataError
 from utils.prediction.sources import count, outside, passed_over, sources
 
@@ -73,6 +74,40 @@ def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(DataError, match=r"list\.txt: none of its pictures exists.* with --data_root"):
         count([str(tmp_path / "list.txt")])
+
+
+def test_boxes_are_parts_of_pictures(folder):
+    """A header is passed over, and a box is cut at the picture's border."""
+    (folder / "boxes.csv").write_text("path,left,top,right,bottom,id\na.jpg,-3,2.4,5,9,7\nb.PNG,1,1,3,90,x\n")
+    found = list(sources([], boxes=str(folder / "boxes.csv")))
+    assert [(source.name, source.box, source.person) for source in found] == [
+        ("a.jpg", (-3, 2, 5, 9), "7"),
+        ("b.PNG", (1, 1, 3, 90), "x"),
+    ]
+    assert [source.read(as_trained=False).size for source in found] == [(5, 7), (2, 19)]
+    assert found[0].title == "a.jpg -3,2,5,9"
+    assert count([], boxes=str(folder / "boxes.csv")) == 2
+    with pytest.raises(
+        PictureError, match=r"a\.jpg 11,0,15,9: the box is outside of the picture, which has 11 x 20"
+    ):
+        found[0]._replace(box=(11, 0, 15, 9)).read(as_trained=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,left,top,right,bottom\n", "boxes.csv has no boxes"),
+        ("a.jpg,1,2,3,4\na.jpg,1,2,3\n", "boxes.csv:2: 4 cells"),
+        ("a.jpg,1,2,3,4\na.jpg,1,2,3,4,7\n", "boxes.csv:2: 6 cells; .* in all lines or in none"),
+        ("a.jpg,1,2,3,4\na.jpg,1,2,x,4\n", "boxes.csv:2: 'a.jpg,1,2,x,4' lacks a number"),
+        ("a.jpg,1,2,3,4,\n", "boxes.csv:1: .* lacks a number or an id"),
+        ("a.jpg,3,2,1,4\n", "boxes.csv:1: 3,2,1,4 is no box"),
+    ],
+)
+def test_wrong_boxes(folder, text, words):
+    (folder / "boxes.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        count([], boxes=str(folder / "boxes.csv"))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from utils.prediction.writers import Csv, JsonLines, table_lines
 def test_the_table():
     """A threshold that is not 0.5 stands beside what is above it."""
     prediction = prediction_of()
-    lines = table_lines("folder/\x1b[2J" + "x" * 200 + ".jpg", prediction, 80)
+    lines = table_lines(Source("folder/\x1b[2J" + "x" * 200 + ".jpg"), prediction, 80)
     assert lines == [
         "folder/\\x1b[2J" + "x" * 200 + ".jpg  40 x 120",  # whole: it is to be found again
         "  head        Hat 0.90",
         "  other       Riding a bicycle in the rain 0.75",
     ]
-    nothing = table_lines("a", prediction_of(thresholds=0.99), 80)
+    nothing = table_lines(Source("a"), prediction_of(thresholds=0.99), 80)
     assert nothing == ["a  40 x 120", "  nothing found"]
-    lines = table_lines("a", prediction_of(thresholds=(0.95, 0.124, 0.5)), 80)
+    lines = table_lines(Source("a"), prediction_of(thresholds=(0.95, 0.124, 0.5)), 80)
     assert lines[1:] == [
         "  lower body  Jeans 0.20 (threshold 0.12)",
         "  other       Riding a bicycle in the rain 0.75",
@@ -38,9 +38,9 @@ def test_the_table_is_no_wider_than_the_terminal(attributes, width):
     names = tuple(attribute.name for attribute in attributes)
     probabilities = np.linspace(0.5, 1, len(names))
     prediction = Prediction(
-        names, probabilities, ("main",) * len(names), {}, (40, 120), np.full(len(names), 0.5)
+        names, probabilities, np.full(len(names), 0.5), ("main",) * len(names), {}, (40, 120)
     )
-    _, *lines = table_lines("a", prediction, width)
+    _, *lines = table_lines(Source("a"), prediction, width)
     for line in lines:
         assert len(line) <= width or "," not in line[:-1]  # one that does not fit is alone
     shown = " ".join(line[len("  lower body  ") :] for line in lines)
@@ -64,6 +64,7 @@ def test_csv_and_json_say_what_was_predicted():
         assert np.float32(row.pop(name)) == np.float32(found["probability"]) == prediction.probabilities[k]
         assert found["positive"] == (prediction.probabilities[k] > 0.5)
         assert found["threshold"] == 0.5
+        assert row.pop(f"{name} found") == ("yes" if found["positive"] else "no")
         assert row.pop(f"{name} level") == found["level"] == prediction.level[k]
         for level, box in BOXES.items():
             assert found["regions"][level] == [round(side, 2) for side in box]
@@ -78,7 +79,7 @@ def test_csv_and_json_say_what_was_predicted():
 def test_without_regions_the_level_is_the_global_branch():
     file, prediction = (
         io.StringIO(),
-        Prediction(("Hat",), np.array([0.5]), ("main",), {}, (4, 4), np.array([0.5])),
+        Prediction(("Hat",), np.array([0.5]), np.array([0.5]), ("main",), {}, (4, 4)),
     )
     Csv(file, ("Hat",), ()).write(Source("a", "a", "a"), prediction)
-    assert file.getvalue() == "path,Hat,Hat level\na,0.5,main\n"
+    assert file.getvalue() == "path,Hat,Hat found,Hat level\na,0.5,no,main\n"

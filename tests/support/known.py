@@ -13,7 +13,7 @@ def prediction_of(size=(40, 120), probabilities=(0.9, 0.2, 0.75), level=("3b", "
     regions = {name: np.array([box] * 3) for name, box in BOXES.items()}
     evidence = {name: np.stack([maps] * 3) for name, maps in EVIDENCE.items()}
     probabilities, thresholds = np.array(probabilities, np.float32), np.full(3, thresholds)
-    return Prediction(NAMES, probabilities, level, regions, size, thresholds, evidence)
+    return Prediction(NAMES, probabilities, thresholds, level, regions, size, evidence)
 
 
 class Known(PicturePredictor):

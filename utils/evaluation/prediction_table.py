@@ -16,7 +16,7 @@ from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
 from utils.io.table import read_rows
 
-LEVEL = "level"  # with an attribute before it, a column of what predict.py writes
+FOUND, LEVEL = "found", "level"  # with an attribute before it, columns of what predict.py writes
 SCALES = ("auto", "logits", "probabilities")
 
 
@@ -114,10 +114,13 @@ def numbers_of(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> np.
     )
 
 
-def has_levels(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> bool:
-    """Whether the file names the level of each attribute, so that predict.py wrote it."""
+def is_of_predict(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> bool:
+    """Whether the file has columns that only predict.py writes; version 1.1 wrote LEVEL alone."""
     columns = set(file.columns)
-    return all(any(f"{name} {LEVEL}" in columns for name in names) for names in spellings)
+    return any(
+        all(any(f"{name} {word}" in columns for name in names) for names in spellings)
+        for word in (FOUND, LEVEL)
+    )
 
 
 def is_number(text: str) -> bool:
@@ -168,7 +171,7 @@ def predicted(
     from 0 to 1; and what `numbers_of` raises.
     """
     values, path = numbers_of(file, spellings), file.path
-    if scale == "auto" and has_levels(file, spellings):
+    if scale == "auto" and is_of_predict(file, spellings):
         scale = "probabilities"
     if scale == "auto" and values.min() >= 0:
         raise AlmError(

@@ -7,7 +7,8 @@ from itertools import islice
 import numpy as np
 
 from alm.errors import PictureError
-from alm.inference.prediction import PicturePredictor, Prediction, read_input
+from alm.inference.image_io import resized
+from alm.inference.prediction import PicturePredictor, Prediction
 from utils.prediction.sources import Source
 
 Batch = list[tuple[Source, Future]]  # which is being read
@@ -32,7 +33,7 @@ def predictions(
 
         def begin() -> Batch:
             batch = islice(remaining, batch_size)
-            return [(source, pool.submit(read_input, source.file, as_trained)) for source in batch]
+            return [(source, pool.submit(read, source, as_trained)) for source in batch]
 
         try:
             following = begin()
@@ -41,6 +42,12 @@ def predictions(
                 yield from predict_batch(predictor, batch)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def read(source: Source, as_trained: bool) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return a picture as uint8 (256, 128, 3), and its original width and height. Raises PictureError."""
+    picture = source.read(as_trained)
+    return resized(picture), picture.size
 
 
 def predict_batch(predictor: PicturePredictor, batch: Batch) -> Iterator[Result]:

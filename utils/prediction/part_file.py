@@ -26,14 +26,15 @@ Earlier = tuple[Source, bool]  # a picture that has a row, and whether it could 
 class Rows(Writer):
     """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row."""
 
-    def __init__(self, file: IO):
+    def __init__(self, file: IO, is_full: bool):
         self.writer = csv.writer(file, lineterminator="\n")
+        self.is_full = is_full
 
     def write(self, source: Source, prediction: Prediction) -> None:
-        self.writer.writerow(csv_row(source, prediction))
+        self.writer.writerow(csv_row(source, prediction, self.is_full))
 
     def leave_out(self, source: Source) -> None:
-        self.writer.writerow([storable(source.name)])
+        self.writer.writerow([storable(source.title)])
 
 
 class PartFile:
@@ -76,8 +77,8 @@ class PartFile:
 
     def next_picture(self, pictures: Iterator[Source], number: int, name: str) -> Source:
         source = next(pictures, None)
-        if source is None or storable(source.name) != name:
-            here = "none" if source is None else source.name
+        if source is None or storable(source.title) != name:
+            here = "none" if source is None else source.title
             raise DataError(
                 f"{self.path}: picture {number} is {name} there and {here} here; give the same PATHs, or "
                 "remove the file"

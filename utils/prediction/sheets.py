@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
-from alm.inference.image_io import read_picture
 from alm.inference.prediction import Prediction
 from utils.io.atomic import whole_file
 from utils.prediction.drawing import (
@@ -73,8 +72,8 @@ class Sheets(Writer):
         """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
         pictures could fill the memory.
         """
-        picture = read_picture(source.file, turned=not self.as_trained)
-        sheet = draw_sheet(picture, prediction, self.attributes, title=source.name)
+        picture = source.read(self.as_trained)
+        sheet = draw_sheet(picture, prediction, self.attributes, title=source.title)
         path = self.free_path(source.place)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

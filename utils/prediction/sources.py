@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from alm.inference.image_io import SUFFIXES
+from PIL import Image
+
+from alm.errors import PictureError
+from alm.inference.image_io import SUFFIXES, read_picture
 from utils.data.list_file import (
     LABELS,
     WORD,
@@ -20,8 +23,12 @@ from utils.data.list_file import (
     refuse_links_out,
 )
 from utils.errors import DataError
+from utils.evaluation.prediction_table import is_number, number
 from utils.io.phrases import counted, first_few
+from utils.io.table import read_rows
 from utils.io.untrusted import encoding_of
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 STANDARD_INPUT = "-"
 SNIFFED = 4096  # bytes of a file that say whether it is text
@@ -31,18 +38,44 @@ VIDEOS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg
 
 class Source(NamedTuple):
     """A picture: its name, its file, which may be missing, and its place, a path relative to the folder or
-    list that it comes from.
+    list that it comes from. Of a part of it, left, top, right and bottom in pixels are the `box`; `person` is
+    the id of whom it shows. A vote has only that.
     """
 
-    name: str
-    file: str
-    place: str
+    name: str = ""
+    file: str = ""
+    place: str = ""
+    box: Box | None = None
+    person: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, with the box behind it; of a vote the id."""
+        return f"{self.name} {','.join(map(str, self.box))}" if self.box else self.name or self.person
+
+    def to_dict(self) -> dict:
+        parts = {"path": self.name, "box": self.box, "id": self.person}
+        return {name: part for name, part in parts.items() if part}
+
+    def read(self, as_trained: bool) -> Image.Image:
+        """Return the picture in RGB, or its part, turned as its EXIF orientation says unless `as_trained`.
+        Raises PictureError.
+        """
+        picture = read_picture(self.file, turned=not as_trained)
+        if not self.box:
+            return picture
+        left, top, right, bottom = self.box
+        box = max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)
+        if box[0] >= box[2] or box[1] >= box[3]:
+            size = f"{picture.width} x {picture.height}"
+            raise PictureError(f"{self.title}: the box is outside of the picture, which has {size}")
+        return picture.crop(box)
 
 
 def sources(
-    paths: Sequence[str], data_root: str | None = None, follow_links: bool = False
+    paths: Sequence[str], data_root: str | None = None, follow_links: bool = False, boxes: str | None = None
 ) -> Iterator[Source]:
-    """Yield the pictures of each path in turn.
+    """Yield the pictures of each path in turn, then those of the file `boxes`, see `from_boxes`.
 
     A path is a picture; a folder, with all the pictures in it; a pattern such as `*.jpg`; a list; or `-` for
     paths on standard input, one per line. A list has lines `path l_1 ... l_K`, or paths alone. Its paths are
@@ -66,12 +99,16 @@ def sources(
             yield from from_list(path, data_root, follow_links)
         else:
             yield from_file(path)
+    if boxes:
+        yield from from_boxes(boxes, data_root)
 
 
-def count(paths: Sequence[str], data_root: str | None = None, follow_links: bool = False) -> int | None:
+def count(
+    paths: Sequence[str], data_root: str | None = None, follow_links: bool = False, boxes: str | None = None
+) -> int | None:
     """Return the number of pictures, or None if standard input will tell. Raises DataError as `sources`."""
     others = [path for path in paths if path != STANDARD_INPUT]
-    number = sum(1 for _ in sources(others, data_root, follow_links))
+    number = sum(1 for _ in sources(others, data_root, follow_links, boxes))
     return number if len(others) == len(paths) else None
 
 
@@ -157,6 +194,37 @@ def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[
         refuse_links_out(root, path, names, files)
     for name, file in zip(names, files, strict=True):
         yield Source(name, file or os.path.join(root, name), name)
+
+
+def from_boxes(path: str, data_root: str | None) -> Iterator[Source]:
+    """Yield the parts of pictures that a file lists, one per line: a picture's path, left, top, right and
+    bottom in pixels, and an id of the person if there are ids. A first line without numbers is a header.
+
+    Raises DataError if the file cannot be read, if a line is no such line, or if only some have an id.
+    """
+    root = data_root or os.path.dirname(path) or "."
+    rows = read_rows(path)
+    if rows and len(rows[0][1]) > 1 and not any(map(is_number, rows[0][1][1:5])):
+        del rows[0]
+    if not rows:
+        raise DataError(f"{path} has no boxes; write path, left, top, right, bottom in each line")
+    for line, cells in rows:
+        if len(cells) not in (5, 6) or len(cells) != len(rows[0][1]):
+            raise DataError(
+                f"{path}:{line}: {len(cells)} cells; write path, left, top, right, bottom, and an id in all "
+                "lines or in none"
+            )
+        name, *sides, person = cells if len(cells) == 6 else [*cells, ""]
+        if not all(map(is_number, sides)) or (len(cells) == 6 and not person):
+            raise DataError(f"{path}:{line}: {','.join(cells)[:60]!r} lacks a number or an id; fill it in")
+        left, top, right, bottom = (round(number(side)) for side in sides)
+        if left >= right or top >= bottom:
+            raise DataError(
+                f"{path}:{line}: {','.join(sides)} is no box; write left, top, right, bottom in pixels, with "
+                "right beyond left and bottom beyond top"
+            )
+        file = find_picture(root, name) or os.path.join(root, name)
+        yield Source(name, file, os.path.join(person, name), (left, top, right, bottom), person)
 
 
 def is_picture(path: str) -> bool:

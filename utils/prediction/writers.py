@@ -1,23 +1,28 @@
 """Writers of predictions: a table for people, CSV and JSON for programs. Each picture is written at once."""
 
+from __future__ import annotations
+
 import csv
 import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from tqdm import tqdm
 
 from alm.inference.prediction import Prediction, number, pixels
 from utils.data.attributes import BODY_PARTS
 from utils.data.catalog import OTHER, body_part
-from utils.evaluation.prediction_table import LEVEL
+from utils.evaluation.prediction_table import FOUND, LEVEL
 from utils.io.atomic import whole_file
 from utils.io.process import tell
 from utils.io.untrusted import printable
 from utils.prediction.sources import Source
+
+if TYPE_CHECKING:
+    from utils.prediction.votes import Vote
 
 STANDARD_OUTPUT = "-"
 SIDES = ("left", "top", "right", "bottom")
@@ -29,8 +34,8 @@ COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
 class Writer(Protocol):
     """Writes one prediction after the other."""
 
-    def write(self, source: Source, prediction: Prediction) -> None:
-        """A picture was predicted."""
+    def write(self, source: Source, prediction: Prediction | Vote) -> None:
+        """A picture was predicted, or a person's pictures have voted."""
 
     def leave_out(self, source: Source) -> None:
         """The picture could not be read."""
@@ -49,17 +54,17 @@ def opened(path: str) -> Iterator[IO]:
 class Table(Writer):
     """Prints the attributes of each picture, as wide as the terminal, and a blank line."""
 
-    def write(self, source: Source, prediction: Prediction) -> None:
+    def write(self, source: Source, prediction: Prediction | Vote) -> None:
         width = shutil.get_terminal_size().columns
         with tqdm.external_write_mode(sys.stdout):
-            tell(*table_lines(source.name, prediction, width), "")
+            tell(*table_lines(source, prediction, width), "")
 
 
-def table_lines(name: str, prediction: Prediction, width: int) -> list[str]:
-    """Return a picture's path, and a line for each part of the body with the attributes that are found, the
-    most probable first. Lines have at most `width` characters, unless a name alone has more.
+def table_lines(source: Source, prediction: Prediction | Vote, width: int) -> list[str]:
+    """Return a picture's path or a person's id, and a line for each part of the body with the attributes that
+    are found, the most probable first. Lines have at most `width` characters, unless a name alone has more.
     """
-    lines = ["{}  {} x {}".format(printable(name), *prediction.size)]
+    lines = [f"{printable(source.title)}  {prediction.extent}"]
     parts: dict[str, list[str]] = {}
     for k in prediction.found():
         part = body_part(prediction.attributes[k])
@@ -87,39 +92,53 @@ def joined(items: Sequence[str], width: int) -> list[str]:
 
 
 class Csv(Writer):
-    """Writes a header and one row per picture."""
+    """Writes a header and one row per picture or person; with `levels` also what `csv_details` says."""
 
-    def __init__(self, file: IO, attributes: Sequence[str], levels: Sequence[str]):
+    def __init__(
+        self, file: IO, attributes: Sequence[str], levels: Sequence[str] | None, first: str = "path"
+    ):
         self.writer = csv.writer(file, lineterminator="\n")
-        self.writer.writerow(csv_header(attributes, levels))
+        self.writer.writerow(csv_header(attributes, levels, first))
+        self.is_full = levels is not None
 
-    def write(self, source: Source, prediction: Prediction) -> None:
-        self.writer.writerow(csv_row(source, prediction))
+    def write(self, source: Source, prediction: Prediction | Vote) -> None:
+        self.writer.writerow(csv_row(source, prediction, self.is_full))
 
 
-def csv_header(attributes: Sequence[str], levels: Sequence[str]) -> list[str]:
-    """Return the names of the columns: the path, the probability of each attribute under its name, which is
-    what compare.py reads, then for each attribute the winning level and every level's region in pixels.
+def csv_header(attributes: Sequence[str], levels: Sequence[str] | None, first: str = "path") -> list[str]:
+    """Return the names of the columns: the path, for each attribute the probability under its name, which is
+    what compare.py reads, and whether it is found; with `levels`, then those of `csv_details`.
     """
-    details = [LEVEL, *(f"{level} {side}" for level in levels for side in SIDES)]
-    return ["path", *attributes, *(f"{attribute} {detail}" for attribute in attributes for detail in details)]
+    header = [first, *(column for name in attributes for column in (name, f"{name} {FOUND}"))]
+    if levels is not None:
+        details = [LEVEL, *(f"{level} {side}" for level in levels for side in SIDES)]
+        header += (f"{attribute} {detail}" for attribute in attributes for detail in details)
+    return header
 
 
-def csv_row(source: Source, prediction: Prediction) -> list:
-    row = [storable(source.name), *map(number, prediction.probabilities)]
+def csv_row(source: Source, prediction: Prediction | Vote, is_full: bool) -> list:
+    row = [storable(source.title)]
+    for probability, positive in zip(prediction.probabilities, prediction.positive(), strict=True):
+        row += [number(probability), "yes" if positive else "no"]
+    return row + (csv_details(prediction) if is_full else [])
+
+
+def csv_details(prediction: Prediction) -> list:
+    """Return for each attribute the winning level, and every level's region in pixels."""
+    row = []
     for k, level in enumerate(prediction.level):
         row += [level, *(side for box in prediction.regions.values() for side in pixels(box[k]))]
     return row
 
 
 class JsonLines(Writer):
-    """Writes one JSON object per line and picture: its `path`, and what `Prediction.to_dict` says."""
+    """Writes one JSON object per line and picture or person: which one it is, and what its `to_dict` says."""
 
     def __init__(self, file: IO):
         self.file = file
 
-    def write(self, source: Source, prediction: Prediction) -> None:
-        self.file.write(json.dumps({"path": source.name} | prediction.to_dict()) + "\n")
+    def write(self, source: Source, prediction: Prediction | Vote) -> None:
+        self.file.write(json.dumps(source.to_dict() | prediction.to_dict()) + "\n")
 
 
 def storable(name: str) -> str:
