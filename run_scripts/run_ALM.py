@@ -123,6 +123,8 @@ def open_log(setup: TrainingSetup, directory: Path | None) -> Iterator[TrainingL
         json_path=options.log_json,
         tensorboard_dir=options.tensorboard,
         print_freq=options.print_freq,
+        epochs=None if options.evaluate else options.epochs,
+        max_iters=None if options.max_iters == "all" else options.max_iters,
         first_iteration=0 if options.evaluate else setup.checkpoint.get("iterations", 0),
     ) as log:
         try:

@@ -147,6 +147,7 @@ class TrainingRun:
                     return False
                 evaluated(progress.epoch, evaluation)
                 self._remember(evaluation)
+            self.trainer.log.epoch(progress.epoch)
         return True
 
     def state_dict(self) -> dict:

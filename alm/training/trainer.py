@@ -76,6 +76,9 @@ class Log(Protocol):
     def tested(self, accu: float) -> None:
         """All batches were evaluated."""
 
+    def epoch(self, done: int) -> None:
+        """So many epochs are done, and evaluated if there is a list for it."""
+
     def state_dict(self) -> dict:
         """Return the running means of the epoch."""
 

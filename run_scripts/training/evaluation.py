@@ -36,12 +36,12 @@ def report_evaluation(
     options, experiment, pictures = setup.options, setup.experiment, setup.data.val
     attributes, labels = experiment.attributes, pictures.labels.numpy()
     rows = evaluation, attributes, len(pictures), pictures.listed
-    log.line(results.evaluation_table(*rows))
+    log.detail(results.evaluation_table(*rows))
     if options.threshold:
         log.line(about_thresholds(options.threshold, pictures.label))
     sample = tally(evaluation.margins.numpy() > 0, labels, identities(pictures.names))
     spans = intervals(sample), sample.units, sample.resampled
-    log.line(results.interval_lines(*spans))
+    log.detail(results.interval_lines(*spans))
     log.evaluation(epoch, evaluation.figures)
     record = {"experiment": experiment.name, "approach": options.approach, "epoch": epoch}
     record["list_digest"] = pictures.digest()
@@ -56,7 +56,7 @@ def report_evaluation(
         evidence = located_evidence(predictor, pictures.paths, setup.true_boxes)
         of_levels = evaluation.branches[: len(regions)].numpy()
         pointing = score(regions, of_levels, setup.true_boxes, evidence)
-        log.line(pointing_lines(pointing))
+        log.detail(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
     if options.json:

@@ -19,6 +19,14 @@ def counted(count: int | Sized, noun: str) -> str:
     return f"{number:,} {noun}" + ("s" if number != 1 else "")
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words: `40 s`, `6 min`, `5 h 40 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def ma_title(defined: int, attributes: int) -> str:
     """Return `mA`, or `mA of 21 of 35 attributes` if those are all that it is defined for."""
     return "mA" if defined == attributes else f"mA of {defined:,} of {counted(attributes, 'attribute')}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from utils.io.phrases import RULE
+from utils.io.phrases import RULE, duration
 from utils.io.untrusted import printable
 
 # What the trainer notes beside its steps (alm.training.trainer.Log.note).
@@ -48,6 +48,17 @@ def training_step(time: float, epoch: int, iteration: int, rank: int, loss: floa
         f"TCAPPDLL {local_time(time)} - Epoch: {epoch} Iteration: {iteration}"
         f"  rank : {rank}  train.loss : {loss!r}  train.ips : {ips!r} imgs/s"
     )
+
+
+def time_left(seconds: float) -> str:
+    return f"Time left: {duration(seconds)}"
+
+
+def epoch(done: int, epochs: int, loss: float, ma: float | None, seconds: float, left: float | None) -> str:
+    """Return the line of an epoch; `ma` is None without an evaluation, `left` the seconds to go if known."""
+    figures = [f"epoch {done}/{epochs}", f"loss {loss:.4f}", *([] if ma is None else [f"mA {ma:.4f}"])]
+    to_go = [] if left is None else [f"{duration(left)} to go"]
+    return f"Done: {', '.join([*figures, duration(seconds), *to_go])}"
 
 
 def mean_accu(accu: float) -> str:
@@ -106,6 +117,16 @@ class Progress:
     def load_state_dict(self, state: Mapping) -> None:
         self._sums = list(state["sums"])
         self._iterations, self._pictures = state["iterations"], state["pictures"]
+
+    @property
+    def seconds(self) -> float:
+        """The time of all iterations so far."""
+        return self._sums[0]
+
+    @property
+    def loss(self) -> float:
+        """The mean loss so far."""
+        return self._sums[1] / max(self._pictures, 1)
 
     def line(self, head: str) -> str:
         """Return the line that starts with `head`, such as `Epoch: [0][100/2850]`."""

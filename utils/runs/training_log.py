@@ -21,7 +21,9 @@ from utils.runs.sinks import EventStream, LineFile, Scalars
 class TrainingLog:
     """The log of one training run or evaluation; a context manager.
 
-    A line goes to `stream` (default: standard output) and to the end of the file `path`. The record of each
+    A line goes to `stream` (default: standard output) and to the end of the file `path`. If `epochs` are
+    trained at a terminal, with a file, the terminal has a line per epoch and a bar instead of the iterations'
+    lines and the tables; `max_iters` says how many iterations an epoch has at most. The record of each
     evaluation is a line of `metrics_path`; `page` writes a file about the latest one alone. `json_path` gets
     the JSON stream, `tensorboard_dir` the scalars, whose iterations are counted from `first_iteration` on.
     Files that exist are appended to. Every `print_freq` iterations there is an `Epoch:` or `Test:` line. A
@@ -47,15 +49,23 @@ class TrainingLog:
         tensorboard_dir: str | Path | None = None,
         print_freq: int = 100,
         first_iteration: int = 0,
+        epochs: int | None = None,
+        max_iters: int | None = None,
     ):
         self._stream = sys.stdout if stream is None else stream
         self._print_freq = print_freq
         self._iterations = first_iteration
+        self._epochs, self._max_iters = epochs, max_iters
+        is_terminal = self._stream is not None and self._stream.isatty()
+        self._is_brief = epochs is not None and path is not None and is_terminal
+        self._bar: tqdm | None = None
+        self._steps, self._seconds, self._of = 0, 0.0, 0  # iterations of this process; those of an epoch
         self._begun = False  # an iteration was reported
         self._training, self._testing = log_text.Progress(), log_text.Progress()
         self._scalars = Scalars(tensorboard_dir, first_iteration) if tensorboard_dir is not None else None
         self._file = self._events = self._metrics = None
         self._metrics_path = metrics_path
+        self._ma: float | None = None  # of the latest evaluation
         self._unwritten: dict[str | Path, OSError] = {}  # pages, and why
         with ExitStack() as sinks, ExitStack() as undoing:  # if a later sink fails, undo the earlier ones
             if path is not None:
@@ -82,17 +92,25 @@ class TrainingLog:
     def close(self) -> None:
         """Close all files, once; the stream stays open."""
         unwritten, self._unwritten = self._unwritten, {}
+        self._end_bar()
         self._sinks.close()
         for error in unwritten.values():
             raise error
 
     def line(self, text: str = "") -> None:
         """Write one line, or several, to the stream and to the file."""
+        self._write(text, to_stream=True)
+
+    def detail(self, text: str) -> None:
+        """Write what a terminal does not show of a training."""
+        self._write(text, to_stream=not self._is_brief)
+
+    def _write(self, text: str, to_stream: bool) -> None:
         text = printable_block(text)
         if self._file is not None:
             with self._going_on():
                 self._file.write(text)
-        if self._stream is None:
+        if self._stream is None or not to_stream:
             return
         try:
             tqdm.write(text, file=self._stream)  # a progress bar on the terminal stays whole
@@ -111,7 +129,7 @@ class TrainingLog:
                 self._file.write(log_text.failure(reason))
 
     def learning_rate(self, lr: float) -> None:
-        self.line(log_text.learning_rate(lr))
+        self.detail(log_text.learning_rate(lr))
 
     def iteration(
         self,
@@ -129,13 +147,43 @@ class TrainingLog:
             self._training = log_text.Progress()
         # A NumPy scalar would be printed as np.float64(...).
         loss, ips = float(loss), float(pictures / seconds)
-        self.line(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
+        self.detail(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
         metrics = {"train.loss": loss, "train.ips": ips}
         self._add([epoch, iteration], {"rank": rank}, metrics, self._iterations)
         self._iterations += 1
         self._training.add(pictures, seconds, loss, accu)
         if iteration % self._print_freq == 0:
-            self.line(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
+            self.detail(self._training.line(f"Epoch: [{epoch}][{iteration}/{of}]"))
+        if self._epochs is None:
+            return
+        self._of = min(of, self._max_iters or of)
+        self._steps, self._seconds = self._steps + 1, self._seconds + seconds
+        if iteration % self._print_freq == 0:
+            self.detail(log_text.time_left(self._time_left(self._epochs - epoch, iteration + 1)))
+        if self._is_brief:
+            if self._bar is None:
+                title = f"Epoch {epoch + 1}/{self._epochs}"
+                bar = {"total": self._of, "initial": iteration, "leave": False, "file": self._stream}
+                self._bar = tqdm(desc=title, **bar)
+            self._bar.update()
+
+    def epoch(self, done: int) -> None:
+        """Log an epoch that is done."""
+        self._end_bar()
+        if self._epochs is not None:
+            left = self._time_left(self._epochs - done) if self._steps else None
+            seconds = self._training.seconds + self._testing.seconds
+            self.line(log_text.epoch(done, self._epochs, self._training.loss, self._ma, seconds, left))
+
+    def _time_left(self, epochs: int, iterations: int = 0) -> float:
+        """Return the seconds that so many epochs still take, after the first iterations of the first one."""
+        steps = epochs * self._of - iterations
+        return steps * self._seconds / self._steps + epochs * self._testing.seconds
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def note(self, event: str, **details) -> None:
         self.line(log_text.note(event, **details))
@@ -146,10 +194,10 @@ class TrainingLog:
             self._testing = log_text.Progress()
         self._testing.add(pictures, seconds, loss, accu)
         if iteration % self._print_freq == 0:
-            self.line(self._testing.line(f"Test: [{iteration}/{of}]"))
+            self.detail(self._testing.line(f"Test: [{iteration}/{of}]"))
 
     def tested(self, accu: float) -> None:
-        self.line(log_text.mean_accu(accu))
+        self.detail(log_text.mean_accu(accu))
 
     def state_dict(self) -> dict:
         return self._training.state_dict()
@@ -161,6 +209,7 @@ class TrainingLog:
         """Log an evaluation after `epoch` epochs as an event and as scalars; print nothing. The figures have
         the names of `sinks.METRICS` without `val.`.
         """
+        self._ma = figures["ma"]
         metrics = {f"val.{name}": float(figure) for name, figure in figures.items()}
         self._add([epoch], {}, metrics, epoch)
 
