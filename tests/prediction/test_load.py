@@ -48,7 +48,7 @@ def test_refusals(checkpoint, options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"device": "cuda"}, "m.onnx: an .onnx file is computed on the CPU; leave out the device cuda"),
+        ({"device": "cpu"}, "m.onnx: an .onnx file is computed on the CPU; leave out the device cpu"),
         ({"experiment": "peta"}, "m.onnx has other attributes than those that are named"),
         ({"align_corners": True}, "m.onnx: --align_corners cannot change"),
     ],
