@@ -286,7 +286,8 @@ def build_parser() -> Parser:
     add("--align_corners", choices=tuple(CONVENTIONS), default="auto",
         help="how regions are sampled. auto: as the checkpoint was trained (default: auto)")  # fmt: skip
     add("--device", metavar="NAME", default="auto",
-        help="sdaa, cuda or cpu. auto: the first that this machine has (default: auto)")  # fmt: skip
+        help="sdaa, cuda or cpu, or one of several, as in cuda:1. auto: the first that works here "
+        "(default: auto)")  # fmt: skip
     add("--batch_size", metavar="N", type=whole_number(1), default=BATCH_SIZE,
         help="pictures per batch (default: %(default)s)")  # fmt: skip
     add("--workers", metavar="N", type=whole_number(1), default=WORKERS,

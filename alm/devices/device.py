@@ -17,28 +17,48 @@ from alm.errors import AlmError
 
 CPU = torch.device("cpu")
 DEVICES = ("sdaa", "cuda", "cpu")
+NAME = re.compile(r"auto|cpu|(sdaa|cuda)(:[0-9]{1,3})?")
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
 MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of that name, or the first that works here. Raises AlmError if it does not work."""
+    """Return the device of that name, such as `cuda` or `cuda:1`, or the first that works here. One with a
+    number becomes the current one of its kind, which all that follows asks. Raises AlmError if it does not
+    work.
+    """
     if name == "auto":
         name = next(kind for kind in DEVICES if absence(kind) is None)
-    if reason := absence(name):
+    if not is_device_name(name):
+        raise AlmError(f"--device {name}: name one of {', '.join(DEVICES)}, or a numbered one, as in cuda:1")
+    kind, _, number = name.partition(":")
+    if reason := absence(kind):
         here = ", ".join(kind for kind in DEVICES if absence(kind) is None)
         raise AlmError(f"--device {name}: {reason}; here: {here}")
-    return torch.device("sdaa" if name == "cuda" and migrates() else name)
+    kind = "sdaa" if kind == "cuda" and migrates() else kind
+    if not number:
+        return torch.device(kind)
+    backend = getattr(torch, kind)
+    if int(number) >= backend.device_count():
+        raise AlmError(f"--device {name}: the last one here is {kind}:{backend.device_count() - 1}")
+    backend.set_device(int(number))
+    return torch.device(f"{kind}:{int(number)}")
+
+
+def is_device_name(name: str) -> bool:
+    """Whether this may be asked of `choose_device`."""
+    return NAME.fullmatch(name) is not None
 
 
 def explain_choice(name: str, device: torch.device) -> str:
     """Return the line that says which device it is, and why."""
-    line = f"Device: {device.type}, {device_name(device)}"
+    kind, *number = name.partition(":")
+    line = f"Device: {device.type}{''.join(number)}, {device_name(device)}"
     if name == "auto":
         passed = DEVICES[: DEVICES.index(device.type)]
         return line + "".join(f"; {kind}: {absence(kind)}" for kind in passed)
-    if name != device.type:
+    if kind != device.type:
         line += f"; torch.{name}'s calls land on it ({'='.join(MIGRATION)})"
     return line
 

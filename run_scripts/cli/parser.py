@@ -154,6 +154,15 @@ def epochs(text: str) -> tuple[int, ...]:
     return tuple(sorted(int(number) for number in re.findall(r"\d+", text)))
 
 
+def device_name(text: str) -> str:
+    """Parse the name of a device; torch is imported to know which there are."""
+    from alm.devices.device import is_device_name
+
+    if not is_device_name(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is none of auto, sdaa, cuda, cuda:1, ..., cpu")
+    return text
+
+
 def checkpoint_file(text: str) -> str:
     """Parse the path of a checkpoint; of a directory, say which of its files may be meant."""
     directory = Path(text)

@@ -51,7 +51,7 @@ def report_evaluation(
     regions = boxes(evaluation.regions or {}, setup.model.align_corners)
     pointing, predictor = None, None
     if regions:
-        predictor = Predictor(setup.model, attributes, setup.device.type, evidence=True)
+        predictor = Predictor(setup.model, attributes, str(setup.device), evidence=True)
     if setup.true_boxes is not None and regions:
         evidence = located_evidence(predictor, pictures.paths, setup.true_boxes)
         of_levels = evaluation.branches[: len(regions)].numpy()
@@ -90,7 +90,7 @@ def report_content(
         "Evaluated": options.resume if options.evaluate else f"the run in {directory}",
         "List": str(setup.data.val.label),
         "Date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "Device": f"{setup.device.type}, {device_name(setup.device)}",
+        "Device": f"{setup.device}, {device_name(setup.device)}",
         "Precision": precision_name(setup.precision),
         "Sampling": f"align_corners {str(setup.model.align_corners).lower()}",
         "Thresholds": options.threshold or str(THRESHOLD),

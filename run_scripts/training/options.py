@@ -11,7 +11,7 @@ from enum import Flag, auto
 from typing import Any, NamedTuple
 
 from alm import APPROACHES
-from alm.devices.device import DEVICES
+from alm.devices.device import is_device_name
 from alm.devices.precision import PRECISIONS
 from alm.models.loss import WEIGHTINGS
 from alm.models.network import LATERAL_CHANNELS, LEAST_CHANNELS
@@ -21,6 +21,7 @@ from run_scripts.cli.parser import (
     Parser,
     below_one,
     checkpoint_file,
+    device_name,
     epochs,
     file_name_part,
     is_file_name_part,
@@ -173,6 +174,11 @@ PREFIX = Kind(
 SWITCH = Kind("True or False", is_switch, {"action": "store_true"})
 ON_OFF = Kind("True or False", is_switch, {"action": argparse.BooleanOptionalAction})
 BACKBONE = Kind("a name", lambda value: isinstance(value, str), {"metavar": "NAME"})
+DEVICE = Kind(
+    "auto, sdaa, cuda or cpu, or a numbered one, as in cuda:1",
+    lambda value: isinstance(value, str) and is_device_name(value),
+    {"type": device_name, "metavar": "NAME"},
+)
 FILE, DIR = path("FILE"), path("DIR")
 CHECKPOINT = path("FILE", checkpoint_file)
 
@@ -295,8 +301,8 @@ GROUPS = {
                traits=RESTORED | STEP),
     ),
     "device and speed": (
-        Option("device", one_of("auto", *DEVICES), "where to compute. auto: the first of the others that "
-               "works here", "auto", traits=RESTORED | STEP | MACHINE),
+        Option("device", DEVICE, "where to compute: sdaa, cuda or cpu, or one of several, as in cuda:1. "
+               "auto: the first that works here", "auto", traits=RESTORED | STEP | MACHINE),
         Option("amp", one_of("auto", "off", *PRECISIONS), "mixed precision. auto: fp16 on sdaa, bf16 or fp16 "
                "on cuda, off on the CPU (synthetic: bf16 if the CPU computes in it)", "auto",
                traits=RESTORED | STEP | MACHINE),

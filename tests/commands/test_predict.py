@@ -114,7 +114,7 @@ def test_boxes_are_predicted_and_the_pictures_of_one_id_vote(known, people, tmp_
     assert second["attributes"]["Hat"] == {"probability": 0.5, "threshold": 0.5, "positive": False}
     header, seven, _ = (tmp_path / "a.csv").read_text().splitlines()
     assert header.startswith("id,Hat,Hat found,Jeans,")
-    assert seven == "7,0.375,no,0,no,1,yes"
+    assert seven == "7,0.375,no,0.0,no,1.0,yes"
     assert sorted(map(str, (path.relative_to(tmp_path) for path in tmp_path.glob("sheets/*/*")))) == [
         "sheets/7/0.png", "sheets/7/1.png", "sheets/x/0.png"
     ]  # fmt: skip
@@ -312,7 +312,7 @@ def crowd(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("torn", "computed"), [(0, [3]), (1, [3, 3]), (1100, [2, 3, 3])])  # bytes, batches
 def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_path, torn, computed):
-    options = *crowd, "--resume", "--batch_size", 3
+    options = *crowd, "--resume", "--batch_size", 3, "--csv_full"
     known_until(None, "--csv", "whole.csv", "--regions", "whole", *options, status=1)
     options = "--csv", "o.csv", "--regions", "s", *options
     assert known_until(0, *options)[0] == "note: assumed\ninterrupted\n"

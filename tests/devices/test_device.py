@@ -39,6 +39,27 @@ def test_absent_device_is_an_error_that_says_why_and_what_is_there(machine, name
         devices.choose_device(name)
 
 
+def test_a_numbered_device_becomes_the_current_one(machine, monkeypatch):
+    chosen = []
+    backend = types.SimpleNamespace(
+        device_count=lambda: 2, set_device=chosen.append, get_device_name=lambda: "card"
+    )
+    monkeypatch.setattr(torch, "cuda", backend)
+    machine(sdaa="torch_sdaa is not installed")
+    device = devices.choose_device("cuda:1")
+    assert (device.type, chosen) == ("cuda:1", [1])
+    line = devices.explain_choice("cuda:1", types.SimpleNamespace(type="cuda"))
+    assert line == "Device: cuda:1, card"
+    for name, words in (
+        ("cuda:2", "the last one here is cuda:1"),
+        ("cuda:x", "name one of"),
+        ("gpu", "name one of"),
+    ):
+        with pytest.raises(alm.AlmError, match=f"--device {name}: {words}"):
+            devices.choose_device(name)
+    assert chosen == [1]
+
+
 def test_auto_is_the_first_there_and_says_why(machine):
     machine(sdaa="torch_sdaa is not installed", cuda="torch finds no such device")
     assert devices.choose_device("auto").type == "cpu"

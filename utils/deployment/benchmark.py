@@ -103,7 +103,7 @@ def forms_of(
 
     model = load_model(checkpoint)
     model.align_corners = predictor.align_corners
-    device = predictor.device.type
+    device = str(predictor.device)
     yield f"PyTorch, {device}", Predictor(model, predictor.attributes, device, folded=False)
     yield f"PyTorch folded, {device}", predictor
     float32, int8 = directory / "float32.onnx", directory / "int8.onnx"
