@@ -14,6 +14,7 @@ if __name__ == "__main__":
     run("run_scripts.predict")
 
 import argparse
+import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -311,13 +312,14 @@ def build_parser() -> Parser:
     add("--regions", metavar="DIR",
         help="draw for each picture where its attributes were looked for, into a new directory")  # fmt: skip
     add("--attributes", metavar="NAMES", type=split_names,
-        help="the attributes that --regions draws, separated by commas. Default: those that a picture "
-        "has")  # fmt: skip
+        help="the attributes that --regions draws, separated by commas; a name with a comma stands in double "
+        "quotes. Default: those that a picture has")  # fmt: skip
     return parser
 
 
 def split_names(text: str) -> list[str]:
-    names = [name for part in text.split(",") if (name := " ".join(part.split()))]
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    names = [name for part in parts if (name := " ".join(part.split()))]
     if not names:
         raise argparse.ArgumentTypeError("give names, separated by commas")
     return list(dict.fromkeys(names))

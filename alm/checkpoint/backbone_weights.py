@@ -34,10 +34,14 @@ def load_backbone(model: nn.Module, path: str | Path) -> BackboneWeights:
     (C) or (1, C)), for a model of timm its state dict there, as .pth or .safetensors. `module.` may stand
     before the names.
 
-    Raises AlmError if one of the backbone's entries is missing or of another size, or if the file holds a
-    whole model.
+    Raises AlmError if there is no such file, if one of the backbone's entries is missing or of another size,
+    or if the file holds a whole model.
     """
     path = Path(path)
+    if not path.exists():
+        raise AlmError(
+            f"{path}: no such file; docs/train.md says where it is to be had and what to take instead"
+        )
     content = read_safetensors(path) if path.suffix == ".safetensors" else safe_load(path)
     is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
     state = content["state_dict"] if is_checkpoint else content

@@ -23,6 +23,7 @@ from utils.evaluation.prediction_table import write_predictions
 from utils.evaluation.significance import intervals, tally
 from utils.evaluation.thresholds import about_thresholds, calibrate
 from utils.io.atomic import indented_json
+from utils.io.phrases import counted
 from utils.report.evaluation import Report
 from utils.report.page import render
 from utils.runs.history import read_history
@@ -59,10 +60,11 @@ def report_evaluation(
         log.detail(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
-    if options.json:
-        log.page(options.json, indented_json(record))
+    if options.json and log.page(options.json, indented_json(record)):
+        log.detail(f"Figures: {options.json}")
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, evaluation.logits.numpy())
+        log.line(f"Predictions: {options.predictions}, the logits of {counted(pictures, 'picture')}")
     if options.calibrate:
         probabilities = evaluation.logits.sigmoid().numpy()  # as predict.py computes them
         trained = pictures.is_training_list(setup.checkpoint)
@@ -70,7 +72,7 @@ def report_evaluation(
     if options.report:
         content = report_content(setup, directory, record, evaluation, regions, pointing, predictor)
         if log.page(options.report, render(content)):
-            log.line(f"Report: {options.report}")
+            log.detail(f"Report: {options.report}")
 
 
 def report_content(

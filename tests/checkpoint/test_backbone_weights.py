@@ -82,11 +82,18 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path, change, message):
     assert all(torch.equal(before[entry], tensor) for entry, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("content", [None, b"no tensors", b"\xff" * 64])
+@pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors"])
+def test_of_a_missing_file_it_is_said_where_it_is_to_be_had(tmp_path, name):
+    with pytest.raises(
+        alm.AlmError, match=rf"{name}: no such file; docs/train\.md says where it is to be had"
+    ):
+        load_backbone(model_on("test_resnet"), tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"no tensors", b"\xff" * 64])
 def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, content):
     path = tmp_path / "weights.safetensors"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(
         alm.AlmError, match=r"weights\.safetensors: it cannot be read \(.*\); check"
     ) as refused:

@@ -218,6 +218,10 @@ def test_refusals_are_one_line_and_leave_nothing(known, tmp_path, monkeypatch, c
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_names_of_attributes_may_have_commas():
+    assert predict.split_names('Hat,  "Long, curly  hair",Hat') == ["Hat", "Long, curly hair"]
+
+
 def test_a_network_without_regions_has_none_to_draw(known, people, tmp_path, monkeypatch):
     monkeypatch.setattr(Known, "levels", ())
     _, errors = known(people, "--regions", tmp_path / "sheets", status=1)

@@ -88,6 +88,8 @@ def test_predictions_and_intervals_of_an_evaluation(trained, run_here, pictures,
     )
     assert re.search(f"{'=' * 100}\n{of_fewer}\n$", table)
     assert len(lines) == 1
+    assert f"Figures: {tmp_path / 'figures.json'}\n" in lines[0]
+    assert f"Predictions: {tmp_path / 'a.csv'}, the logits of 36 pictures\n" in lines[0]
     record = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     low, high = record["intervals"]["accuracy"]
     assert low < record["accuracy"] < high
