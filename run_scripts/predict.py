@@ -147,10 +147,11 @@ def opened_writers(
             tables.append(JsonLines(files.enter_context(opened(options.json))))
         if not options.csv and not options.json:
             tables.append(Table())
-        votes = Votes(tables)
         # Behind the sheets, so that a picture with a row has its sheet.
-        yield [*writers, votes] if is_tracked else [*writers, *tables]
-        votes.finish()
+        writers += [Votes(tables)] if is_tracked else tables
+        yield writers
+        for writer in writers:
+            writer.finish()
 
 
 def watched(results: Iterable[Result]) -> Iterator[Result]:

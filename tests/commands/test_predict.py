@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,12 @@ def test_all_outputs_tell_the_same_and_a_corrupt_picture_is_left_out(
     assert warning.startswith(f"warning: cannot read picture {people / '1.jpg'} (")
     assert lines == [f"{tmp_path / name}: 3 pictures" for name in ("a.csv", "sheets")]
     assert error == f"error: 1 of 4 pictures could not be read: {people / '1.jpg'}"
-    assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == ["0.png", "1.png", "2.png"]
+    sheets = sorted(path.name for path in (tmp_path / "sheets").iterdir())
+    assert sheets == ["0.png", "1.png", "2.png", "index.html"]
+    page = (tmp_path / "sheets" / "index.html").read_text()
+    assert re.findall(r'<li><a href="(.*?)">(.*?)</a></li>', page) == [
+        (f"{k}.png", str(people / f"{k}.png")) for k in range(3)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ def test_a_picture_is_turned_or_left_as_training_sees_it(known, tmp_path, option
 def test_sheets_in_the_folder_that_is_read_are_no_input(known, people):
     output, _ = known("--regions", people / "sheets", "--batch_size", 1, people)
     assert output.endswith(f"{people / 'sheets'}: 3 pictures\n")
-    assert sorted(path.name for path in (people / "sheets").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert sorted(path.name for path in (people / "sheets").glob("*.png")) == ["0.png", "1.png", "2.png"]
 
 
 def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
@@ -337,7 +343,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

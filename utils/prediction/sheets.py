@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path, PurePath
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -10,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
 from alm.inference.prediction import Prediction
-from utils.io.atomic import whole_file
+from utils.io.atomic import whole_file, write_text
+from utils.io.untrusted import printable
 from utils.prediction.drawing import (
     ROW,
     SIZE,
@@ -45,8 +48,21 @@ COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
 LONGEST_STEM = 240  # bytes; a file's name has at most 255, with a number and `.png`
 
 
+INDEX = "index.html"  # its name is no sheet's
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Sheets</title>
+<ol>
+{}
+</ol>
+"""
+
+
 class Sheets(Writer):
-    """Writes a sheet for each picture into a new directory, in the same folders as the pictures."""
+    """Writes a sheet for each picture into a new directory, in the same folders as the pictures; `finish`
+    writes a page with a link to each.
+    """
 
     def __init__(
         self,
@@ -65,8 +81,7 @@ class Sheets(Writer):
         if earlier is None and any(self.directory.iterdir()):
             raise AlmError(f"{directory} is not empty; name a new directory with --regions")
         self._names: set[str] = set()
-        for source in earlier or ():
-            self.free_path(source.place)
+        self._links = [self.link(source, self.free_path(source.place)) for source in earlier or ()]
 
     def write(self, source: Source, prediction: Prediction) -> Path:
         """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
@@ -78,7 +93,17 @@ class Sheets(Writer):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             sheet.save(file, "PNG", compress_level=COMPRESSION)
+        self._links.append(self.link(source, path))
         return path
+
+    def link(self, source: Source, path: Path) -> str:
+        """Return a sheet's line of the page."""
+        place = quote(os.fsencode(path.relative_to(self.directory).as_posix()))
+        return f'<li><a href="{place}">{escape(printable(source.title))}</a></li>'
+
+    def finish(self) -> None:
+        """Write the page."""
+        write_text(self.directory / INDEX, PAGE.format("\n".join(self._links)))
 
     def free_path(self, place: str) -> Path:
         """Return a path that no earlier picture has, on any file system. It is always inside the directory,

@@ -40,6 +40,9 @@ class Writer(Protocol):
     def leave_out(self, source: Source) -> None:
         """The picture could not be read."""
 
+    def finish(self) -> None:
+        """All pictures have come."""
+
 
 @contextmanager
 def opened(path: str) -> Iterator[IO]:
