@@ -86,7 +86,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_has_a_line_per_epoch_and_every_stream_the_time_left(tmp_path, stream):
     with TrainingLog(tmp_path / "train.log", stream=stream, print_freq=2, epochs=3, max_iters=2) as log:
         log.line("Device: cpu")
-        for epoch in (0, 1):
+        for epoch in range(3):
             log.learning_rate(0.1)
             for i, seconds in enumerate((50, 70)):
                 log.iteration(epoch, i, of=900, pictures=4, seconds=seconds, loss=3.0 - i, accu=0.5)
@@ -98,16 +98,17 @@ def test_a_terminal_has_a_line_per_epoch_and_every_stream_the_time_left(tmp_path
     done = [
         "Done: epoch 1/3, loss 2.5000, mA 0.7500, 2 min, 5 min to go",
         "Done: epoch 2/3, loss 2.5000, mA 0.7500, 2 min, 2 min to go",
+        "Done: epoch 3/3, loss 2.5000, mA 0.7500, 2 min",
     ]
     written = (tmp_path / "train.log").read_text().splitlines()
     assert [line for line in written if line.startswith("Done")] == done
     left = [line for line in written if line.startswith("Time left")]
-    assert left == ["Time left: 4 min", "Time left: 4 min"]
+    assert left == ["Time left: 4 min", "Time left: 4 min", "Time left: 1 min"]
     if not stream.isatty():
         assert stream.getvalue().splitlines() == written
     else:
         shown = stream.getvalue()
-        assert "Epoch 2/3: " in shown
+        assert "Epoch 3/3: " in shown
         lines = [
             line for line in re.split(r"[\r\n]", shown) if line.strip() and not line.startswith("Epoch ")
         ]

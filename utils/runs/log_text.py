@@ -55,9 +55,9 @@ def time_left(seconds: float) -> str:
 
 
 def epoch(done: int, epochs: int, loss: float, ma: float | None, seconds: float, left: float | None) -> str:
-    """Return the line of an epoch; `ma` is None without an evaluation, `left` the seconds to go if known."""
+    """Return the line of an epoch; `ma` is None without an evaluation, `left` the seconds to go, if known."""
     figures = [f"epoch {done}/{epochs}", f"loss {loss:.4f}", *([] if ma is None else [f"mA {ma:.4f}"])]
-    to_go = [] if left is None else [f"{duration(left)} to go"]
+    to_go = [f"{duration(left)} to go"] if left else []
     return f"Done: {', '.join([*figures, duration(seconds), *to_go])}"
 
 
