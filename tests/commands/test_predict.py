@@ -320,8 +320,22 @@ def crowd(tmp_path, monkeypatch):
     return "in", "more", "in/a", "in/b/0.png"
 
 
-@pytest.mark.parametrize(("torn", "computed"), [(0, [3]), (1, [3, 3]), (1100, [2, 3, 3])])  # bytes, batches
-def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_path, torn, computed):
+@pytest.mark.parametrize(
+    ("damaged", "computed"),  # rows as they were left -> what a crash makes of them; sizes of batches
+    [
+        (lambda rows: rows, [3]),
+        (lambda rows: rows[:-1], [3, 3]),
+        (lambda rows: rows[: rows.index(b"/0.png")], [2, 3, 3]),
+        (lambda rows: rows[: rows.index(b"/2.png")] + b"/2.png\n", [3, 3]),
+        (lambda rows: rows.replace(b"/2.png,0", b"/2.png,hello0"), [3, 3]),
+        (lambda rows: rows.replace(b"/2.png,0", b"/2.png,nan,0"), [3, 3]),
+        (lambda rows: rows.replace(b"/2.png,0.", b"/2.png,0.1"), [3, 3]),
+        (lambda rows: rows[: rows.index(b"/2.png")] + bytes(500) + b"\n", [3, 3]),
+        (lambda rows: rows + b"\n" + bytes(500), [3]),
+        (lambda rows: rows.replace(b"/2.png", b"/2\0.png"), [3, 3]),
+    ],
+)
+def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_path, damaged, computed):
     options = *crowd, "--resume", "--batch_size", 3, "--csv_full"
     known_until(None, "--csv", "whole.csv", "--regions", "whole", *options, status=1)
     options = "--csv", "o.csv", "--regions", "s", *options
@@ -332,7 +346,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_
         "o.csv.part: 5 pictures; the same command with --resume goes on",
         "interrupted",
     ]
-    os.truncate("o.csv.part", os.path.getsize("o.csv.part") - torn)
+    part = tmp_path / "o.csv.part"
+    part.write_bytes(damaged(part.read_bytes()))
     assert not (tmp_path / "o.csv").exists()
     errors, batches = known_until(None, *options, status=1)
     assert batches == computed

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, takewhile
 from pathlib import Path
@@ -24,17 +24,22 @@ Earlier = tuple[Source, bool]  # a picture that has a row, and whether it could 
 
 
 class Rows(Writer):
-    """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row."""
+    """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row. A digest of the
+    cells ends each row, because a crash of the machine may leave anything.
+    """
 
     def __init__(self, file: IO, is_full: bool):
         self.writer = csv.writer(file, lineterminator="\n")
         self.is_full = is_full
 
     def write(self, source: Source, prediction: Prediction) -> None:
-        self.writer.writerow(csv_row(source, prediction, self.is_full))
+        self.seal(csv_row(source, prediction, self.is_full))
 
     def leave_out(self, source: Source) -> None:
-        self.writer.writerow([storable(source.title)])
+        self.seal([storable(source.title)])
+
+    def seal(self, row: list) -> None:
+        self.writer.writerow([*row, short_digest(row)])
 
 
 class PartFile:
@@ -130,8 +135,18 @@ def digest(path: str) -> str:
     return state.hexdigest()
 
 
+def short_digest(cells: Iterable) -> str:
+    text = json.dumps(list(map(str, cells)))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def whole_rows(file: BinaryIO) -> Iterator[list[str]]:
-    """Yield rows up to the first that is not whole; `file` stands behind each when it comes."""
+    """Yield rows, without their digests, up to the first that is not as it was written; `file` stands behind
+    each when it comes.
+    """
     lines = takewhile(lambda line: line.endswith(b"\n"), iter(file.readline, b""))
     with suppress(csv.Error, UnicodeDecodeError):
-        yield from csv.reader((line.decode() for line in lines), strict=True)
+        for row in csv.reader((line.decode() for line in lines), strict=True):
+            if row[-1:] != [short_digest(row[:-1])]:
+                return
+            yield row[:-1]
