@@ -159,6 +159,8 @@ def test_numbers(read, number):
     [
         "2,15", "1.234,5", "1,234.5", "1_000", "1'000", "1 000", "1\xa0000", "0x1p3", "2.15e", "2.15f",
         "2.15%", "2.15s", "2'15", "1.2.3", "1/3", "1.#INF", "nan(ind)", "--", "",
+        "10 01", "10.01 x 10^-3", "10.01 X10", "10.01 * 10", "10.01 \xd7 10", "10.01 e-3", "10.01 ^2",
+        "10.01 %", "1 .5",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [line, event, epoch_line])
@@ -169,7 +171,7 @@ def test_a_number_that_is_not_read_whole_is_no_number(read, kind, number):
         read(kind(1, number))
 
 
-@pytest.mark.parametrize("iteration", ["1,000", "1.000", "1_000", "1'000", "1 000"])
+@pytest.mark.parametrize("iteration", ["1,000", "1.000", "1_000", "1'000", "1 000", "10 01"])
 def test_an_iteration_is_read_whole_too(read, iteration):
     assert read(LINES + line(iteration, 9)).losses == THREE
 

@@ -14,11 +14,12 @@ from utils.io.untrusted import UTF16_MARKS, open_regular
 
 MOST_BYTES = 256 << 20  # unpacked: two million iterations
 
-# A number is read whole or not at all: 2,15 and 1 000 are not 2 and 1. Something must stand behind a loss: a
-# crash may have cut it short. What separates a record's parts may be a bar or a comma.
-_UNGROUPED = rb"(?![-+]?\d{1,3} \d{3}(?!\d))"
+# A number is read whole or not at all: 2,15 and 1 000 and 2 x 10^3 are not 2, 1 and 2. Something must stand
+# behind a loss: a crash may have cut it short. What separates a record's parts may be a bar or a comma.
+_MORE = rb"(?:[.,']?\d|[xX](?![A-Za-z])|[eE][-+]?\d|[*/^%]|\xc3\x97|\\u00d7)"  # of a number, behind a blank
 _DIGITS = rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
-_NUMBER = _UNGROUPED + rb"(" + _DIGITS + rb""")(?=[\s|;)\]}]|(?:,|\\?['"])(?!\d))"""
+_ENDING = rb"""(?=[\r\n\v\f|;)\]}]|[ \t]+(?![ \t]|""" + _MORE + rb""")|(?:,|\\?['"])(?!\d))"""
+_NUMBER = rb"(" + _DIGITS + rb")" + _ENDING
 _COLON, _GAP = rb"[ \t]*:[ \t]*", rb"[ \t|,;]+"
 _EPOCH = rb"[Ee](?i:poch)[ \t]*:?[ \t]*"
 _TEXT_HEAD = re.compile(
@@ -26,8 +27,7 @@ _TEXT_HEAD = re.compile(
     + rb"(\d{1,9})"
     + _GAP
     + rb"(?i:iteration|iter|step)[ \t]*:?[ \t]*"
-    + _UNGROUPED
-    + rb"(\d{1,9})(?!\w|[.,']\d)"
+    + rb"(\d{1,9})(?!\w|[.,']\d|[ \t]+\d)"
 )
 # The rest of a line, or of a torn one that another record follows.
 _TEXT_TAIL = re.compile(rb"[^\r\nEeT]*(?:(?!" + _EPOCH + rb"\d|TCAPPDLL)[EeT][^\r\nEeT]*)*[\r\n]?")
