@@ -2,8 +2,10 @@
 
 python run_ALM.py -e --resume a.pth.tar --predictions a.csv   writes such a file
 python compare.py a.csv b.csv --labels PETA_test_list.txt     judges b.csv
+python compare.py runs/a runs/b                               judges trainings
 
-The verdict is about mA. Exit status: 0 if B is better than A, or the pictures
+The verdict is about mA. Two directories hold runs of two trainings, each with
+several seeds. Exit status: 0 if B is better than A, or the pictures or seeds
 cannot tell them apart, 1 if B is worse, 2 if there is no verdict.
 """
 
@@ -19,6 +21,7 @@ if __name__ == "__main__":
 import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from alm.errors import AlmError
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs
@@ -33,6 +36,7 @@ from utils.evaluation.prediction_table import (
     read_predictions,
 )
 from utils.evaluation.results import ends, lacking, none_for_nan, undefined_draws
+from utils.evaluation.seeds import SeedSet, compare_seeds, read_seeds
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
 from utils.io.atomic import unwritable, write_json
 from utils.io.figure import plot_format
@@ -44,6 +48,8 @@ STATUS = {"better": 0, "not to be told apart": 0, "worse": 1, None: 2}  # of eac
 
 def main() -> int:
     options = parse_options()
+    if Path(options.a).is_dir():
+        return judge_seeds(options)
     files = read_predictions(options.a), read_predictions(options.b)
     spellings = choose_attributes(files, options.attributes)
     attributes = [spelling[0] for spelling in spellings]
@@ -75,15 +81,24 @@ def parse_options() -> argparse.Namespace:
             parser.error(f"{option} {path}: {reason}")
     if options.plot:
         plot_format(options.plot)
+    are_directories = [Path(path).is_dir() for path in (options.a, options.b)]
+    if any(are_directories) and not all(are_directories):
+        parser.error("A and B: give two directories of runs, or two files of predictions")
+    if not any(are_directories) and not options.labels:
+        parser.error("--labels LIST is needed: the list of the pictures, with its labels")
+    for name in ("labels", "attributes", "scale_a", "scale_b", "plot"):
+        if any(are_directories) and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name} is for files of predictions; leave it out")
     return options
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("a", metavar="A", help="predictions to compare with: CSV with a header, one line per picture")
-    add("b", metavar="B", help="predictions to judge, of the same pictures")
-    add("--labels", metavar="LIST", required=True, help="the list of these pictures, with its labels")
+    add("a", metavar="A", help="predictions to compare with: CSV with a header, one line per picture. Or a "
+        "directory of runs that differ in --seed")  # fmt: skip
+    add("b", metavar="B", help="predictions to judge, of the same pictures; or such a directory")
+    add("--labels", metavar="LIST", help="the list of these pictures, with its labels; predictions need it")
     add("--attributes", metavar="FILE", help="a file of the list's attributes, in its order, one per line "
         "(default: those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
     scale = {"choices": SCALES, "default": "auto"}
@@ -93,6 +108,46 @@ def build_parser() -> argparse.ArgumentParser:
     add("--json", metavar="FILE", help="write all figures and the verdict as JSON")
     add("--plot", metavar="FILE", help="draw the differences with their intervals")
     return parser
+
+
+def judge_seeds(options: argparse.Namespace) -> int:
+    """Compare two sets of runs; return the exit status."""
+    sets = read_seeds(Path(options.a)), read_seeds(Path(options.b))
+    differences = compare_seeds(*sets)
+    tell(*seed_lines(sets, differences))
+    if options.json:
+        write_json(options.json, seed_record(sets, differences))
+    return STATUS[differences["ma"].verdict]
+
+
+def seed_lines(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -> Iterator[str]:
+    for name, each in zip("AB", sets, strict=True):
+        seeds = ", ".join(map(str, each.seeds))
+        yield f"{name}: {each.directory}, epoch {each.evaluation['epoch']} of the seeds {seeds}"
+        for key, title in FIGURES.items():
+            yield "   {:12}{:.4f}, standard deviation {:.4f}".format(title, *each.summary(key))
+    yield ""
+    yield f"{'Means':20}     A       B     B - A   95 % interval of B - A"
+    for key, title in FIGURES.items():
+        yield row(title, differences[key])
+    yield ""
+    ma = differences["ma"]
+    if ma.verdict is None:
+        yield "No verdict: the interval of B - A in mA is undefined."
+    else:
+        contains = "does not contain" if ma.differs else "contains"
+        preposition = "than" if ma.differs else "from"
+        yield f"B is {ma.verdict} {preposition} A: the interval of B - A in mA {contains} 0."
+    yield "The intervals cover other seeds of the training, but no other test pictures."
+
+
+def seed_record(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -> dict:
+    record = {"level": LEVEL, "verdict": differences["ma"].verdict}
+    for name, each in zip("ab", sets, strict=True):
+        spread = {key: none_for_nan(each.summary(key)[1]) for key in FIGURES}
+        about = {"directory": str(each.directory), "seeds": each.seeds}
+        record[name] = about | {"epoch": each.evaluation["epoch"], "spread": spread}
+    return record | {"figures": {key: difference_record(differences[key]) for key in FIGURES}}
 
 
 def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) -> list[tuple[str, ...]]:

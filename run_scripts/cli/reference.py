@@ -36,7 +36,7 @@ EXIT_STATUS = {
         "log that cannot be used, or a fault",
     ),
     "compare.py": (
-        "B is better than A, or the list cannot tell them apart",
+        "B is better than A, or the list or the seeds cannot tell them apart",
         "B is worse",
         "no verdict: mA or its interval is undefined, or a file lacks pictures or attributes; or a wrong "
         "option, a file that cannot be used, or a fault",

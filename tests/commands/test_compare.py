@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.cli import status_here
+from support.seeds import write_run
 
 from run_scripts import compare
 from utils.data.attributes import PETA
@@ -41,6 +42,29 @@ def evaluations(tmp_path):
     for name, values in zip(("a.csv", "b.csv"), logits, strict=True):
         write_predictions(tmp_path / name, paths, NAMES, values)
     return paths, labels, logits[1]
+
+
+def test_two_directories_are_sets_of_seeds(run, tmp_path):
+    for name, mas in (("a", (0.70, 0.71, 0.72)), ("b", (0.80, 0.81, 0.82))):
+        for seed, ma in enumerate(mas):
+            write_run(tmp_path / name / str(seed), seed, ma)
+    status, output, errors = run("a", "b", "--json", "out.json")
+    assert (status, errors) == (0, "")
+    assert "A: a, epoch 2 of the seeds 0, 1, 2\n   mA          0.7100, standard deviation 0.0100\n" in output
+    assert "\nB is better than A: the interval of B - A in mA does not contain 0.\n" in output
+    record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (record["verdict"], record["a"]["seeds"]) == ("better", [0, 1, 2])
+    assert record["figures"]["ma"]["difference"] == pytest.approx(0.1)
+    assert run("b", "a")[0] == 1
+    (tmp_path / "a.csv").touch()
+    for words, message in (
+        (("a", "a.csv"), "A and B: give two directories of runs, or two files"),
+        (("a", "b", "--labels", "x"), "--labels is for files of predictions"),
+        (("a.csv", "a.csv"), "--labels LIST is needed"),
+    ):
+        status, _, errors = run(*words)
+        assert status == 2
+        assert message in errors
 
 
 def write_list(path, names, labels):

@@ -92,6 +92,8 @@ def test_every_command_of_a_page_can_be_typed_where_the_page_is_and_has_its_inpu
         resumed = {"epoch": 1, "options": {"experiment": "peta"}} if "resume" in typed else None
         options, _ = resolve(typed, resumed)
         saved.add(f"{options.output_dir}/{options.epochs}.pth.tar")
+        if options.output_dir:
+            Path(options.output_dir).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.slow
