@@ -141,7 +141,7 @@ def export_deployed(options: argparse.Namespace) -> None:
         check = f"at most {difference:.1g} from PyTorch (limit {LIMIT:g})"
         if pictures:
             int8 = replace_by_int8(temporary, about, *pictures, options.max_loss)
-            check = "; ".join([str(int8), *doubts(*pictures, checkpoint, options.max_loss)])
+            check = "; ".join([str(int8), *doubts(int8, *pictures, checkpoint, options.max_loss)])
         temporary.rename(options.output)
     finally:
         temporary.unlink(missing_ok=True)

@@ -111,6 +111,17 @@ def test_no_picture_is_measured_that_it_was_calibrated_on(
     assert "on 7 pictures of list.txt" in output
 
 
+@pytest.mark.parametrize(("ma", "is_chance"), [(0.5, True), (0.78, True), (0.8, False)])
+def test_the_result_says_if_float32_is_at_chance(
+    ma, is_chance, checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
+):
+    """Of 12 answers drawn by chance, four for each attribute, mA is 0.5 with a spread of 0.144."""
+    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (ma, ma))
+    options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
+    output, _ = exported(*options)
+    assert ("; in float32 it is no better than chance already, so no loss can be seen" in output) == is_chance
+
+
 @pytest.mark.parametrize(("loss", "status"), [(0.0049, 0), (0.0051, 1), (float("nan"), 1)])
 def test_what_loses_too_much_is_not_written(
     loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do

@@ -116,7 +116,9 @@ def write_int8(source: Path, target: Path, calibration: Sample, measured: Sample
     return int8
 
 
-def doubts(calibration: Sample, measured: Sample, checkpoint: Mapping, max_loss: float) -> Iterator[str]:
+def doubts(
+    int8: Int8, calibration: Sample, measured: Sample, checkpoint: Mapping, max_loss: float
+) -> Iterator[str]:
     """Yield why the loss of mA that was measured may not be that on other pictures."""
     for pictures in dict.fromkeys((calibration.pictures, measured.pictures)):
         if pictures.is_training_list(checkpoint):
@@ -126,6 +128,8 @@ def doubts(calibration: Sample, measured: Sample, checkpoint: Mapping, max_loss:
     step = 100 * largest_step(measured)
     if step > max_loss:
         yield f"one answer changes this mA by up to {step:.1f} points, so these pictures are too few to tell"
+    if int8.ma_float32 <= 0.5 + 2 * spread_of_chance(measured):
+        yield "in float32 it is no better than chance already, so no loss can be seen; train it longer"
 
 
 def largest_step(measured: Sample) -> float:
@@ -133,6 +137,15 @@ def largest_step(measured: Sample) -> float:
     labels = measured.pictures.labels[list(measured.places)]
     rarest = min(int((labels == label).sum(dim=0).min()) for label in (0, 1))
     return 0.5 / rarest / labels.shape[1]
+
+
+def spread_of_chance(measured: Sample) -> float:
+    """Return the standard deviation of the mA of answers that are drawn by chance, each alone: a rate over n
+    pictures has 0.5 / sqrt(n).
+    """
+    labels = measured.pictures.labels[list(measured.places)]
+    variances = sum(1 / (labels == label).sum(dim=0) for label in (0, 1)) / 16  # of each attribute's mA
+    return float(variances.sum().sqrt()) / labels.shape[1]
 
 
 def mean_accuracies(files: Sequence[Path], measured: Sample) -> list[float]:
