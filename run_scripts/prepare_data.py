@@ -137,6 +137,7 @@ def add_csv(subcommands) -> None:
         help="names, one per line: of the labels in a single cell, or of the columns to use")  # fmt: skip
     add("--negative", metavar="WORD", help="the word for no in the table, such as -1")
     add("--positive", metavar="WORD", help="the word for yes in the table, such as 2")
+    add("--unknown", metavar="WORD", help="the word for unknown in the table, such as 0 (default: 2)")
     add("--test_share", metavar="X",
         type=lambda text: number(text, "between 0 and 1", lambda value: 0 < value < 1),
         help=f"share of the pictures in a random split's test list (default: {TEST_SHARE})")  # fmt: skip
@@ -150,9 +151,10 @@ def csv(options: Namespace) -> Iterator[str]:
         options.parser.error(
             "--test_share and --seed are for a random split; leave them out, or --split_column"
         )
-    words = [plain(word) for word in (options.negative, options.positive) if word is not None]
+    own = options.negative, options.positive, options.unknown
+    words = [plain(word) for word in own if word is not None]
     if len(words) > len(set(words)):
-        options.parser.error("--negative and --positive name the same word; name two")
+        options.parser.error("--negative, --positive and --unknown name the same word; name others")
     return prepare_csv(options)
 
 

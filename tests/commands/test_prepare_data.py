@@ -186,7 +186,7 @@ def test_rap_and_its_unknown_labels(prepare, tmp_path):
     )
     out, err = prepare("rap", "--annotation", "RAP_annotation.mat", "--output", "out")
     assert err == ""
-    assert "RAP_annotation.mat: RAPv1, 10 pictures\nnote: 1 label is 2, unknown\n" in out
+    assert "RAP_annotation.mat: RAPv1, 10 pictures\nnote: labels that are 2, unknown: Female 1\n" in out
     assert option(next_words(out), "--data_root") == "DIR"
     assert out.endswith("DIR stands for the directory of the pictures\n")
     assert list(read(tmp_path / "out")) == ["RAP_test_list.txt", "RAP_train_list.txt"]
@@ -256,7 +256,7 @@ def test_absolute_paths_of_a_table_become_relative_to_their_folder(prepare, tmp_
         ("peta --annotation x --link", "--link is about the archive"),
         ("csv --table x --test_share 1", "'1' is not a number between 0 and 1"),
         ("csv --table x --split_column Set --seed 3", "leave them out, or --split_column"),
-        ("csv --table x --negative no --positive No", "name the same word; name two"),
+        ("csv --table x --negative no --positive No", "name the same word; name others"),
     ],
 )
 def test_contradictions_are_wrong_options(prepare, words, message):

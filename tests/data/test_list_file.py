@@ -26,7 +26,8 @@ def write(path, text):
 @given(data=st.data(), num_attributes=st.integers(1, 20))
 def test_lists_are_read_as_written(tmp_path_factory, data, num_attributes):
     row = st.lists(st.integers(0, 2), min_size=num_attributes, max_size=num_attributes)
-    rows = data.draw(st.lists(st.tuples(NAMES, row, st.sampled_from([" ", "\t", "   "])), min_size=1))
+    rows = data.draw(st.lists(st.tuples(NAMES, row, st.sampled_from([" ", "\t", "   "]))))
+    rows.append(("a.jpg", [0] * num_attributes, " "))  # a list without any 0 may have another coding
     lines = [blank.join([f"PETA dataset/{name}", *map(str, labels)]) for name, labels, blank in rows]
     path = write(tmp_path_factory.getbasetemp() / "written.txt", "\n".join(lines) + "\n")
     for count in (num_attributes, None):
@@ -168,6 +169,16 @@ def test_files_that_are_no_lists(tmp_path, content, message):
         (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_list(tmp_path / "list.txt", 2)
+
+
+@pytest.mark.parametrize("last", ["2 1", "1 1", "0 2"])
+def test_a_list_of_1_and_2_alone_does_not_tell_no_from_yes(tmp_path, last):
+    path = write(tmp_path / "list.txt", f"a.jpg 1 2\nb.jpg {last}\n")
+    if "0" in last:
+        assert len(read_list(path)[0]) == 2
+    else:
+        with pytest.raises(DataError, match=r"list\.txt: no label is 0, so 1 and 2 may mean .* --negative 1"):
+            read_list(path)
 
 
 def test_first_line_decides_the_count_and_must_have_labels(tmp_path):

@@ -66,17 +66,21 @@ def test_a_table_of_any_shape(read, text, options):
 
 
 def test_a_2_stays_a_2(read):
-    """Beside a no and a yes, or if both words are named."""
-    assert read("i,Hat\na.jpg,2\nb.jpg,1\nc.jpg,0\n").rows.labels.tolist() == [[2], [1], [0]]
-    labels = read("i,Hat\na.jpg,2\nb.jpg,1\n", negative="0", positive="1").rows.labels
-    assert labels.tolist() == [[2], [1]]
+    """If it is rarer than a no and than a yes, or if two words are named."""
+    text = "i,Hat\na.jpg,2\nb.jpg,1\nc.jpg,0\nd.jpg,1\ne.jpg,0\n"
+    assert read(text).rows.labels.tolist() == [[2], [1], [0], [1], [0]]
+    for options in ({"negative": "0", "positive": "1"}, {"positive": "1", "unknown": "2"}):
+        assert read("i,Hat\na.jpg,2\nb.jpg,1\n", **options).rows.labels.tolist() == [[2], [1]]
+    labels = read(text, negative="1", positive="2", unknown="0").rows.labels
+    assert labels.tolist() == [[1], [0], [2], [0], [2]]
 
 
-@pytest.mark.parametrize("words", ["1 2", "1", "2", "0 2", "yes 2", "1.0 2.0"])
+@pytest.mark.parametrize("words", ["1 2", "1", "2", "0 2", "yes 2", "1.0 2.0", "0 1 2", "0 0 0 1 1 2 2"])
 def test_a_column_that_does_not_tell_no_from_yes_is_refused(read, words):
     column = "".join(f"{k}.jpg,{k % 2},{word}\n" for k, word in enumerate(words.split() * 2))
-    shown = " or ".join(word.removesuffix(".0") for word in sorted(words.split()))
-    with pytest.raises(DataError, match=f"labels.csv: Hat is {shown} on every line, .* --negative 1 --pos"):
+    number = {word.removesuffix(".0"): 2 * words.split().count(word) for word in sorted(words.split())}
+    shown = ", ".join(f"{word} on {lines} lines" for word, lines in number.items())
+    with pytest.raises(DataError, match=f"labels.csv: Hat is {shown}, which does not .* --negative 1 --pos"):
         read("i,Bag,Hat\n" + column)
 
 
@@ -87,7 +91,7 @@ def test_a_column_that_does_not_tell_no_from_yes_is_refused(read, words):
         ("yes", {}),
         ("no", {}),
         ("1 no", {}),
-        ("0 1 2", {}),
+        ("0 1 2 1 0", {}),
         ("1", {"negative": "-1"}),
         ("no", {"positive": "1"}),
     ],

@@ -33,7 +33,7 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
 
     Raises DataError naming file and line if labels are too few, too many or not 0, 1 or 2, if a path is
     absolute or leaves the root, or if the first line is a header; and naming the file if it is missing,
-    empty or not text.
+    empty or not text, or if its labels are 1 and 2 alone, which some annotations have for no and yes.
     """
     lines = read_text(path).split("\n")
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
@@ -53,6 +53,11 @@ def read_list(path, num_attributes: int | None = None) -> tuple[list[str], np.nd
         names.append(name)
         labels.append(digits)
     characters = np.frombuffer("".join(labels).encode("ascii"), np.uint8)
+    if characters.min() > ord("0") and characters.max() == ord("2"):
+        raise DataError(
+            f"{path}: no label is 0, so 1 and 2 may mean no and yes; write 0 for no, 1 for yes and 2 for "
+            "unknown, as prepare_data.py csv --negative 1 --positive 2 does from a table"
+        )
     return names, (characters - ord("0")).reshape(len(names), num_attributes)
 
 

@@ -96,6 +96,7 @@ def prepare_csv(options: Namespace) -> Iterator[str]:
         options.attributes,
         negative=options.negative,
         positive=options.positive,
+        unknown=options.unknown,
         split_column=options.split_column,
     )
     table = replace(table, rows=table.rows.below(options.source or options.table.parent))
@@ -130,9 +131,9 @@ def finish(
     is the command that makes it.
     """
     paths = write_data_set(data_set, options.output, options.force, link)
-    unknown = sum(int((rows.labels == UNKNOWN).sum()) for rows in data_set.lists.values())
-    if unknown:
-        yield f"note: {unknown} label{'s are' if unknown > 1 else ' is'} 2, unknown"
+    counts = sum((rows.labels == UNKNOWN).sum(axis=0) for rows in data_set.lists.values())
+    if unknown := [f"{name} {n:,}" for name, n in zip(data_set.attributes, counts, strict=True) if n]:
+        yield f"note: labels that are 2, unknown: {', '.join(unknown)}"
     for note in data_set.notes:
         yield f"note: {note}"
     for part, rows in data_set.lists.items():

@@ -1,6 +1,7 @@
 """Your own labels: a table with one row per picture."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -49,6 +50,7 @@ def read_table(
     *,
     negative: str | None = None,
     positive: str | None = None,
+    unknown: str | None = None,
     split_column: str | None = None,
 ) -> Table:
     """Return the pictures, labels and attributes of a table.
@@ -56,9 +58,9 @@ def read_table(
     The first column has the pictures, and each other column an attribute's labels (0, 1, 2, true, false, yes,
     no), under a header with the attributes' names. Or the second column has all labels, joined by commas, and
     `attributes_file` the names. If there is a header beside that file, the file chooses among the columns.
-    `negative` and `positive` are the words for no and yes, in place of the usual ones; `split_column` is the
-    column with train, val or test. Raises DataError, naming the file and the line, also if a column does not
-    tell which of its words means yes (see check_coding).
+    `negative`, `positive` and `unknown` are the words for no, yes and unknown, in place of the usual ones;
+    `split_column` is the column with train, val or test. Raises DataError, naming the file and the line, also
+    if a column does not tell which of its words means yes (see check_coding).
     """
     lines = [(number, without_empty_end(cells)) for number, cells in read_rows(path)]
     if not lines:
@@ -69,10 +71,10 @@ def read_table(
     if not lines:
         raise DataError(f"{path} has a header and no pictures; give a row for each picture")
     layout = find_layout(path, header, lines[0][1], attributes_file, split_column)
-    own = {plain(word): label for label, word in enumerate((negative, positive)) if word is not None}
+    own = {plain(word): label for label, word in enumerate((negative, positive, unknown)) if word is not None}
     meanings = {word: label for word, label in LABELS.items() if label not in own.values()} | own
     line_of: dict[str, int] = {}
-    words: list[set[str]] = [set() for _ in layout.attributes]
+    words: list[Counter[str]] = [Counter() for _ in layout.attributes]
     labels, parts = [], []
     for number, cells in lines:
         try:
@@ -85,10 +87,10 @@ def read_table(
         labels.append([meanings[value] for value in values])
         parts.append(part)
         for known, value in zip(words, values, strict=True):
-            known.add(value)
+            known[value] += 1
     if len(own) < 2:
         for attribute, known in zip(layout.attributes, words, strict=True):
-            check_coding(path, attribute, {word: meanings[word] for word in known}, own)
+            check_coding(path, attribute, known, meanings, own)
     rows = Rows(list(line_of), np.array(labels, np.uint8))
     return Table(rows, layout.attributes, None if layout.split is None else parts)
 
@@ -161,18 +163,23 @@ def find_column(path: str | Path, header: list[str] | None, name: str) -> int:
 
 
 def check_coding(
-    path: str | Path, attribute: str, meanings: Mapping[str, int], own: Mapping[str, int]
+    path: str | Path, attribute: str, words: Counter[str], meanings: Mapping[str, int], own: Mapping[str, int]
 ) -> None:
-    """Raise DataError if the words of a column do not tell no from yes.
+    """Raise DataError if the words of a column, with their numbers of lines, do not tell no from yes.
 
-    Market-1501's and Duke's annotations have 1 for no and 2 for yes. So a 2 is taken for unknown only beside
-    a no and a yes, and a 1 alone for yes only if the user has named a word, as `own` has it.
+    Market-1501's and Duke's annotations have 1 for no and 2 for yes, others 0 for unknown, or three classes.
+    So a 2 is taken for unknown only if it is rarer than no and than yes, and a 1 alone for yes only if the
+    user has named a word, as `own` has it.
     """
-    labels = set(meanings.values())
-    if (UNKNOWN in labels and len(labels) < 3) or (meanings.keys() == {"1"} and not own):
+    count: Counter[int] = Counter()
+    for word, lines in words.items():
+        count[meanings[word]] += lines
+    if count[UNKNOWN] >= max(1, min(count[0], count[1])) or (words.keys() == {"1"} and not own):
+        shown = ", ".join(f"{word} on {counted(words[word], 'line')}" for word in sorted(words))
         raise DataError(
-            f"{path}: {attribute} is {' or '.join(sorted(meanings))} on every line, which does not tell no "
-            "from yes; name both: --negative 1 --positive 2, or --negative 0 --positive 1 if 2 is unknown"
+            f"{path}: {attribute} is {shown}, which does not tell no from yes; name the words: --negative 1 "
+            "--positive 2 (and --unknown 0 if 0 is unknown), or --negative 0 --positive 1 if 2 is unknown; "
+            "if they are classes, give each class a column of its own"
         )
 
 
