@@ -66,6 +66,7 @@ def step(factors=None, seed=0, fused=True, dtype=None):
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
             logits = network(images)
         loss(logits, labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
         optimizer.step()
     return check
 

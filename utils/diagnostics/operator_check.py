@@ -259,7 +259,7 @@ def _summed_terms(name: str, inputs: tuple, result: Tensor) -> int:
             return math.prod(args[1])
         case "avg_pool2d_backward" | "max_pool2d_with_indices_backward":  # the windows of a position
             return math.prod(args[2])
-        case name if name.startswith(("_foreach", "_fused")):
+        case name if name.startswith(("_foreach", "_fused")) and name != "_foreach_norm":
             return ROUNDINGS if "_fused" in name else 1
     largest = max((x.numel() for x in tree_leaves(inputs) if isinstance(x, Tensor)), default=1)
     return max(1, largest // max(result.numel(), 1))
