@@ -5,7 +5,7 @@ python loss.py --compare reference.log a.log b.log       judges a and b
 
 All iterations that either log has are compared. Exit status: 0 if both logs
 are whole and agree, 1 if a log disagrees, 2 if there is no verdict: a log lacks
-iterations, or the losses cannot show an agreement.
+iterations, its training ended early, or the losses cannot show an agreement.
 """
 
 if __name__ == "__main__":
@@ -164,7 +164,8 @@ def strict_lines(comparison: LossComparison, options: argparse.Namespace) -> Ite
 def verdict_line(comparison: LossComparison, options: argparse.Namespace) -> str:
     verdict = decide(comparison, options)
     compared = f"{len(comparison.steps)} of {counted(comparison.asked, 'iteration')} compared"
-    parts = (f"verdict: {WORDS[verdict.passed]}", compared, comparison.renumbered, verdict.reason)
+    word = WORDS[verdict.passed]
+    parts = (f"verdict: {word}", compared, *comparison.ranks(), comparison.renumbered, verdict.reason)
     return "; ".join(part for part in parts if part)
 
 

@@ -90,7 +90,9 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
         log.line(line)
     if run.unsaved:
         raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
-    log.line(f"Run: {directory}" if is_done else log_text.interrupted(interruption.name, directory / LAST))
+    log.line(
+        f"{log_text.RUN}{directory}" if is_done else log_text.interrupted(interruption.name, directory / LAST)
+    )
     return interruption.status
 
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from support import REPOSITORY
 from support.cli import status_here
-from support.logs import FALLING, write_log
+from support.logs import FALLING, epoch_line, line, write_log
 
 from run_scripts import loss
+from utils.runs import log_text
 
 NOISY = FALLING + 0.2 * np.sin(9 * np.arange(20))
 COMMAND = REPOSITORY / "run_scripts" / "loss.py"
@@ -135,6 +136,43 @@ def test_rank(run, no_plot):
     status, output, errors = run("--compare", "a.log", "a.log")
     assert (status, output) == (2, "")
     assert errors.startswith("error: a.log: no losses of rank 0, only of rank 2")
+
+
+def test_another_rank_that_is_not_finite_fails(run, no_plot):
+    content = "".join(line(i, loss) + line(i, loss, rank=1) for i, loss in enumerate(NOISY))
+    Path("a.log").write_text(content)
+    status, output, _ = run("--compare", "a.log", "a.log")
+    assert (status, "; rank 0 of 2 in a.log; " in output) == (0, True)
+    Path("b.log").write_text(content + line(20, "nan", rank=1))
+    status, output, _ = run("--compare", "a.log", "b.log")
+    assert status == 1
+    assert output.splitlines()[-1].endswith("; b.log: the loss is nan on rank 1 at epoch 0 iteration 20")
+
+
+LENGTH = epoch_line(0, "9.9")
+ERROR = "error: the loss is not finite\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "reason"),
+    [
+        ("", ERROR, f"ends with {ERROR[:-1]!r}"),
+        ("", log_text.failure("the disk is full"), "ends with 'Ended: the disk is full'"),
+        ("", log_text.interrupted("SIGTERM", Path("last.pth.tar")), "ends with 'Stopped: SIGTERM; "),
+        (LENGTH, "", "ends epoch 0 at iteration 19 of 2850"),
+        (LENGTH, "Early stopping at iteration 100\n", "ends epoch 0 at iteration 19 of 100"),
+        (LENGTH, "Early stopping at iteration 20\n", None),
+        (LENGTH, log_text.note("max_iters", epoch=0, iterations=20, of=2850), None),
+        (ERROR, "", None),  # and the run was gone on with
+        ("", f"{ERROR}{log_text.RUN}runs/peta\n", None),
+    ],
+)
+def test_there_is_no_verdict_if_both_trainings_ended_early(run, no_plot, before, behind, reason):
+    Path("a.log").write_text(before + "".join(line(i, loss) for i, loss in enumerate(NOISY)) + behind)
+    status, output, _ = run("--compare", "a.log", "a.log")
+    assert status == (2 if reason else 0)
+    assert (f"verdict: none; 20 of 20 iterations compared; a.log {reason}" in output) == bool(reason)
+    assert run("--compare", "a.log", "a.log", "--iterations", 20)[0] == 0
 
 
 def test_compare_judges_each_later_log_by_the_first(run):

@@ -107,6 +107,28 @@ def test_a_rank_may_stand_before_the_epoch(read, head, end):
     assert read(another_line + "Epoch: 0 Iteration: 7 train.loss : 9.5 \n").losses == {(0, 7): 9.5}
 
 
+@pytest.mark.parametrize("kind", [line, event])
+def test_a_loss_of_another_rank_that_is_not_finite_is_kept(read, kind):
+    found = read("".join(kind(i, loss, rank=r) for i in range(3) for r, loss in enumerate((3.5, "nan"))))
+    assert (found.rank, found.ranks) == (0, 2)
+    assert (set(found.losses.values()), found.nonfinite[0, 1]) == ({3.5}, "nan on rank 1")
+
+
+@pytest.mark.parametrize("iterations", [range(6), range(0, 60, 10), (0, 50)])
+@pytest.mark.parametrize("form", ["Epoch: [1][{}/{}] Loss 3.5 \n", "Epoch 1 | Iter {}/{} | loss: 3.5 \n"])
+def test_an_epoch_that_is_shorter_than_the_log_says_is_an_early_end(read, form, iterations):
+    """A log may have some iterations alone, evenly."""
+
+    def log(of):
+        return read("".join(form.format(i, of) for i in iterations))
+
+    last = iterations[-1]
+    whole = last + iterations[1] - iterations[0]
+    assert log(whole).early_end == ""
+    assert log(whole + 1).early_end == f"ends epoch 1 at iteration {last} of {whole + 1}"
+    assert log(whole + 1).until((1, last)).early_end == ""
+
+
 def test_epoch_lines_alone_are_read(read):
     content = epoch_line(0, "3.5146") + epoch_line(0, "2.0000", epoch=1)
     content += "Epoch: [1][5/10] |Loss: 3.25|lr: 0.1\nepoch: [1][6/10] loss: 3.5 \n"
@@ -144,7 +166,7 @@ def test_the_last_value_of_a_repeated_iteration_counts(read):
 def test_a_loss_that_is_not_finite_is_kept(read, kind, spelling):
     found = read(kind(0, 3.5) + kind(1, spelling) + kind(2, "nan") + kind(1, 3.25))
     assert set(found.nonfinite) == {(0, 1), (0, 2)}
-    assert not math.isfinite(found.nonfinite[0, 1])
+    assert not math.isfinite(float(found.nonfinite[0, 1]))
     assert found.losses[0, 1] == 3.25
 
 

@@ -5,12 +5,14 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from utils.errors import LogError
 from utils.io.untrusted import UTF16_MARKS, open_regular
+from utils.runs import log_text
 
 MOST_BYTES = 256 << 20  # unpacked: two million iterations
 
@@ -43,6 +45,19 @@ _EPOCH_LINE = re.compile(
     rb"[Ee](?i:poch):? ?\[(\d{1,9})\]\[(\d{1,9})/\d+\][^\r\n]{0,200}?\b(?i:loss)[ \t:]+(?:" + _NUMBER + rb")?"
 )
 
+# How long an epoch is, in the file's own words: its number and its iterations, or those that were asked for.
+_LENGTHS = (
+    re.compile(_EPOCH + rb"\[(\d{1,9})\]\[\d{1,9}/(\d{1,9})\]"),
+    re.compile(_TEXT_HEAD.pattern + rb"/(\d{1,9})"),
+    re.compile(log_text.note("max_iters", epoch=r"(\d{1,9})", iterations=r"(\d{1,9})", of=r"\d+").encode()),
+)
+_ALL_LENGTHS = re.compile(rb"Early stopping at iteration (\d{1,9})")
+_ERROR = "error: "  # what a command prints as it fails
+_LAST_LINE = re.compile(
+    f"(?:^|\r)({log_text.RUN}|{log_text.FAILURE}|{log_text.INTERRUPTION}|{_ERROR})[^\r\n]*".encode(),
+    re.MULTILINE,
+)
+
 # Inside an event; its inner braces are those of `data`, either a string that holds a dict,
 # "{'train.loss': '3.5'}", or an object, {"train.loss": 3.5}.
 _STEP = re.compile(rb'"step": ?\[(\d{1,9}), ?(\d{1,9})\]')
@@ -71,8 +86,11 @@ class LossLog:
         format: "text" (our lines), "JSON" (the JSON stream) or "Epoch" (`Epoch: [e][i/n]` lines).
         losses: (epoch, iteration) -> loss; the last value of a repeated iteration.
         repeated: how many lines repeat an earlier line's iteration.
-        nonfinite: (epoch, iteration) -> NaN or infinity, even if a later line repeats the iteration.
+        nonfinite: (epoch, iteration) -> "nan" or "inf", and of which rank if of another one, even if a later
+            line repeats the iteration.
         unread: iterations whose loss is in no line a whole number.
+        rank, ranks: whose losses these are, and how many ranks the file has.
+        early_end: how the training ended before it was done, if the file says so; else "".
         moved_by: what was added to the file's own epochs and iterations.
     """
 
@@ -80,8 +98,11 @@ class LossLog:
     format: str
     losses: dict[Step, float]
     repeated: int = 0
-    nonfinite: dict[Step, float] = field(default_factory=dict)
+    nonfinite: dict[Step, str] = field(default_factory=dict)
     unread: frozenset[Step] = frozenset()
+    rank: int = 0
+    ranks: int = 1
+    early_end: str = ""
     moved_by: Step = (0, 0)
 
     def moved(self, epochs: int, iterations: int) -> "LossLog":
@@ -103,12 +124,13 @@ class LossLog:
         return self.moved(-min(self.losses)[0], 0)
 
     def until(self, last: Step) -> "LossLog":
-        """Return the log without what is behind an iteration."""
+        """Return the log without what is behind an iteration, and so without its end."""
         return replace(
             self,
             losses={step: loss for step, loss in self.losses.items() if step <= last},
             nonfinite={step: loss for step, loss in self.nonfinite.items() if step <= last},
             unread=frozenset(step for step in self.unread if step <= last),
+            early_end="",
         )
 
     def at(self, step: Step) -> str:
@@ -129,8 +151,11 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
     text = _COLOUR.sub(b"", _read_text(path))
     others = set()  # ranks
     for name, records in FORMATS.items():
-        losses, unread = [], set()
+        losses, unread, nonfinite = [], set(), {}
         for record_rank, step, loss in records(text):
+            if loss is not None and not math.isfinite(loss):
+                of_rank = "" if record_rank in (rank, None) else f" on rank {record_rank}"
+                nonfinite.setdefault(step, f"{loss}{of_rank}")
             if record_rank not in (rank, None):
                 others.add(record_rank)
             elif loss is None:
@@ -139,9 +164,18 @@ def read_losses(path: str | Path, rank: int = 0) -> LossLog:
                 losses.append((step, loss))
         if losses and not (others and name == "Epoch"):  # whose lines, naming no rank, may be another's
             by_step = dict(losses)
-            nonfinite = {step: loss for step, loss in reversed(losses) if not math.isfinite(loss)}
-            repeated = len(losses) - len(by_step)
-            return LossLog(str(path), name, by_step, repeated, nonfinite, frozenset(unread - by_step.keys()))
+            steps = sorted(by_step.keys() | unread)
+            return LossLog(
+                str(path),
+                name,
+                by_step,
+                repeated=len(losses) - len(by_step),
+                nonfinite=nonfinite,
+                unread=frozenset(unread - by_step.keys()),
+                rank=rank,
+                ranks=1 + len(others),
+                early_end=_failure(text, records) or _short_epoch(text, steps),
+            )
     if others:
         present = ", ".join(map(str, sorted(others)))
         raise LogError(f"{path}: no losses of rank {rank}, only of rank {present}; choose one of these")
@@ -206,6 +240,28 @@ def _epoch_records(text: bytes) -> Iterator[Record]:
         yield None, (int(epoch), int(iteration)), float(loss) if loss else None
 
 
+def _failure(text: bytes, records: Callable[[bytes], Iterator[Record]]) -> str:
+    """Return in words which line ended the training early, "" if it went on behind that or there is none."""
+    line = max(_LAST_LINE.finditer(text), key=re.Match.start, default=None)
+    if line is None or line[1] == log_text.RUN.encode() or any(records(text[line.end() :])):
+        return ""
+    return f"ends with {_quoted(line[0])}"
+
+
+def _short_epoch(text: bytes, steps: list[Step]) -> str:
+    """Return in words which epoch has fewer iterations than the file says, "" if none has; steps ascend."""
+    lengths = {
+        int(found[1]): int(found[found.lastindex]) for each in _LENGTHS for found in each.finditer(text)
+    }
+    asked = min((int(found[1]) for found in _ALL_LENGTHS.finditer(text)), default=math.inf)
+    # A log may have every tenth iteration alone.
+    stride = min((b - a for (epoch, a), (other, b) in pairwise(steps) if epoch == other), default=math.inf)
+    for epoch, last in dict(steps).items():
+        if last + stride < (length := min(lengths.get(epoch, 0), asked)):
+            return f"ends epoch {epoch} at iteration {last} of {length}"
+    return ""
+
+
 FORMATS = {"text": _text_records, "JSON": _json_records, "Epoch": _epoch_records}  # by preference
 
 
@@ -215,6 +271,9 @@ def _nearest_line(text: bytes) -> str:
     if not match:
         return ""
     start = max(text.rfind(b"\n", 0, match.start()) + 1, match.start() - QUOTED // 2)
-    line = text[start : match.end()].decode("utf-8", errors="backslashreplace").strip()
-    quoted = line if len(line) <= QUOTED else f"{line[:QUOTED]}..."
-    return f"; the nearest to one is the line {quoted!r}"
+    return f"; the nearest to one is the line {_quoted(text[start : match.end()])}"
+
+
+def _quoted(line: bytes) -> str:
+    words = line.decode("utf-8", errors="backslashreplace").strip()
+    return repr(words if len(words) <= QUOTED else f"{words[:QUOTED]}...")

@@ -24,6 +24,8 @@ NOTES = {
     "max_iters": "\nEpoch {epoch} ends after {iterations} of {of} iterations, for --max_iters",
 }
 
+RUN, FAILURE, INTERRUPTION = "Run: ", "Ended: ", "Stopped: "  # how a run's last line begins
+
 
 def note(event: str, **details) -> str:
     return NOTES[event].format_map(details)
@@ -81,11 +83,11 @@ def faults_survived(replaced: Mapping[str, str], skipped: int) -> list[str]:
 
 
 def interrupted(signal: str, last: Path) -> str:
-    return f"Stopped: {signal}; saved {last}; go on with --resume auto --output_dir {last.parent}"
+    return f"{INTERRUPTION}{signal}; saved {last}; go on with --resume auto --output_dir {last.parent}"
 
 
 def failure(reason: str) -> str:
-    return f"Ended: {reason}"
+    return f"{FAILURE}{reason}"
 
 
 def local_time(seconds: float) -> str:

@@ -90,11 +90,19 @@ class LossComparison:
         return DISTANCE_LIMIT * min(1.0, len(self.steps) / ENOUGH)
 
     def missing(self) -> list[str]:
-        """Return which log lacks iterations that it was asked for, and which."""
+        """Return which log lacks iterations that it was asked for, and which, or how it ended early."""
         return [
-            _gap(log, missing)
+            _gap(log, missing) if missing else f"{log.path} {log.early_end}"
             for log in (self.candidate, self.reference)
-            if (missing := [step for step in self.asked if step not in log.losses])
+            if (missing := [step for step in self.asked if step not in log.losses]) or log.early_end
+        ]
+
+    def ranks(self) -> list[str]:
+        """Return whose losses were compared, for each log of several ranks."""
+        return [
+            f"rank {log.rank} of {log.ranks} in {log.path}"
+            for log in (self.candidate, self.reference)
+            if log.ranks > 1
         ]
 
     def passes_official_rule(self) -> bool:
@@ -163,7 +171,8 @@ def compare_losses(
             f"{candidate.path} and {reference.path} have {counted(asked, 'iteration')}, fewer than the "
             f"{iterations} to compare; choose fewer with --iterations"
         )
-    candidate, reference = candidate.until(asked[-1]), reference.until(asked[-1])
+    if iterations:
+        candidate, reference = candidate.until(asked[-1]), reference.until(asked[-1])
     s = np.array([candidate.losses[step] for step in steps])
     c = np.array([reference.losses[step] for step in steps])
     figures = _measure(steps, s, c)
