@@ -97,7 +97,9 @@ def compared(*paths):
 def test_equal_runs_pass(right, tmp_path):
     comparison = compared(right, written(tmp_path))
     assert {entry.error for entry in comparison.differences} == {0.0}
-    assert list(fingerprint_lines(comparison))[-1].startswith("pass")
+    assert list(fingerprint_lines(comparison))[-1] == (
+        "pass: none of 28 tensors of 2 iterations differs by more than its type allows"
+    )
     assert fingerprint_record(comparison)["passed"]
 
 
@@ -193,6 +195,16 @@ def test_what_was_not_compared_does_not_agree(right, tmp_path, left_out, asked, 
     report = list(fingerprint_lines(comparison))
     assert any(line.startswith(f"{short} {words}") for line in report)
     assert report[-1] == "fail: not all was compared"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_neither_file_has_is_a_gap(right, tmp_path, stage):
+    lines = right.read_text().splitlines(keepends=True)
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(line for line in lines if f'"stage": "{stage}"' not in line))
+    comparison = compared(short, short)
+    assert not comparison.passed
+    assert comparison.gaps == [f"{short} and {short} have no entry of the stage {stage!r}"]
 
 
 def test_files_that_do_not_say_how_many_iterations_they_were_to_have_are_read(right, tmp_path):

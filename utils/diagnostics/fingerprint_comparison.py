@@ -10,6 +10,7 @@ from statistics import median
 from alm.errors import AlmError
 from utils.diagnostics.operator_report import finite, ratio_text, table_head, table_row
 from utils.io.figure import BLUE, GREEN, VERMILION, cut, drawable, drawn_figure
+from utils.io.phrases import counted
 from utils.io.untrusted import open_regular
 
 FORMAT = "alm-fingerprint-1"
@@ -171,11 +172,14 @@ def _starts_apart(first: FingerprintFile, second: FingerprintFile) -> Iterator[s
 
 def _gaps(*files: FingerprintFile) -> Iterator[str]:
     """Yield what a file lacks of the iterations that either was to have, and of their entries: each iteration
-    has a batch and the same tensors.
+    has a batch and the same tensors, some of each stage.
     """
     places = [{_place(entry): None for entry in (*file.batches, *file.tensors)} for file in files]
     iterations = sorted({iteration for has in places for iteration, *_ in has})
     kinds = dict.fromkeys([BATCH, *((stage, name) for has in places for _, stage, name in has)])
+    for stage in STAGES:
+        if stage not in {stage for stage, _ in kinds}:
+            yield f"{' and '.join(file.path for file in files)} have no entry of the stage {stage!r}"
     to_have = max(len(iterations), *(file.run.get("iterations", 0) for file in files))
     for file, has in zip(files, places, strict=True):
         whole = len(iterations) * len(kinds)
@@ -246,7 +250,9 @@ def fingerprint_lines(comparison: FingerprintComparison) -> Iterator[str]:
     elif comparison.gaps:
         yield "fail: not all was compared"
     else:
-        yield "pass: no tensor differs by more than its type allows"
+        tensors = counted(comparison.differences, "tensor")
+        iterations = counted({entry.iteration for entry in comparison.differences}, "iteration")
+        yield f"pass: none of {tensors} of {iterations} differs by more than its type allows"
 
 
 def _first_lines(comparison: FingerprintComparison) -> Iterator[str]:
