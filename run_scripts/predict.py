@@ -113,8 +113,9 @@ def part_file(options: argparse.Namespace, predictor: PicturePredictor) -> PartF
         "--checkpoint": digest(options.checkpoint),
         "--experiment or --names": predictor.attributes,
         "--threshold": np.asarray(predictor.thresholds).tolist(),
+        "--device": str(getattr(predictor, "device", options.device)),  # an .onnx file's has none
     }
-    names = ("align_corners", "as_trained", "regions", "attributes", "csv_full")
+    names = ("align_corners", "as_trained", "batch_size", "threads", "regions", "attributes", "csv_full")
     basis |= {f"--{name}": getattr(options, name) for name in names}
     return PartFile(options.csv, csv_header(predictor.attributes, csv_levels(options, predictor)), basis)
 

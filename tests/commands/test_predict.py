@@ -369,17 +369,45 @@ def contents(folder):
         ("in --resume --threshold 0.7", "was begun with another --threshold"),
         ("in --resume --as_trained", "was begun with another --as_trained"),
         ("in --resume --regions s", "was begun with another --regions"),
+        ("in --resume --batch_size 2", "was begun with another --batch_size (3); give that, or remove"),
+        ("in --resume --threads 7", "was begun with another --threads"),
+        ("in --resume --device cuda:1", "was begun with another --device (auto)"),
         ("in/a in --resume", "picture 1 is in/bad.png there and in/a/0.png here"),
         ("in/bad.png --resume", "picture 2 is in/a/0.png there and none here"),
     ],
 )
 def test_what_another_run_has_begun_is_not_gone_on_with(known_until, crowd, tmp_path, options, words):
-    known_until(1, "--csv", "o.csv", "--batch_size", 3, *crowd)
+    begin = "--csv", "o.csv", "--batch_size", 3
+    known_until(1, *begin, *crowd)
     rows = (tmp_path / "o.csv.part").read_bytes()
-    errors, batches = known_until(None, "--csv", "o.csv", *options.split(), status=1)
+    errors, batches = known_until(None, *begin, *options.split(), status=1)
     assert words in errors.splitlines()[-1]
     assert batches == []
     assert (tmp_path / "o.csv.part").read_bytes() == rows
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: os.chdir("more"),
+        lambda: os.utime("in/a/0.png", ns=(0, 0)),
+        lambda: os.truncate("in/a/0.png", 0),
+        lambda: os.replace("more/2.png", "in/gone.png"),
+    ],
+    ids=["elsewhere", "later", "smaller", "there now"],
+)
+def test_rows_are_of_the_files_that_were_read(known_until, crowd, tmp_path, monkeypatch, change):
+    def run(last, status):
+        paths = "in/a/0.png\nin/gone.png\nin/b/0.png\nmore/3.png\n"
+        monkeypatch.setattr("sys.stdin", io.StringIO(paths))
+        options = "--csv", tmp_path / "o.csv", "--batch_size", 3, "--resume", "-"
+        return known_until(last, *options, status=status)
+
+    run(1, 130)
+    change()
+    errors, batches = run(None, 1)
+    assert re.search(r"o\.csv\.part: picture [12], in/\S+, is another file now", errors.splitlines()[-1])
+    assert batches == []
 
 
 @pytest.mark.slow

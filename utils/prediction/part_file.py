@@ -24,8 +24,8 @@ Earlier = tuple[Source, bool]  # a picture that has a row, and whether it could 
 
 
 class Rows(Writer):
-    """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row. A digest of the
-    cells ends each row, because a crash of the machine may leave anything.
+    """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row. Behind it stand
+    the identity of the picture's file, and a digest of the row: a crash of the machine may leave anything.
     """
 
     def __init__(self, file: IO, is_full: bool):
@@ -33,12 +33,13 @@ class Rows(Writer):
         self.is_full = is_full
 
     def write(self, source: Source, prediction: Prediction) -> None:
-        self.seal(csv_row(source, prediction, self.is_full))
+        self.seal(source, csv_row(source, prediction, self.is_full))
 
     def leave_out(self, source: Source) -> None:
-        self.seal([storable(source.title)])
+        self.seal(source, [storable(source.title)])
 
-    def seal(self, row: list) -> None:
+    def seal(self, source: Source, row: list) -> None:
+        row = [*row, identity(source)]
         self.writer.writerow([*row, short_digest(row)])
 
 
@@ -65,8 +66,9 @@ class PartFile:
         with open_regular(self.path) as file:
             self.check_basis(parsed(file.readline().decode(errors="replace")))
             end = file.tell()
-            for row in whole_rows(file):
-                earlier.append((self.next_picture(pictures, len(earlier) + 1, row[0]), len(row) > 1))
+            for row, file_then in whole_rows(file):
+                source = self.next_picture(pictures, len(earlier) + 1, row[0], file_then)
+                earlier.append((source, len(row) > 1))
                 if len(earlier) % batch_size == 0:
                     kept, end = len(earlier), file.tell()
         os.truncate(self.path, end)
@@ -78,15 +80,21 @@ class PartFile:
             raise DataError(f"{self.path} is not a file that this predict.py writes; remove it")
         for option, value in ours.items():
             if theirs[option] != value:
-                raise DataError(f"{self.path} was begun with another {option}; give that, or remove the file")
+                other = f"{option} ({str(theirs[option])[:60]})"
+                raise DataError(f"{self.path} was begun with another {other}; give that, or remove the file")
 
-    def next_picture(self, pictures: Iterator[Source], number: int, name: str) -> Source:
+    def next_picture(self, pictures: Iterator[Source], number: int, name: str, file_then: str) -> Source:
         source = next(pictures, None)
         if source is None or storable(source.title) != name:
             here = "none" if source is None else source.title
             raise DataError(
                 f"{self.path}: picture {number} is {name} there and {here} here; give the same PATHs, or "
                 "remove the file"
+            )
+        if identity(source) != file_then:
+            raise DataError(
+                f"{self.path}: picture {number}, {name}, is another file now, or has changed; give the one "
+                f"that was read, or remove {self.path}"
             )
         return source
 
@@ -110,17 +118,17 @@ class PartFile:
         with whole_file(self.target, "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.header)
-            writer.writerows(row for row in self.rows() if len(row) > 1)
+            writer.writerows(row for row, _ in self.rows() if len(row) > 1)
         self.path.unlink()
 
     def leave(self) -> None:
-        if number := sum(len(row) > 1 for row in self.rows()):
+        if number := sum(len(row) > 1 for row, _ in self.rows()):
             line = f"{self.path}: {counted(number, 'picture')}; the same command with --resume goes on"
             tell(line, to=sys.stderr)
         else:
             self.path.unlink()
 
-    def rows(self) -> Iterator[list[str]]:
+    def rows(self) -> Iterator[tuple[list[str], str]]:
         with open_regular(self.path) as file:
             file.readline()
             yield from whole_rows(file)
@@ -135,18 +143,27 @@ def digest(path: str) -> str:
     return state.hexdigest()
 
 
+def identity(source: Source) -> str:
+    """Return a digest of which file a picture is: its real path, size and time. It is "" without a file."""
+    try:
+        state = os.stat(source.file)
+    except (OSError, ValueError):  # a path may come with a NUL
+        return ""
+    return short_digest((os.path.realpath(source.file), state.st_size, state.st_mtime_ns))
+
+
 def short_digest(cells: Iterable) -> str:
     text = json.dumps(list(map(str, cells)))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def whole_rows(file: BinaryIO) -> Iterator[list[str]]:
-    """Yield rows, without their digests, up to the first that is not as it was written; `file` stands behind
-    each when it comes.
+def whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], str]]:
+    """Yield rows, each with the identity of its file, up to the first that is not as it was written; `file`
+    stands behind each when it comes.
     """
     lines = takewhile(lambda line: line.endswith(b"\n"), iter(file.readline, b""))
     with suppress(csv.Error, UnicodeDecodeError):
         for row in csv.reader((line.decode() for line in lines), strict=True):
             if row[-1:] != [short_digest(row[:-1])]:
                 return
-            yield row[:-1]
+            yield row[:-2], row[-2]
