@@ -103,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: those of PETA, RAP or PA-100K, as the columns say)")  # fmt: skip
     scale = {"choices": SCALES, "default": "auto"}
     add("--scale_a", **scale, help="what A's numbers are. auto: probabilities if predict.py wrote them, "
-        "logits if one is negative (default: auto)")  # fmt: skip
+        "logits if one in a hundred is negative (default: auto)")  # fmt: skip
     add("--scale_b", **scale, help="the same of B")
     add("--json", metavar="FILE", help="write all figures and the verdict as JSON")
     add("--plot", metavar="FILE", help="draw the differences with their intervals")
@@ -198,7 +198,7 @@ def report_lines(
     yield ""
     yield from attribute_lines(paired, attributes)
     yield ""
-    yield from verdict_lines(paired)
+    yield from verdict_lines(paired, counts["changed"])
 
 
 def attribute_lines(paired: Paired, attributes: Sequence[str]) -> Iterator[str]:
@@ -224,12 +224,14 @@ def row(title: str, difference: Difference) -> str:
     return line + (f"  {difference.verdict}" if difference.differs else "")
 
 
-def verdict_lines(paired: Paired) -> Iterator[str]:
+def verdict_lines(paired: Paired, changed: int) -> Iterator[str]:
     ma = paired.figures["ma"]
     low, high, _ = ma.interval
     title = ma_title(paired.ma_attributes, len(paired.attributes))
     if ma.verdict is None:
         yield f"No verdict: the interval of B - A in {title} is undefined."
+    elif not changed:
+        yield f"B is {ma.verdict} from A: both predict the same labels of all pictures."
     elif ma.differs:
         yield f"B is {ma.verdict} than A: the interval of B - A in {title} does not contain 0."
     else:

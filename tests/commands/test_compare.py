@@ -90,6 +90,7 @@ def test_better_worse_and_equal(run, evaluations, first, second, status, verdict
     assert ma[7:] == ([] if first == second else [verdict.split()[0]])
     if first == second:
         assert "0 of 4,200 labels are predicted differently" in lines
+        assert "B is not to be told apart from A: both predict the same labels of all pictures." in lines
         assert "None of 35 attributes differs in mA" in output
 
 
@@ -175,7 +176,7 @@ def test_another_programs_file_says_the_same(run, evaluations, tmp_path):
     write_predictions(tmp_path / "b.csv", spelt, names, shares)
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt")
     assert (status, output) == (2, "")
-    assert "b.csv: no number is negative" in errors
+    assert "b.csv: hardly any number is negative" in errors
     assert "--scale_b probabilities" in errors
     _, output, _ = run("a.csv", "b.csv", "--labels", "test.txt", "--scale_b", "probabilities")
     assert output.splitlines()[2:] == ours

@@ -100,6 +100,7 @@ def test_an_attribute_may_be_spelt_in_several_ways(tmp_path):
         ("path,Hat,Male\n" + "a" * 200_000 + ",1,2\n", ":2: field larger than"),
         ("path,Hat,Male\na.png,1,2\nb.png,nan,\n", ":3: 'nan' in the column 'Hat' is no finite"),
         ("path,Hat,Male\na.png,1,-inf\n", ":2: '-inf' in the column 'Male' is no finite number, the"),
+        ("path,Hat,Male\na.png,1,1_0\n", ":2: '1_0' in the column 'Male' is no finite number, the"),
         ("path,Hat,Male\na.png,1,yes\n", ":2: 'yes' in the column 'Male' is no finite number, the"),
         ("path,hat,Male\na.png,1,2\n", " has no column 'Hat' ('hat' is the nearest)"),
         ("path,Bag,Male\na.png,1,2\n", " has no column 'Hat'; name each column"),
@@ -164,10 +165,19 @@ def test_the_probabilities_of_predict_are_known_for_what_they_are(levels, is_ful
     assert predicted(ours, TWO, "logits", "--scale_a").all()
 
 
+def test_one_odd_number_does_not_make_logits_of_probabilities():
+    """Neither one beyond 0 or 1 by rounding, nor a mark such as -1."""
+    shares = numbers((-1e-9, 0.5), (0.7, 1.0000001))
+    for either in (shares, numbers((-1, 0.5), *[(0.2, 0.7)] * 60)):
+        error = refusal(predicted, either, TWO, "auto", "--scale_a")
+        assert "say which with --scale_a probabilities or --scale_a logits" in error
+    assert predicted(shares, TWO, "probabilities", "--scale_a").tolist() == [[False, False], [True, True]]
+
+
 def test_what_may_be_either_is_never_guessed():
     beside = ("Hat", "Male", "Male level")  # which may be an attribute
     for values in ((0.2, 0.9, 0.1), (20, 90, 1), (0, 1, 1)):
         error = refusal(predicted, numbers(values, columns=beside), TWO, "auto", "--scale_a")
         assert "say which with --scale_a probabilities or --scale_a logits" in error
     error = refusal(predicted, numbers((0.2, 1.5), (-3, 1)), TWO, "probabilities", "--scale_b")
-    assert re.fullmatch(r"a.csv: 2 numbers are no probabilities, .* 1.5; .* --scale_b logits", error)
+    assert re.fullmatch(r"a.csv: 1.5 is no probability, the first of 2 such .* --scale_b logits", error)

@@ -18,6 +18,8 @@ from utils.io.table import read_rows
 
 FOUND, LEVEL = "found", "level"  # with an attribute before it, columns of what predict.py writes
 SCALES = ("auto", "logits", "probabilities")
+ROUNDING = 1e-6  # a probability may be so far outside of 0 to 1
+FEW = 0.01  # fewer negative numbers than this share may be marks or mistakes among probabilities
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def is_number(text: str) -> bool:
 
 def number(text: str) -> float:
     """Return a cell's number, whose decimal point may be a comma. Raises ValueError."""
+    if "_" in text:  # Python would take 1_0 for 10
+        raise ValueError(text)
     return float(text.replace(",", "."))
 
 
@@ -167,21 +171,21 @@ def predicted(
     """Return which of K attributes are predicted, bool (N, K): a logit above 0, or a probability above 0.5.
 
     `scale` is one of SCALES; with "auto", the numbers are probabilities if predict.py wrote them, logits if
-    any is negative. Raises AlmError if neither is so, which `option` would decide, or if a probability is not
-    from 0 to 1; and what `numbers_of` raises.
+    more than FEW are negative. Raises AlmError if neither is so, which `option` would decide, or if a
+    probability is not from 0 to 1; and what `numbers_of` raises.
     """
     values, path = numbers_of(file, spellings), file.path
     if scale == "auto" and is_of_predict(file, spellings):
         scale = "probabilities"
-    if scale == "auto" and values.min() >= 0:
+    if scale == "auto" and (values < -ROUNDING).mean() < FEW:
         raise AlmError(
-            f"{path}: no number is negative, so these may be probabilities, predicted above 0.5, or logits, "
-            f"predicted above 0; say which with {option} probabilities or {option} logits"
+            f"{path}: hardly any number is negative, so these may be probabilities, predicted above 0.5, or "
+            f"logits, predicted above 0; say which with {option} probabilities or {option} logits"
         )
-    if scale == "probabilities" and (values.min() < 0 or values.max() > 1):
-        wrong = values[(values < 0) | (values > 1)]
+    wrong = values[(values < -ROUNDING) | (values > 1 + ROUNDING)]
+    if scale == "probabilities" and len(wrong):
         raise AlmError(
-            f"{path}: {len(wrong)} numbers are no probabilities, the first is {wrong[0]:g}; "
+            f"{path}: {wrong[0]:g} is no probability, the first of {len(wrong)} such numbers; "
             f"if they are logits, say {option} logits"
         )
     return values > (THRESHOLD if scale == "probabilities" else 0)
