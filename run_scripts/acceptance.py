@@ -93,10 +93,15 @@ def device(name: str) -> int:
 
 
 def has_data(name: str) -> int:
-    """Return 0 if the data set's root exists, else 1."""
+    """Return 0 if the data set's root has a training list, else say what is missing and return 1."""
     from utils.data.catalog import find_root, get_experiment
 
-    return 0 if find_root(get_experiment(name)).is_dir() else 1
+    experiment = get_experiment(name)
+    root = find_root(experiment)
+    if any((root / each).is_file() for each in experiment.train_lists):
+        return 0
+    tell(f"note: {root} has no {experiment.train_lists[0]}, or is not there", to=sys.stderr)
+    return 1
 
 
 def same_pictures() -> int:

@@ -4,7 +4,8 @@
 #
 #   bash test.sh [--data_path=DIR] [--device=auto|sdaa|cuda|cpu]
 #
-# Without --data_path: PETA in its default place, or, if that is missing, the synthetic data set.
+# Without --data_path: PETA in its place ($ALM_DATA_ROOT, or else the default), or, if that is missing, the synthetic
+# data set.
 set -euo pipefail
 here=$(dirname "$0")
 
@@ -24,6 +25,10 @@ for argument in "$@"; do
             data_path=$value
             ;;
         --device=auto | --device=sdaa | --device=cuda | --device=cpu) device=$value ;;
+        --help | -h)
+            sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+            exit 0
+            ;;
         --device=*) fail 2 "$argument: choose auto, sdaa, cuda or cpu" ;;
         *) fail 2 "unknown option $argument; there are --data_path=DIR and --device=NAME" ;;
     esac
@@ -33,8 +38,8 @@ for place in "$here" "$here/../runs"; do
     [ -e "$place" ] || place=$here/..
     [ -d "$place" ] && [ -w "$place" ] || fail 1 "$place cannot be written to, and logs would go there; copy the checkout"
 done
-command -v "$python" > /dev/null ||
-    fail 1 "there is no $python here; name an interpreter, as in PYTHON=python bash test.sh"
+[ "$("$python" -c 'print(6 * 7)' 2> /dev/null)" = 42 ] ||
+    fail 1 "$python runs no Python; name an interpreter, as in PYTHON=python bash test.sh"
 "$python" "$here/acceptance.py" install
 device=$("$python" "$here/acceptance.py" device "$device")
 
@@ -45,7 +50,7 @@ if [ -n "$data_path" ]; then
     options=(--data_root "$data_path")
 elif ! "$python" "$here/acceptance.py" has-data peta; then
     echo "********************************************************************************"
-    echo "*** PETA is not in its default place: this run uses the SYNTHETIC data set.  ***"
+    echo "*** PETA is not in its place: this run uses the SYNTHETIC data set.          ***"
     echo "*** Its losses say nothing of PETA. With PETA: bash test.sh --data_path=DIR  ***"
     echo "********************************************************************************"
     experiment=synthetic
@@ -53,6 +58,7 @@ elif ! "$python" "$here/acceptance.py" has-data peta; then
 fi
 
 log=$here/$device.log
+trap 'rm -f "$log.new"' EXIT  # of a run that failed
 "$python" "$here/run_ALM.py" --approach inception_iccv --experiment "$experiment" ${options[@]+"${options[@]}"} \
     --device "$device" --epochs 1 --batch_size 4 --lr 1e-4 --max_iters 100 --amp off 2>&1 | tee "$log.new"
 mv --backup=numbered "$log.new" "$log"  # an earlier log stays, as LOG.~1~

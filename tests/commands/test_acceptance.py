@@ -114,15 +114,29 @@ def test_acceptance_run_keeps_its_log_and_the_earlier_one(checkout, tmp_path):
     assert len(read_losses(scripts / "cpu.log").losses) == 3
 
 
-# Every command at once; the comparison ends with the status in STATUS, that of the pictures in PICTURES.
+# Every command at once; the training ends with the status in TRAINING, the comparison with the one in STATUS,
+# that of the pictures with the one in PICTURES.
 PYTHON = """#!/bin/sh
 case "$1 $2" in
+    "-c "*) echo 42 ;;
     "run_scripts/acceptance.py device") echo sdaa ;;
     "run_scripts/acceptance.py has-data") exit 1 ;;
     "run_scripts/acceptance.py same-pictures") exit PICTURES ;;
+    "run_scripts/run_ALM.py --approach") exit TRAINING ;;
     "run_scripts/loss.py --sdaa-log") exit STATUS ;;
 esac
 """
+
+
+def stand_in(tmp_path, **statuses):
+    """Return an interpreter that runs nothing and has these exit statuses, else 0."""
+    python = tmp_path / "python"
+    text = PYTHON
+    for name in ("TRAINING", "STATUS", "PICTURES"):
+        text = text.replace(name, str(statuses.get(name.lower(), 0)))
+    python.write_text(text)
+    python.chmod(0o755)
+    return python
 
 
 @pytest.mark.parametrize(
@@ -132,9 +146,7 @@ def test_the_comparison_decides_and_a_failed_one_says_what_to_run_next(
     checkout, tmp_path, status, pictures, expected
 ):
     """On other pictures than the baseline's a failure says nothing."""
-    python = tmp_path / "python"
-    python.write_text(PYTHON.replace("STATUS", str(status)).replace("PICTURES", str(pictures)))
-    python.chmod(0o755)
+    python = stand_in(tmp_path, status=status, pictures=pictures)
     process = accept(checkout, python=python)
     assert process.returncode == expected
     assert ("no verdict: the drawn pictures differ" in process.stdout) == (status != expected)
@@ -164,12 +176,34 @@ def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_installed(
     assert process.stderr.startswith("error: run_scripts/../runs cannot be written to")
 
 
-def test_a_missing_interpreter_is_told(checkout):
-    process = accept(checkout, python="python0")
+@pytest.mark.parametrize("python", ["python0", "/bin/false", "/bin/true"])
+def test_what_is_no_interpreter_is_told(checkout, python):
+    process = accept(checkout, python=python)
     assert (process.returncode, process.stdout) == (1, "")
     assert process.stderr == (
-        "error: there is no python0 here; name an interpreter, as in PYTHON=python bash test.sh\n"
+        f"error: {python} runs no Python; name an interpreter, as in PYTHON=python bash test.sh\n"
     )
+
+
+def test_a_run_that_fails_leaves_no_log(checkout, tmp_path):
+    assert accept(checkout, python=stand_in(tmp_path, training=3)).returncode == 3
+    assert not list((checkout / "run_scripts").glob("*.log*"))
+
+
+def test_help_is_the_head_of_the_script(checkout):
+    process = accept(checkout, "--help", python="python0")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("One-click acceptance: ")
+    assert "  bash test.sh [--data_path=DIR]" in process.stdout
+    assert process.stdout.endswith("data set.\n")
+
+
+def test_a_directory_is_peta_if_it_has_a_training_list(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ALM_DATA_ROOT", str(tmp_path))
+    assert acceptance.has_data("peta") == 1
+    assert capsys.readouterr().err == f"note: {tmp_path} has no PETA_train_list.txt, or is not there\n"
+    (tmp_path / "PETA_train_list.txt").touch()
+    assert acceptance.has_data("peta") == 0
 
 
 def test_baseline_is_100_iterations_of_that_command():
