@@ -51,7 +51,7 @@ def main() -> None:
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
     places = options.paths, options.data_root, options.follow_links, options.boxes
-    for line in passed_over(options.paths):
+    for line in passed_over(options.paths, options.follow_links):
         tell(f"note: {line}", to=sys.stderr)
     if options.benchmark:
         from utils.deployment.benchmark import benchmark  # few need it
@@ -282,7 +282,8 @@ def build_parser() -> Parser:
         "path, left, top, right and bottom in pixels, with commas between, and a person's id if there is "
         "one. Then the pictures of each id vote")  # fmt: skip
     add("--follow_links", action="store_true",
-        help="allow a list to name pictures that links lead to outside of --data_root")  # fmt: skip
+        help="read the linked folders of a folder too, and allow a list to name pictures that links lead to "
+        "outside of --data_root")  # fmt: skip
     add("--as_trained", action="store_true",
         help="use pictures as they are stored, as training does. By default they are turned as their EXIF "
         "orientation says")  # fmt: skip

@@ -1,5 +1,6 @@
 """Sources: pictures from files, folders, patterns, lists and standard input."""
 
+import errno
 import io
 import os
 
@@ -43,11 +44,53 @@ def test_what_a_folder_or_a_pattern_holds_beside_pictures_is_counted(folder, tmp
         (folder / name).touch()
     (line,) = passed_over([str(folder), str(folder / "a.jpg"), str(folder / "notes.md"), "-"])
     assert "4 files passed over (2 .heic, 1 without a suffix, 1 .md); " in line
-    (line,) = passed_over([str(folder / "*.*")])
+    for number in range(7):
+        (folder / f"one.{number}").touch()
+    assert "1 .0, 1 .1, 1 .2, 1 .3, 1 .4, 1 .5, 1 .6); " in "".join(passed_over([str(folder)]))
+    (line,) = passed_over([str(folder / "*.[hm]*")])
     assert "2 files passed over (1 .heic, 1 .md); " in line
     assert [name for name in names(folder) if "f" in name[-3:]] == [
         str(folder / name) for name in ("4.jfif", "5.avif")
     ]
+
+
+def test_linked_folders_are_named_or_followed_once(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (10, 20)).save(tmp_path / "other" / "d.png")
+    for link, target in (
+        ("in/to", "other"),
+        ("in/sub/to", "other"),
+        ("other/back", "in"),
+        ("in/.no", "other"),
+    ):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    (folder / "notes.md").unlink()
+    links = f"{folder / 'to'}, {folder / 'sub' / 'to'}"
+    assert list(passed_over([str(folder)])) == [
+        f"{folder}: 2 linked folders passed over ({links}); --follow_links reads what they hold"
+    ]
+    assert len(names(folder)) == 3
+    assert list(passed_over([str(folder)], follow_links=True)) == []
+    followed = names(folder, follow_links=True)
+    assert [os.path.relpath(name, folder) for name in followed] == [
+        "a.jpg",
+        "b.PNG",
+        "sub/c d.bmp",
+        "sub/to/d.png",
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError, match="sub"):
+        names(folder)
 
 
 @pytest.mark.parametrize(("line", "encoding"), [("{} 0 1 2", "utf-8"), ("{}", "utf-8"), ("{}", "utf-16")])

@@ -31,6 +31,7 @@ from utils.io.untrusted import encoding_of
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 STANDARD_INPUT = "-"
+MOST_KINDS = 20  # of files passed over that a note names
 SNIFFED = 4096  # bytes of a file that say whether it is text
 VIDEOS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
           ".webm", ".wmv")  # fmt: skip
@@ -82,15 +83,17 @@ def sources(
     relative to `data_root`, by default to the list's folder; those on standard input are relative to
     `data_root`, by default to the working directory.
 
-    Raises DataError if a path does not exist or is a video, a folder has no pictures, or a list is wrong. A
-    labelled list is also wrong if a link leads one of its paths out of its root, unless `follow_links` allows
-    that.
+    `follow_links` reads the linked folders of a folder too, and lets links lead the paths of a labelled list
+    out of its root.
+
+    Raises DataError if a path does not exist or is a video, a folder has no pictures, or a list is wrong;
+    OSError if a folder cannot be read.
     """
     for path in paths:
         if path == STANDARD_INPUT:
             yield from from_standard_input(data_root)
         elif os.path.isdir(path):
-            yield from from_folder(path)
+            yield from from_folder(path, follow_links)
         elif not os.path.isfile(path):
             yield from from_pattern(path)
         elif path.lower().endswith(VIDEOS):
@@ -112,19 +115,25 @@ def count(
     return number if len(others) == len(paths) else None
 
 
-def passed_over(paths: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each folder and each pattern that has files which are not read as pictures."""
+def passed_over(paths: Sequence[str], follow_links: bool = False) -> Iterator[str]:
+    """Yield a line for each folder and each pattern that has files which are not read as pictures, and for
+    each folder with linked folders that are not read.
+    """
     for path in paths:
         if os.path.isfile(path):
             continue
-        files = files_in(path) if os.path.isdir(path) else matches(path)
+        is_folder = os.path.isdir(path)
+        files = files_in(path, follow_links) if is_folder else matches(path)
         suffixes = Counter(os.path.splitext(file)[1].lower() for file in files if not is_picture(file))
         if suffixes:
             kinds = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in suffixes.most_common()]
             yield (
-                f"{path}: {counted(suffixes.total(), 'file')} passed over ({first_few(kinds)}); if there are "
-                "pictures among them, convert them to .jpg or .png"
+                f"{path}: {counted(suffixes.total(), 'file')} passed over ({first_few(kinds, MOST_KINDS)}); "
+                "if there are pictures among them, convert them to .jpg or .png"
             )
+        if is_folder and not follow_links and (links := linked_folders(path)):
+            number = counted(links, "linked folder")
+            yield f"{path}: {number} passed over ({first_few(links)}); --follow_links reads what they hold"
 
 
 def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
@@ -137,20 +146,45 @@ def from_file(path: str) -> Source:
     return Source(path, path, os.path.basename(path))
 
 
-def from_folder(folder: str) -> Iterator[Source]:
+def from_folder(folder: str, follow_links: bool) -> Iterator[Source]:
     is_empty = True
-    for path in filter(is_picture, files_in(folder)):
+    for path in filter(is_picture, files_in(folder, follow_links)):
         is_empty = False
         yield Source(path, path, os.path.relpath(path, folder))
     if is_empty:
         raise DataError(f"{folder} has no pictures; pictures end in {', '.join(SUFFIXES)}")
 
 
-def files_in(folder: str) -> Iterator[str]:
-    """Yield the files of a folder and its subfolders by name, without hidden ones."""
-    for directory, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(directory, name) for name in sorted(files) if not name.startswith("."))
+def files_in(folder: str, follow_links: bool) -> Iterator[str]:
+    for directory, _, files in walk(folder, follow_links):
+        yield from (os.path.join(directory, name) for name in files)
+
+
+def linked_folders(folder: str) -> list[str]:
+    inner = (os.path.join(directory, name) for directory, names, _ in walk(folder) for name in names)
+    return list(filter(os.path.islink, inner))
+
+
+def walk(folder: str, follow_links: bool = False) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield a folder and its subfolders, each once, with the names of its folders and files, without hidden
+    ones. Raises OSError if one cannot be read.
+    """
+
+    def stop(error: OSError):
+        raise error
+
+    walked = set()  # links may lead in a circle
+    for directory, folders, files in os.walk(folder, onerror=stop, followlinks=follow_links):
+        if (real := os.path.realpath(directory)) in walked:
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = visible(folders)
+        yield directory, folders, visible(files)
+
+
+def visible(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def from_pattern(pattern: str) -> Iterator[Source]:
