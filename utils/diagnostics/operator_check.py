@@ -47,7 +47,7 @@ SUMS = PRODUCTS | {
 }  # fmt: skip
 OVER_CHANNELS = {"aten::convolution", "aten::addmm", "aten::baddbmm"}  # with another weight in each term
 ROUNDINGS = 10  # of an optimizer's step in one operator, about
-ENOUGH_VALUES, MOST_DRAWS = 256, 8  # to estimate a movement from, and runs on perturbed inputs at most
+ENOUGH_VALUES, MOST_DRAWS = 64, 8  # to estimate a movement from, and runs on perturbed inputs at most
 
 
 @dataclass
