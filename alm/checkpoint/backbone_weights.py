@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alm.checkpoint.published import BACKBONE, views, without_prefix
 from alm.checkpoint.restore import copy_whole
 from alm.checkpoint.safe_load import safe_load
-from alm.checkpoint.schema import is_own, is_state_dict
+from alm.checkpoint.schema import is_own, state_dict_of
 from alm.errors import AlmError, in_short
 from alm.models.timm_backbone import TimmBackbone, timm_with
 
@@ -43,15 +43,9 @@ def load_backbone(model: nn.Module, path: str | Path) -> BackboneWeights:
             f"{path}: no such file; docs/train.md says where it is to be had and what to take instead"
         )
     content = read_safetensors(path) if path.suffix == ".safetensors" else safe_load(path)
-    is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
-    state = content["state_dict"] if is_checkpoint else content
     try:
-        if not is_state_dict(state):
-            raise AlmError("these are no weights: no named tensors in it")
-        state = without_prefix(state)
-        if (is_checkpoint and is_own(content)) or any(
-            name.startswith((BACKBONE, "backbone.")) for name in state
-        ):
+        state = without_prefix(state_dict_of(content))
+        if is_own(content) or any(name.startswith((BACKBONE, "backbone.")) for name in state):
             raise AlmError("this is a checkpoint of a whole model; give it to --init_from")
         return fill(model, state, str(path))
     except AlmError as error:

@@ -1,7 +1,7 @@
 """The program of 2019: its names and its layout of weights, in and out. No other module spells them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alm.checkpoint.files import is_zip
 from alm.constants import LEVELS
-from alm.errors import AlmError
+from alm.errors import AlmError, first_few
 from alm.models.network import ALM, Baseline
 
 # Our module -> the published one. Backbone modules are named by block, branch and place in the branch.
@@ -37,6 +37,7 @@ STACKED = {
 OWN_BRANCHES, OWN_STEM = ({theirs: ours for ours, theirs in table.items()} for table in (BRANCHES, STEM))
 OWN_STACKED = {pattern: ours for ours, (pattern, _) in STACKED.items()}
 BACKBONE, LATERAL, CLASSIFIER, LOCALIZATION = "main_branch.", "latlayer_", "finalfc.", "st_"  # beginnings
+OF_CLASSIFIER = re.compile(r"(.*\.|)(?:finalfc|classifier)\.bias", re.DOTALL)  # every whole model has it
 CONVOLUTION = re.compile(r"(?:inception_(\d\w)_)?(\w+?)(_bn)?\.(\w+)")  # without BACKBONE
 OF_ATTRIBUTE = re.compile(r"st_(\w+?)\.(\w+_list\.)(\d{1,9})(\..+)")
 
@@ -56,10 +57,19 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict without the prefixes of DataParallel and torch.compile, if it has them."""
-    return {
+    """Return a state dict without the prefixes of DataParallel and torch.compile, and without what stands
+    before the name of its one classifier: `model.`, say.
+    """
+    state = {
         name.replace("_orig_mod.", "").removeprefix("module."): tensor for name, tensor in state_dict.items()
     }
+    prefixes = classifier_prefixes(state)
+    return {name.removeprefix(prefixes[0]): state[name] for name in state} if len(prefixes) == 1 else state
+
+
+def classifier_prefixes(names: Iterable[str]) -> list[str]:
+    """Return what stands before the name of each classifier: nothing, if no module holds the model."""
+    return [match[1] for name in names if (match := OF_CLASSIFIER.fullmatch(name))]
 
 
 def views(model: nn.Module) -> dict[str, Tensor]:
@@ -77,7 +87,11 @@ def own_checkpoint(content: Mapping, path: Path) -> dict:
     if bias is None or bias.dim() != 1 or len(bias) == 0:
         is_backbone = any(name.startswith((STEM["conv1"], "inception_")) for name in state)
         hint = "; weights of the backbone alone are for --pretrained" if is_backbone else ""
-        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier{hint}")
+        if several := classifier_prefixes(state):
+            hint = f"; if you mean one of {first_few(several)}, save its entries alone"
+        raise AlmError(
+            f"{path}: these are not the weights of a whole model: no classifier is among them{hint}"
+        )
     is_published = any(name.startswith(LOCALIZATION) for name in state)
     is_alm = is_published or any(name.startswith("localization.") for name in state)
     accu = content.get("best_accu", 0.0)

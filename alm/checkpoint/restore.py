@@ -12,7 +12,7 @@ from alm.checkpoint.files import save_checkpoint as save_checkpoint  # they are 
 from alm.checkpoint.published import own_checkpoint, to_reference, views, without_prefix
 from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
-from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, is_state_dict
+from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, state_dict_of
 from alm.devices.device import survive_forks
 from alm.errors import AlmError, first_few
 from alm.models.network import APPROACHES, LATERAL_CHANNELS, build_model
@@ -22,20 +22,22 @@ def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
     """Return what a checkpoint file holds, on the CPU; nothing in the file is executed.
 
     It takes ours, the published program's (PyTorch 0.4's serialization too) and a bare state dict of either,
-    also with the prefixes of DataParallel and torch.compile. The weights are in our layout, whoever wrote
-    them. The result has at least `state_dict`, `epoch` (trained so far), `best_accu`, `approach`,
-    `align_corners` and schema.DEFAULTS; `format` and the other parts of schema.PARTS only if this program
-    wrote it.
+    also with a prefix, as DataParallel, torch.compile and Lightning have. The weights are in our layout,
+    whoever wrote them. The result has at least `state_dict`, `epoch` (trained so far), `best_accu`,
+    `approach`, `align_corners` and schema.DEFAULTS; `format` and the other parts of schema.PARTS only if this
+    program wrote it.
 
     Without `weights` the numbers of the tensors are not read: it takes milliseconds, and damage to them goes
     unseen. Raises AlmError if there is no such file, or a part of it is not what it should be.
     """
     path = Path(path)
     content = safe_load(path, tensors=weights)
-    if isinstance(content, Mapping) and "state_dict" not in content:
-        content = {"state_dict": content}
-    if not isinstance(content, Mapping) or not is_state_dict(content["state_dict"]):
-        raise AlmError(f"{path}: this is not a checkpoint: no `state_dict` of named tensors in it")
+    try:
+        state = state_dict_of(content)
+    except AlmError as error:
+        raise AlmError(f"{path}: {error}") from error
+    if state is content:
+        content = {"state_dict": state}
     if not is_own(content):
         content = DEFAULTS | own_checkpoint(content, path)
         check_parts(path, content, tuple(content.keys() - {"state_dict"}))
@@ -100,7 +102,7 @@ def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
     """Return the number of attributes of a checkpoint. Raises AlmError if it has no classifier."""
     bias = checkpoint["state_dict"].get("classifier.bias")
     if bias is None or bias.dim() != 1 or len(bias) == 0:
-        raise AlmError(f"{path}: these are not the weights of a whole model: it has no classifier")
+        raise AlmError(f"{path}: these are not the weights of a whole model: no classifier is among them")
     return len(bias)
 
 
@@ -266,13 +268,13 @@ def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
             given.setdefault(name, torch.zeros_like(tensor))
     both = [(name, given[name], tensor) for name, tensor in own.items() if name in given]
     misfits = {
-        "missing": [name for name in own if name not in given],
-        "of another shape": [
+        "missing entries": [name for name in own if name not in given],
+        "entries of another shape": [
             f"{name} {tuple(theirs.shape)} instead of {tuple(ours.shape)}"
             for name, theirs, ours in both
             if theirs.shape != ours.shape
         ],
-        "of another type": [
+        "entries of another type": [
             f"{name} {theirs.dtype} instead of {ours.dtype}"
             for name, theirs, ours in both
             if theirs.is_floating_point() != ours.is_floating_point()
@@ -280,16 +282,16 @@ def copy_whole(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     }
     surplus = [name for name in given if name not in own]
     problems = [
-        f"{len(names)} {what}: {first_few(names, 3)}"
-        for what, names in {**misfits, "not in this model": surplus}.items()
+        f"{what} ({len(names)}): {first_few(names, 3)}"
+        for what, names in {**misfits, "entries that this model does not have": surplus}.items()
         if names
     ]
     if any(misfits.values()):
-        raise AlmError(f"the weights do not fit this model; entries {'; '.join(problems)}")
+        raise AlmError(f"the weights do not fit this model; {'; '.join(problems)}")
     if infinite := [name for name, theirs, _ in both if not theirs.isfinite().all()]:
         raise AlmError(f"the weights are not finite: {first_few(infinite, 3)}; take others")
     if surplus:
-        warnings.warn(f"entries {problems[0]}; they are not used", stacklevel=3)
+        warnings.warn(f"the weights are used but for {problems[0]}", stacklevel=3)
     with torch.no_grad():
         for _, theirs, ours in both:
             ours.copy_(theirs)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from alm.constants import LEVELS, MEAN, STD
-from alm.errors import AlmError
+from alm.errors import AlmError, first_few
 from alm.models.network import APPROACHES
 
 OWN_FORMAT = "alm-1"  # marks our own checkpoints among the published program's
@@ -152,6 +152,23 @@ def shown(value) -> str:
     short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
     text = short.repr(value)  # repr itself has no end if lists hold each other again and again
     return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def state_dict_of(content) -> Mapping[str, Tensor]:
+    """Return the named tensors of a checkpoint, or those of a file of nothing else. Raises AlmError if there
+    are none.
+    """
+    is_checkpoint = isinstance(content, Mapping) and "state_dict" in content
+    state = content["state_dict"] if is_checkpoint else content
+    if is_state_dict(state):
+        return state
+    parts = content.items() if isinstance(content, Mapping) else ()
+    others = [shown(name) for name, value in parts if is_state_dict(value)]
+    found = f"; there are some under {first_few(others, 3)}: save such a part alone with torch.save"
+    raise AlmError(
+        "this is not a checkpoint: it has no named tensors at its top, and no `state_dict` of them"
+        + (found if others else "")
+    )
 
 
 def is_state_dict(content) -> bool:

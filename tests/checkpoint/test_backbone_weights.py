@@ -64,7 +64,7 @@ def test_a_file_of_timms_gives_its_maps(tmp_path, name, ending):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("layer1.0.conv1.weight"), r"1 missing: layer1\.0\.conv1\.weight"),
+        (lambda state: state.pop("layer1.0.conv1.weight"), r"missing entries .1.: layer1\.0\.conv1\.weight"),
         (
             lambda state: state.update({"conv1.0.weight": torch.zeros(1)}),
             r"conv1\.0\.weight \(1,\) instead of",

@@ -68,8 +68,9 @@ def test_missing_misshapen_and_mistyped_entries_change_nothing():
     state["surplus"] = torch.zeros(1)
     with pytest.raises(
         alm.AlmError,
-        match=r"1 missing: finalfc.weight; 1 of another shape: latlayer_5b.bias \(7,\) instead of \(256,\); "
-        r"1 of another type: finalfc.bias .*int64 .*surplus",
+        match=r"missing entries .1.: finalfc.weight; entries of another shape .1.: latlayer_5b.bias \(7,\) "
+        r"instead of \(256,\); "
+        r"entries of another type .1.: finalfc.bias .*int64 .*surplus",
     ):
         load_reference_state(model, state)
     assert same(before, reference_state(model))
@@ -83,7 +84,9 @@ def test_missing_batch_counts_are_normal_and_surplus_entries_a_warning():
         warnings.simplefilter("error")
         load_reference_state(model, state)
     assert same(model.state_dict(), model_of(seed=1).state_dict())
-    with pytest.warns(UserWarning, match="1 not in this model: surplus"):
+    with pytest.warns(
+        UserWarning, match="are used but for entries that this model does not have .1.: surplus"
+    ):
         load_reference_state(model, {**state, "surplus": torch.zeros(1)})
 
 
@@ -142,7 +145,7 @@ def test_an_entry_that_is_missing_is_refused(tmp_path, name):
     state = reference_state(model_of(approach="bn_inception"))
     del state[name]
     torch.save(state, tmp_path / "a.pth.tar")
-    with pytest.raises(alm.AlmError, match=r"a\.pth\.tar: the weights do not fit .*1 missing: "):
+    with pytest.raises(alm.AlmError, match=r"a\.pth\.tar: the weights do not fit .*missing entries .1.: "):
         load_model(tmp_path / "a.pth.tar")
 
 
@@ -180,7 +183,7 @@ def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
     assert len(loaded(model_of(seed=1), without, tmp_path).used) == 414
     del without["inception_5b_1x1.weight"]
     target = model_of(seed=1)
-    with pytest.raises(alm.AlmError, match=r"1 missing: inception_5b_1x1\.weight"):
+    with pytest.raises(alm.AlmError, match=r"missing entries .1.: inception_5b_1x1\.weight"):
         loaded(target, without, tmp_path)
     assert same(target.state_dict(), model_of(seed=1).state_dict())
 
@@ -189,11 +192,16 @@ def test_backbone_weights_may_lack_batch_counts_alone(tmp_path):
     ("state", "message"),
     [
         ({"layer1.weight": torch.zeros(3)}, r"none of the backbone's names"),
-        ({"conv1_7x7_s2.bias": torch.zeros(64)}, r"entries 413 missing: conv1_7x7_s2\.weight, .*"),
+        ({"conv1_7x7_s2.bias": torch.zeros(64)}, r"missing entries .413.: conv1_7x7_s2\.weight, .*"),
         ({"conv1_7x7_s2.bias": torch.zeros(3)}, r"conv1_7x7_s2\.bias \(3,\) instead of \(64,\)"),
         ({"module.main_branch.conv1_7x7_s2.bias": torch.zeros(64)}, r"whole model.*--init_from"),
         ({"_orig_mod.backbone.conv1.conv.bias": torch.zeros(64)}, r"whole model.*--init_from"),
         ([1, 2], "no named tensors"),
+        ({"model": {"conv1_7x7_s2.bias": torch.zeros(64)}}, "some under 'model': save such a part alone"),
+        (
+            {"net.finalfc.bias": torch.zeros(3), "net.main_branch.x": torch.zeros(3)},
+            r"whole model.*--init_from",
+        ),
     ],
 )
 def test_backbone_weights_that_are_none_are_refused(tmp_path, state, message):

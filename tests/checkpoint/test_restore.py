@@ -32,6 +32,20 @@ def test_files_of_something_else_are_refused(tmp_path, content):
         load_checkpoint(tmp_path / "a.pth.tar")
 
 
+def test_a_file_of_several_things_names_those_to_choose_from(tmp_path):
+    state = {"finalfc.bias": torch.zeros(3)}
+    torch.save({"model_state_dict": state, "lr": 0.1}, tmp_path / "a.pth")
+    with pytest.raises(
+        alm.AlmError, match=r"a\.pth: .* some under 'model_state_dict': save such a part alone"
+    ):
+        load_checkpoint(tmp_path / "a.pth")
+    torch.save(
+        {f"{part}.{name}": state[name] for part in ("ema", "model") for name in state}, tmp_path / "a.pth"
+    )
+    with pytest.raises(alm.AlmError, match=r"a\.pth: .* if you mean one of ema\., model\., save its entries"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 def test_without_weights_all_but_their_numbers_is_there(tmp_path):
     save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model_of(), epoch=3, iteration=2))
     whole, rest = (load_checkpoint(tmp_path / "7.pth.tar", weights=weights) for weights in (True, False))
@@ -55,7 +69,7 @@ def test_a_subclass_restores_with_what_it_adds():
     source, target = Larger(3), Larger(3)
     restore_model(target, checkpoint_of(source))
     assert same(source.state_dict(), target.state_dict())
-    with pytest.raises(alm.AlmError, match=r"2 missing: extra\.weight, extra\.bias"):
+    with pytest.raises(alm.AlmError, match=r"missing entries .2.: extra\.weight, extra\.bias"):
         restore_model(target, checkpoint_of(model_of()))
 
 
@@ -121,7 +135,13 @@ def test_load_model_tells_what_it_is(tmp_path, approach, align_corners):
 @pytest.mark.parametrize("bare", [True, False])
 @pytest.mark.parametrize(
     ("approach", "prefix"),
-    [("inception_iccv", ""), ("inception_iccv", "_orig_mod."), ("bn_inception", "module._orig_mod.")],
+    [
+        ("inception_iccv", ""),
+        ("inception_iccv", "_orig_mod."),
+        ("bn_inception", "module._orig_mod."),
+        ("inception_iccv", "module.model."),
+        ("bn_inception", "network."),
+    ],
 )
 def test_the_prefixes_of_wrapped_modules_are_passed_over(tmp_path, approach, prefix, bare):
     """Of weights alone, which do not name their attributes, too."""
@@ -214,9 +234,9 @@ def test_a_baseline_gives_and_takes_backbone_and_classifier():
 @pytest.mark.parametrize(
     ("name", "tensor", "words"),
     [
-        ("backbone.conv1.conv.weight", None, "1 missing: backbone.conv1.conv.weight"),
-        ("classifier.weight", None, "1 missing: classifier.weight"),
-        ("localization.4d.region_bias", None, "1 missing: localization.4d.region_bias"),
+        ("backbone.conv1.conv.weight", None, "missing entries .1.: backbone.conv1.conv.weight"),
+        ("classifier.weight", None, "missing entries .1.: classifier.weight"),
+        ("localization.4d.region_bias", None, "missing entries .1.: localization.4d.region_bias"),
         ("localization.4d.region_bias", torch.zeros(2, 4), r"\(2, 4\) instead of .*\(3, 4\)"),
         ("localization.4d.region_bias", torch.zeros(3, 4).int(), "int32"),
         ("lateral.5b.bias", torch.zeros(7), r"lateral.5b.bias \(7,\) instead of"),
