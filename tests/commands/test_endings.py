@@ -29,7 +29,7 @@ from run_scripts.cli.main import Interruption, bad_input_status, clear_ending, r
 from run_scripts.cli.parser import Parser
 from run_scripts.cli.reference import EXIT_STATUS
 from run_scripts.loss import PLOT
-from utils.diagnostics.fingerprint_comparison import FORMAT
+from utils.diagnostics.fingerprint_comparison import FORMAT, STAGES
 from utils.errors import DataError, LogError
 from utils.io.process import beyond_interrupts
 
@@ -185,10 +185,10 @@ def folder(tmp_path_factory):
         (folder / f"{name}.csv").write_text("\n".join(["path," + ",".join(ATTRIBUTES), *rows]))
     for name, norm in (("a", 1.0), ("b", 9.0)):
         run = {"type": "run", "format": FORMAT, "precision": "float32", "weights": "same"}
-        tensor = {"type": "tensor", "iteration": 0, "stage": "forward", "name": "network", "dtype": "float32"}
+        tensor = {"type": "tensor", "iteration": 0, "name": "network", "dtype": "float32", "shape": [1]}
         numbers = {"largest": 1, "nonfinite": 0, "projection_1": 0, "projection_2": 0, "norm": norm}
         batch = {"type": "batch", "iteration": 0, "images": "same", "labels": "same", "mirror": "same"}
-        entries = run, batch, tensor | {"shape": [1]} | numbers
+        entries = run, batch, *(tensor | numbers | {"stage": stage} for stage in STAGES)
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
