@@ -36,6 +36,8 @@ class Predictor(PicturePredictor):
         network that is not `folded` computes the same in more time. With `evidence`, predictions have it.
         Raises AlmError if the names are too few, too many, or not the model's.
         """
+        import torch
+
         from alm.devices.capabilities import layout
         from alm.devices.device import choose_device, survive_forks
         from alm.models import folding
@@ -46,8 +48,9 @@ class Predictor(PicturePredictor):
         self.align_corners = model.align_corners
         self.evidence = evidence
         survive_forks()
-        network = folding.folded(model) if folded else copy.deepcopy(model).eval().requires_grad_(False)
-        self._network = network.to(self.device, memory_format=layout(self.device))
+        with torch.inference_mode():
+            network = folding.folded(model) if folded else copy.deepcopy(model).eval().requires_grad_(False)
+            self._network = network.to(self.device, memory_format=layout(self.device))
 
     @classmethod
     def from_file(
