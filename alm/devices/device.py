@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from alm.devices.host import processor_name
+from alm.devices.host import HOST, processor_name
 from alm.errors import AlmError
 
-CPU = torch.device("cpu")
-DEVICES = ("sdaa", "cuda", "cpu")
+CPU = torch.device(HOST)
+DEVICES = ("sdaa", "cuda", HOST)
 NAME = re.compile(r"auto|cpu|(sdaa|cuda)(:[0-9]{1,3})?")
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
 MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
@@ -66,7 +66,7 @@ def explain_choice(name: str, device: torch.device) -> str:
 @cache
 def absence(kind: str) -> str | None:
     """Return why no device of this kind can be used here, or None if one can."""
-    if kind == "cpu":
+    if kind == HOST:
         return None
     try:
         if kind in EXTENSIONS:
@@ -99,7 +99,7 @@ def migrates() -> bool:
 
 def is_accelerator(device: torch.device) -> bool:
     """Whether a device works beside the CPU, which then waits wherever it asks for a value."""
-    return device.type != "cpu"
+    return device.type != HOST
 
 
 def is_alike(first: torch.device, second: torch.device) -> bool:

@@ -6,6 +6,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+HOST = "cpu"  # as torch calls it
+
 
 def processor_name() -> str:
     """Return what the CPU is sold as, or its architecture if the system does not say."""

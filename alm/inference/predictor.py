@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alm.devices.host import HOST
 from alm.errors import AlmError
 from alm.inference.onnx_predictor import OnnxPredictor
 from alm.inference.prediction import PicturePredictor, Prediction, predictions_of
@@ -72,7 +73,7 @@ class Predictor(PicturePredictor):
         """
         if is_onnx(path):
             predictor = OnnxPredictor(path, threads)
-            if device != "auto":
+            if device not in ("auto", HOST):
                 raise AlmError(f"{path}: an .onnx file is computed on the CPU; leave out the device {device}")
             if attributes is not None and tuple(attributes) != predictor.attributes:
                 raise AlmError(f"{path} has other attributes than those that are named; leave the names out")
@@ -118,8 +119,8 @@ class Predictor(PicturePredictor):
             look = network.explain if self.evidence else network.predict
             logits, *maps = look(preprocess(images, mean=network.mean, std=network.std))
             largest, winners = torch.stack(logits).max(dim=0)
-            probabilities, winners = largest.sigmoid().numpy(force=True), winners.numpy(force=True)
-            maps = [{name: values.numpy(force=True) for name, values in of.items()} for of in maps]
+            probabilities, winners = largest.sigmoid().to(HOST).numpy(), winners.to(HOST).numpy()
+            maps = [{name: values.to(HOST).numpy() for name, values in of.items()} for of in maps]
         figures = self.attributes, probabilities, winners, sizes, self.align_corners, self.thresholds
         return predictions_of(*figures, *maps)
 
