@@ -95,12 +95,27 @@ def test_a_cache_whose_pictures_are_not_those_of_the_files_is_built_again(root):
     assert all(np.array_equal(pictures(cache)[i], read_resized(root / f"{i}.png")) for i in range(COUNT))
 
 
-def test_a_cache_that_is_written_over_gives_no_wrong_picture(root):
+def overwritten(records):
+    records[2]["picture"][3, :2] = 7
+
+
+def zeroed(records):
+    records[2:4] = 0
+
+
+def swapped(records):
+    records[[1, 2]] = records[[2, 1]]
+
+
+def rolled(records):
+    records[2]["picture"] = np.roll(records[2]["picture"], 128)
+
+
+@pytest.mark.parametrize("damage", [overwritten, zeroed, swapped, rolled])
+def test_a_cache_that_is_written_over_gives_no_wrong_picture(root, damage):
     """Neither while it is open nor later."""
     dataset, expected = open_dataset(root), open_dataset(root, cached=False)
-    with open(dataset.cache.path, "r+b") as file:
-        file.seek(cache_module.RECORD.itemsize * 2 + 1000)
-        file.write(b"other bytes")
+    damage(np.memmap(dataset.cache.path, cache_module.RECORD, mode="r+"))
     for each in (dataset, open_dataset(root)):
         assert torch.equal(each.batch(range(COUNT))[0], expected.batch(range(COUNT))[0])
     assert len(files(root)) == 1
