@@ -57,8 +57,9 @@ def main() -> int:
 def evaluate(setup: TrainingSetup, directory: Path | None, log: TrainingLog) -> None:
     """Evaluate a checkpoint; print the figures, and write them to the files that the options name."""
     announce(setup, log, setup.notes)
-    evaluation = build_trainer(setup, log).evaluate(build_loader(setup, training=False))
-    report_evaluation(setup, directory, log, setup.options.start_epoch, evaluation)
+    trainer = build_trainer(setup, log)
+    evaluation = trainer.evaluate(build_loader(setup, training=False))
+    report_evaluation(setup, trainer.evaluated, directory, log, setup.options.start_epoch, evaluation)
 
 
 def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
@@ -81,7 +82,7 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
     announce(setup, log, notes)
     train_loader = build_loader(setup, training=True)
     val_loader = build_loader(setup, training=False) if setup.data.val else None
-    report = partial(report_evaluation, setup, directory, log)
+    report = partial(report_evaluation, setup, trainer.evaluated, directory, log)
     about = chosen(options, "experiment", "approach", "batch_size", "seed")
     fingerprint = fingerprinted(trainer, options.fingerprint, options.fingerprint_iters, about)
     with fingerprint, Interruption() as interruption:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
+from torch import nn
 
 import alm
 from alm.constants import THRESHOLD
@@ -31,9 +32,14 @@ from utils.runs.training_log import TrainingLog
 
 
 def report_evaluation(
-    setup: TrainingSetup, directory: Path | None, log: TrainingLog, epoch: int, evaluation: Evaluation
+    setup: TrainingSetup,
+    network: nn.Module,
+    directory: Path | None,
+    log: TrainingLog,
+    epoch: int,
+    evaluation: Evaluation,
 ) -> None:
-    """Print an evaluation after `epoch` epochs, and write the files that the options name."""
+    """Print an evaluation of a network after `epoch` epochs, and write the files that the options name."""
     options, experiment, pictures = setup.options, setup.experiment, setup.data.val
     attributes, labels = experiment.attributes, pictures.labels.numpy()
     rows = evaluation, attributes, len(pictures), pictures.listed
@@ -51,9 +57,9 @@ def report_evaluation(
     record |= results.evaluation_record(*rows) | {"intervals": results.interval_record(*spans)}
     regions = boxes(evaluation.regions or {}, setup.model.align_corners)
     pointing, predictor = None, None
-    if regions:
-        predictor = Predictor(setup.model, attributes, str(setup.device), evidence=True)
-    if setup.true_boxes is not None and regions:
+    if regions and (setup.true_boxes is not None or options.report):
+        predictor = Predictor(network, attributes, str(setup.device), evidence=True)
+    if regions and setup.true_boxes is not None:
         evidence = located_evidence(predictor, pictures.paths, setup.true_boxes)
         of_levels = evaluation.branches[: len(regions)].numpy()
         pointing = score(regions, of_levels, setup.true_boxes, evidence)
