@@ -91,7 +91,10 @@ def test_a_prediction(folder, start_here):
     assert [json.loads(line)["path"] for line in (folder / "a.jsonl").read_text().splitlines()] == names
     with open(folder / "a.csv", encoding="utf-8", newline="") as file:
         assert [row[0] for row in csv.reader(file)][1:] == names
-    assert len(list((folder / "sheets").iterdir())) == 2
+    assert len(list((folder / "sheets").glob("*.png"))) == 2
+    page = (folder / "sheets" / "index.html").read_text(encoding="utf-8")
+    refuse_obeyed(page)
+    assert "<img" not in page
 
 
 def test_a_check(folder, start_here):
