@@ -153,6 +153,7 @@ BOMB = element(15, zlib.compress(array(9, (1, 2**20), element(2, bytes(2**20))))
         (file_of(array(6, (1, 2), TWO), array(6, (1, 2), TWO)), "Duplicate variable name"),
         (file_of(array(6, (2, 1), struct.pack("<HH4x", 6, 7) + TWO)), "no whole numbers"),
         (file_of(element(14, element(6, b"") + TWO)), "without a class"),
+        (file_of(array(4, (), element(16, b"ab"))), "without a class or a shape"),
         (file_of(element(14, b"1234")), "cut short"),
         (file_of(struct.pack("<II", 14, HUGE), b"1234"), "no whole array"),
         (file_of(NESTED), "more than 16 deep"),

@@ -125,7 +125,7 @@ def check_array(data: bytes, order: str, start: int, end: int, depth: int) -> No
     """Raise ValueError if an array's class is none that is read, or its parts do not fill it."""
     *head, flags, _, shape_type, shape_size = struct.unpack_from(order + "6I", data, start)
     kind = flags & 0xFF
-    if head != [6, 8] or shape_type != 5:
+    if head != [6, 8] or shape_type != 5 or shape_size < 8:  # rows and columns
         raise ValueError(f"an array without a class or a shape at byte {start}")
     if kind not in NUMERIC and kind not in (CELL, STRUCT, CHAR):
         raise ValueError("it holds a sparse array, an object or a function handle: save it without")
