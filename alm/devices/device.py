@@ -16,8 +16,9 @@ from alm.devices.host import HOST, processor_name
 from alm.errors import AlmError
 
 CPU = torch.device(HOST)
-DEVICES = ("sdaa", "cuda", HOST)
-NAME = re.compile(r"auto|cpu|(sdaa|cuda)(:[0-9]{1,3})?")
+ACCELERATORS = ("sdaa", "cuda")
+DEVICES = (*ACCELERATORS, HOST)
+NAME = re.compile(rf"auto|{HOST}|({'|'.join(ACCELERATORS)})(:[0-9]{{1,3}})?")
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
 MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
@@ -59,7 +60,7 @@ def explain_choice(name: str, device: torch.device) -> str:
         passed = DEVICES[: DEVICES.index(device.type)]
         return line + "".join(f"; {kind}: {absence(kind)}" for kind in passed)
     if kind != device.type:
-        line += f"; torch.{name}'s calls land on it ({'='.join(MIGRATION)})"
+        line += f"; torch.{kind}'s calls land on it ({'='.join(MIGRATION)})"
     return line
 
 

@@ -85,8 +85,12 @@ def test_cuda_that_lands_on_sdaa_is_called_sdaa(machine, monkeypatch):
     assert devices.choose_device("cuda").type == "cuda"
     monkeypatch.setenv("TORCH_SDAA_AUTOLOAD", "cuda_migrate")
     assert devices.choose_device("cuda").type == "sdaa"
-    line = devices.explain_choice("cuda", types.SimpleNamespace(type="sdaa"))
-    assert line == "Device: sdaa, SDAA card; torch.cuda's calls land on it (TORCH_SDAA_AUTOLOAD=cuda_migrate)"
+    for number in ("", ":1"):
+        line = devices.explain_choice(f"cuda{number}", types.SimpleNamespace(type="sdaa"))
+        assert line == (
+            f"Device: sdaa{number}, SDAA card; torch.cuda's calls land on it "
+            "(TORCH_SDAA_AUTOLOAD=cuda_migrate)"
+        )
     machine(sdaa="torch finds no such device")
     assert devices.choose_device("cuda").type == "cuda"
 
