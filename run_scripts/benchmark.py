@@ -38,12 +38,13 @@ from alm import WeightedBCELoss, build_model
 from alm.constants import HEIGHT, WIDTH
 from alm.devices import device as devices
 from alm.devices.capabilities import layout
-from alm.devices.device import CPU, DEVICES, choose_device, device_name
+from alm.devices.device import choose_device
+from alm.devices.host import HOST
 from alm.devices.precision import PRECISIONS, autocast, choose_precision, gradient_scaler
 from alm.errors import AlmError
 from alm.models.folding import folded
 from alm.training.trainer import Trainer
-from run_scripts.cli.parser import Parser, whole_number
+from run_scripts.cli.parser import Parser, device_name, whole_number
 from run_scripts.training.setup import build_optimizer
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
@@ -78,12 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--backbone", default="bn_inception", metavar="NAME",
         help="bn_inception, whose goals these are, or one of timm's (default: %(default)s)")  # fmt: skip
     add("--attributes", type=whole_number(1), default=35, metavar="K", help="attributes (default: 35)")
-    add(
-        "--device",
-        choices=("auto", *DEVICES),
-        default=CPU.type,
-        help="where to compute (default: %(default)s)",
-    )
+    add("--device", type=device_name, default=HOST, metavar="NAME",
+        help="where to compute: auto, sdaa, cuda or cpu, or one of several, as in cuda:1 (default: "
+        "%(default)s)"
+    )  # fmt: skip
     add("--amp", choices=("off", *PRECISIONS), default="off",
         help="precision of all rows but the one that compares bf16 with float32 (default: off)")  # fmt: skip
     add("--rounds", type=whole_number(1), default=15, metavar="N",
@@ -163,7 +162,7 @@ def columns(what: str, figures: str, goal: str) -> str:
 
 
 def machine(options: argparse.Namespace) -> str:
-    words = [time.strftime("%Y-%m-%d"), device_name(options.device), f"torch {torch.__version__}"]
+    words = [time.strftime("%Y-%m-%d"), devices.device_name(options.device), f"torch {torch.__version__}"]
     words += [f"Python {platform.python_version()}", f"{options.device.type}, {options.threads} threads"]
     words += [options.backbone, f"batch {options.batch_size}", f"{options.attributes} attributes"]
     words += [f"amp {options.amp}"]
@@ -172,7 +171,7 @@ def machine(options: argparse.Namespace) -> str:
 
 def measure_forms(options: argparse.Namespace) -> None:
     """Time the forms of a trained network on drawn people, as predict.py --benchmark does on any pictures."""
-    benchmark(options.deploy, device=options.device.type, threads=options.threads)
+    benchmark(options.deploy, device=str(options.device), threads=options.threads)
 
 
 def localization_and_format(options: argparse.Namespace) -> list[np.ndarray]:
