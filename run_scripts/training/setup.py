@@ -364,10 +364,13 @@ def build_optimizer(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if head_lr:
         backbone = set(model.backbone.parameters())
-        head = [parameter for parameter in parameters if parameter not in backbone]
-        parameters = [
-            {"params": parameters[: -len(head)]},  # the backbone comes first, as without `head_lr`
-            {"params": head, "lr": head_lr, "initial_lr": head_lr},
+        parameters = [  # in the order of a single group
+            {"params": [parameter for parameter in parameters if parameter in backbone]},
+            {
+                "params": [parameter for parameter in parameters if parameter not in backbone],
+                "lr": head_lr,
+                "initial_lr": head_lr,
+            },
         ]
     common = {"lr": lr, "weight_decay": weight_decay}
     if optimizer == "sgd":
