@@ -1,7 +1,6 @@
 """Predictions files: CSV with one line per picture, its path and one number per attribute of the header."""
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from alm.errors import AlmError
 from utils.data.catalog import one_spelling
 from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
-from utils.io.table import read_rows
+from utils.io.table import is_number, number, read_rows
 
 FOUND, LEVEL = "found", "level"  # with an attribute before it, columns of what predict.py writes
 SCALES = ("auto", "logits", "probabilities")
@@ -123,20 +122,6 @@ def is_of_predict(file: PredictionsFile, spellings: Sequence[Sequence[str]]) -> 
         all(any(f"{name} {word}" in columns for name in names) for names in spellings)
         for word in (FOUND, LEVEL)
     )
-
-
-def is_number(text: str) -> bool:
-    try:
-        return math.isfinite(number(text))
-    except ValueError:
-        return False
-
-
-def number(text: str) -> float:
-    """Return a cell's number, whose decimal point may be a comma. Raises ValueError."""
-    if "_" in text:  # Python would take 1_0 for 10
-        raise ValueError(text)
-    return float(text.replace(",", "."))
 
 
 def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | Path) -> list[int]:

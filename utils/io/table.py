@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 
@@ -31,3 +32,18 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
 def find_delimiter(text: str) -> str:
     bare = QUOTED.sub("", FIRST_ROW.match(text)[1])
     return next((delimiter for delimiter in DELIMITERS if delimiter in bare), ",")
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a finite number."""
+    try:
+        return math.isfinite(number(cell))
+    except ValueError:
+        return False
+
+
+def number(cell: str) -> float:
+    """Return a cell's number, whose decimal point may be a comma. Raises ValueError."""
+    if "_" in cell:  # Python would take 1_0 for 10
+        raise ValueError(cell)
+    return float(cell.replace(",", "."))

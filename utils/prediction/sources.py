@@ -23,9 +23,8 @@ from utils.data.list_file import (
     refuse_links_out,
 )
 from utils.errors import DataError
-from utils.evaluation.prediction_table import is_number, number
 from utils.io.phrases import counted, first_few
-from utils.io.table import read_rows
+from utils.io.table import is_number, number, read_rows
 from utils.io.untrusted import encoding_of
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
