@@ -11,7 +11,7 @@ from alm.untrusted import is_share, parsed
 FORMAT = "alm-deployed-1"
 IMAGES = (
     f"images[n] are the red, green and blue of picture n, uint8, resized to {HEIGHT} x {WIDTH} (height x "
-    "width) by Pillow's bilinear filter, which averages where it shrinks a picture; other filters change "
+    "width) by Pillow's bilinear filter, which averages if it shrinks a picture; other filters change "
     "some labels"
 )
 REGIONS = (

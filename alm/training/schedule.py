@@ -4,7 +4,7 @@ import math
 
 SCHEDULES = ("step", "cosine", "onecycle")
 ONE_CYCLE_WARMUP = 0.3  # of the training, as in torch's OneCycleLR
-START = 1 / 25  # of the rate, where a warm-up begins, as there
+START = 1 / 25  # of the rate, with which a warm-up begins, as there
 
 
 def learning_rate(
