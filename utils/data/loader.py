@@ -151,11 +151,7 @@ class Loader:
                 yield read
                 if own != self._epochs:
                     raise RuntimeError("another epoch of this loader was begun; read one at a time")
-        except (
-            ConnectionError,
-            EOFError,
-            RuntimeError,
-        ) as error:  # the first two in a batch's midst
+        except (ConnectionError, EOFError, RuntimeError) as error:  # the first two in a batch's midst
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self._reader = None

@@ -47,7 +47,6 @@ PAPER, INK, PALE = "white", "#20242c", "#5c6370"
 COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
 LONGEST_STEM = 240  # bytes; a file's name has at most 255, with a number and `.png`
 
-
 INDEX = "index.html"  # its name is no sheet's
 PAGE = """<!doctype html>
 <meta charset="utf-8">
