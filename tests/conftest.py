@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +16,8 @@ if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the c
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(processes))))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test imports onnxruntime
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's `pytest &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
 
 
