@@ -44,7 +44,14 @@ class Baseline(nn.Module):
     attributes: tuple[str, ...] | None = None
     _frozen: tuple[nn.Module, ...] = ()
 
-    def __init__(self, num_attributes: int, align_corners: bool, backbone: str, _width: int):
+    def __init__(
+        self,
+        num_attributes: int,
+        align_corners: bool = False,
+        backbone: str = "bn_inception",
+        width: int = LATERAL_CHANNELS,
+    ):
+        """`width` is of the lateral layers; this network has none."""
         super().__init__()
         self.align_corners = align_corners
         self.backbone_name = backbone
@@ -119,8 +126,15 @@ class ALM(Baseline):
 
     approach = "inception_iccv"
 
-    def __init__(self, num_attributes: int, align_corners: bool, backbone: str, width: int):
-        super().__init__(num_attributes, align_corners, backbone, width)
+    def __init__(
+        self,
+        num_attributes: int,
+        align_corners: bool = False,
+        backbone: str = "bn_inception",
+        width: int = LATERAL_CHANNELS,
+    ):
+        """`width`: channels of the lateral layers."""
+        super().__init__(num_attributes, align_corners, backbone)
         taps = self.backbone.taps
         self.levels = tuple(tap.name for tap in taps)
         self.lateral = nn.ModuleDict({tap.name: nn.Linear(tap.channels, width) for tap in taps})
