@@ -86,13 +86,15 @@ class TimmBackbone(nn.Module):
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under autocast on the CPU: there torch 2.14 takes many
-    times as long for its gradients in bfloat16 (16 maps of 240 channels, 32 x 16, stride 2: 156 and 2.4 ms).
+    """A depthwise convolution that stays in float32 under autocast on the CPU if it has gradients: there torch
+    2.14 takes many times as long for these in bfloat16 (16 maps of 240 channels, 32 x 16, stride 2: 156 and
+    2.4 ms).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / stride, W / stride), in the type of `x`."""
-        if is_accelerator(x.device) or not torch.is_autocast_enabled(x.device.type):
+        has_gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if not has_gradients or is_accelerator(x.device) or not torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float()).to(x.dtype)

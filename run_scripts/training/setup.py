@@ -16,6 +16,7 @@ from alm.checkpoint.backbone_weights import load_backbone, load_imagenet
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
 from alm.devices.device import choose_device, explain_choice
+from alm.devices.host import keep_freed_memory
 from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
@@ -85,6 +86,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         check_epochs(options, resumed, position)
     elif position.epoch >= options.epochs and position.evaluated:
         resume.notes.append(f"Resume: all {options.epochs} epochs are done")
+    keep_freed_memory()
     with checkpoint_named(resume.typed, options):
         device = choose_device(options.device)
         precision = choose_precision(device, options.amp)
