@@ -85,7 +85,7 @@ class Arithmetic(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def test_depthwise_convolutions_stay_in_float32_under_autocast():
+def test_depthwise_convolutions_with_gradients_stay_in_float32_under_autocast():
     backbone = deepcopy(build_backbone("test_efficientnet"))
     with Arithmetic() as arithmetic:
         with autocast(torch.device("cpu"), torch.bfloat16):
@@ -93,6 +93,9 @@ def test_depthwise_convolutions_stay_in_float32_under_autocast():
         sum(features.float().sum() for features in maps.values()).backward()
     assert (arithmetic.depthwise, arithmetic.others) == ({torch.float32}, {torch.bfloat16})
     assert {features.dtype for features in maps.values()} == {torch.bfloat16}
+    with Arithmetic() as arithmetic, autocast(torch.device("cpu"), torch.bfloat16), torch.no_grad():
+        backbone(IMAGES)
+    assert arithmetic.depthwise == {torch.bfloat16}
 
 
 def test_nothing_is_dropped_at_random():
