@@ -86,9 +86,9 @@ class TimmBackbone(nn.Module):
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under autocast on the CPU if it has gradients: there torch
-    2.14 takes many times as long for these in bfloat16 (16 maps of 240 channels, 32 x 16, stride 2: 156 and
-    2.4 ms).
+    """A depthwise convolution that, if it has gradients, stays in float32 under autocast on the CPU: there
+    torch 2.14 takes many times as long for them in bfloat16 (16 maps of 240 channels, 32 x 16, stride 2: 156
+    and 2.4 ms).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,8 +16,7 @@ from alm.checkpoint.backbone_weights import load_backbone, load_imagenet
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
 from alm.devices.device import choose_device, explain_choice
-from alm.devices.host import keep_freed_memory
-from alm.devices.host import usable_cores
+from alm.devices.host import keep_freed_memory, usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
 from alm.inference.thresholds import read_thresholds
