@@ -36,7 +36,7 @@ from utils.evaluation.prediction_table import (
     read_predictions,
 )
 from utils.evaluation.results import ends, lacking, none_for_nan, undefined_draws
-from utils.evaluation.seeds import SeedSet, compare_seeds, read_seeds
+from utils.evaluation.seeds import SeedSet, compare_seeds, read_seeds, set_lines, set_record
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
 from utils.io.atomic import unwritable, write_json
 from utils.io.figure import plot_format
@@ -122,10 +122,9 @@ def judge_seeds(options: argparse.Namespace) -> int:
 
 def seed_lines(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -> Iterator[str]:
     for name, each in zip("AB", sets, strict=True):
-        seeds = ", ".join(map(str, each.seeds))
-        yield f"{name}: {each.directory}, epoch {each.evaluation['epoch']} of the seeds {seeds}"
-        for key, title in FIGURES.items():
-            yield "   {:12}{:.4f}, standard deviation {:.4f}".format(title, *each.summary(key))
+        first, *figures = set_lines(each)
+        yield f"{name}: {first}"
+        yield from figures
     yield ""
     yield f"{'Means':20}     A       B     B - A   95 % interval of B - A"
     for key, title in FIGURES.items():
@@ -142,12 +141,13 @@ def seed_lines(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -
 
 
 def seed_record(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -> dict:
-    record = {"level": LEVEL, "verdict": differences["ma"].verdict}
-    for name, each in zip("ab", sets, strict=True):
-        spread = {key: none_for_nan(each.summary(key)[1]) for key in FIGURES}
-        about = {"directory": str(each.directory), "seeds": each.seeds}
-        record[name] = about | {"epoch": each.evaluation["epoch"], "spread": spread}
-    return record | {"figures": {key: difference_record(differences[key]) for key in FIGURES}}
+    return {
+        "level": LEVEL,
+        "verdict": differences["ma"].verdict,
+        "a": set_record(sets[0]),
+        "b": set_record(sets[1]),
+        "figures": {key: difference_record(differences[key]) for key in FIGURES},
+    }
 
 
 def choose_attributes(files: Sequence[PredictionsFile], names_file: str | None) -> list[tuple[str, ...]]:

@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
     run("run_scripts.run_ALM")
 
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -31,8 +32,10 @@ from run_scripts.training.evaluation import report_evaluation
 from run_scripts.training.options import build_parser
 from run_scripts.training.resolve import chosen
 from run_scripts.training.resume import restore
+from run_scripts.training.seeds import report_runs, runs_of
 from run_scripts.training.setup import TrainingSetup, build_loader, build_trainer, compile_network, set_up
 from utils.diagnostics.fingerprint import fingerprinted
+from utils.io.process import tell
 from utils.io.untrusted import printable
 from utils.runs import directory as run_directory
 from utils.runs import log_text
@@ -46,11 +49,29 @@ def main() -> int:
     """Train or evaluate; return the exit status."""
     options = build_parser().parse_args()
     refuse_several_processes()
+    if "runs" not in options:
+        return start(options) or 0
+    runs = runs_of(options, REPOSITORY / "runs")
+    for number, run in enumerate(runs, start=1):
+        tell(f"Run {number} of {len(runs)}: seed {run.seed}, in {run.output_dir}")
+        status = start(run)
+        if status is not None:
+            everything = f"--resume auto --output_dir {Path(run.output_dir).parent}"
+            tell(f"Stopped in run {number} of {len(runs)}; all go on with {everything}")
+            return status
+    report_runs(runs)
+    return 0
+
+
+def start(options: Namespace) -> int | None:
+    """Evaluate, or do one run; return the exit status that a signal asked for, None if there was none."""
     setup = set_up(options)
+    if setup.options.runs and not setup.data.val:
+        raise AlmError("--runs ends with figures of evaluations; give the list to evaluate with --val_list")
     with open_directory(setup) as directory, open_log(setup, directory) as log:
         if setup.options.evaluate:
             evaluate(setup, directory, log)
-            return 0
+            return None
         return train(setup, directory, log)
 
 
@@ -62,8 +83,10 @@ def evaluate(setup: TrainingSetup, directory: Path | None, log: TrainingLog) -> 
     report_evaluation(setup, trainer.evaluated, directory, log, setup.options.start_epoch, evaluation)
 
 
-def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
-    """Train until all epochs are done, or until a signal asks for an end; return the exit status."""
+def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None:
+    """Train until all epochs are done, or until a signal asks for an end; return the status that it asks for,
+    None if there was none.
+    """
     options, notes = setup.options, list(setup.notes)
     trainer = build_trainer(setup, log)
     if options.compile:
@@ -94,7 +117,7 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int:
     log.line(
         f"{log_text.RUN}{directory}" if is_done else log_text.interrupted(interruption.name, directory / LAST)
     )
-    return interruption.status
+    return interruption.status if interruption() else None
 
 
 def open_directory(setup: TrainingSetup):

@@ -66,7 +66,7 @@ def report_evaluation(
         log.detail(pointing_lines(pointing))
         record["pointing"] = pointing_record(pointing, attributes)
     log.record(record)
-    if options.json and log.page(options.json, indented_json(record)):
+    if options.json and not options.runs and log.page(options.json, indented_json(record)):
         log.detail(f"Figures: {options.json}")
     if options.predictions:
         write_predictions(options.predictions, pictures.names, attributes, evaluation.logits.numpy())

@@ -278,6 +278,9 @@ GROUPS = {
                "checkpoint was trained, or false without one", "auto", traits=RESTORED | STEP),
         Option("seed", whole(0, LARGEST_SEED), "seed of the starting weights, the order of the pictures, and "
                "how they are augmented", 1, traits=RESTORED | STEP),
+        Option("runs", whole(2), "train N times, one run after the other, with the seeds --seed, --seed + 1, "
+               "... Each run has a directory in --output_dir. At the end print the mean and the standard "
+               "deviation of each figure"),
     ),
     "recipe": (
         Option("recipe", one_of(*RECIPES), "other defaults for some options. published: none. modern: "
@@ -314,7 +317,8 @@ GROUPS = {
     "output": (
         Option("output_dir", DIR, "directory of the log and the checkpoints. By default the directory of "
                "the --resume checkpoint if that is its last one, or else a new one under runs/"),
-        Option("json", FILE, "write the last evaluation's figures as JSON", traits=PLACE | WRITTEN),
+        Option("json", FILE, "write the last evaluation's figures as JSON; with --runs those of all runs",
+               traits=PLACE | WRITTEN),
         Option("predictions", FILE, "with -e: write each picture's path and logits as CSV, for compare.py",
                traits=PLACE | WRITTEN),
         Option("calibrate", FILE, "with -e and --val_list: choose each attribute's threshold by balanced "

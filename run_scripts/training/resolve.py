@@ -171,10 +171,12 @@ def problems(options: Namespace, typed: Container[str]) -> Iterator[str]:
             yield f"--{name} goes with -e: give it the checkpoint to evaluate"
     if options.fingerprint and (options.evaluate or options.compile):
         yield "--fingerprint watches training steps as they are: leave out -e and --compile"
-    run = os.path.abspath(options.output_dir) if options.output_dir else None
+    for name in ("report", "fingerprint", "log_json"):
+        if options.runs and getattr(options, name):
+            yield f"--{name} is a file of one run, and --runs {options.runs} are several; leave one out"
     for name, path in chosen(options, *names(Trait.WRITTEN)).items():
-        if path is None or (os.path.dirname(path) == run and not os.path.exists(run)):
-            continue  # the run makes its directory
+        if path is None or makes(options.output_dir, os.path.dirname(path)):
+            continue
         if reason := unwritable(path):
             yield f"--{name} {path}: {reason}"
     if options.calibrate and is_other_file(options.calibrate):
@@ -182,6 +184,13 @@ def problems(options: Namespace, typed: Container[str]) -> Iterator[str]:
             f"--calibrate {options.calibrate}: thresholds are written there, but that file holds something "
             "else; name another (the list to choose them on is --val_list)"
         )
+
+
+def makes(run: str | None, directory: str) -> bool:
+    """Whether a run in the directory `run` makes a directory: its own, or one above it."""
+    return (
+        bool(run) and not os.path.exists(directory) and Path(os.path.abspath(run)).is_relative_to(directory)
+    )
 
 
 def is_other_file(path: str) -> bool:

@@ -26,18 +26,11 @@ def find_checkpoint(typed: Namespace) -> Resumption:
     """Return the checkpoint of --resume. Raises AlmError if no run can go on from it; exits with status 2 if
     `auto` makes no sense beside the other options.
     """
+    check_resume(typed)
     if "resume" not in typed:
         return Resumption(typed, [])
     if typed.resume != AUTO:
         return Resumption(typed, [], load_checkpoint(typed.resume))
-    for name, problem in (
-        ("evaluate", "name the checkpoint that -e is to evaluate"),
-        ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
-    ):
-        if name in typed:
-            build_parser().error(f"--resume auto: {problem}")
-    if "output_dir" not in typed:
-        build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
     newest = newest_checkpoint(Path(typed.output_dir))
     rest = Namespace(**vars(typed))
     del rest.resume
@@ -49,6 +42,27 @@ def find_checkpoint(typed: Namespace) -> Resumption:
     rest.resume = str(newest.path)
     notes = [f"Resume: passed over {fault}" for fault in newest.passed_over]
     return Resumption(rest, notes, newest.checkpoint, may_be_done=True)
+
+
+def check_resume(typed: Namespace) -> None:
+    """Exit with status 2 if --resume makes no sense beside the other options."""
+    if "resume" not in typed:
+        return
+    if typed.resume != AUTO:
+        if "runs" in typed:
+            build_parser().error(
+                f"--resume {typed.resume}: a checkpoint is of one run; leave out --runs, or let each run go "
+                "on from its own with --resume auto"
+            )
+        return
+    for name, problem in (
+        ("evaluate", "name the checkpoint that -e is to evaluate"),
+        ("start_epoch", "the checkpoint tells the epoch; leave out --start-epoch"),
+    ):
+        if name in typed:
+            build_parser().error(f"--resume auto: {problem}")
+    if "output_dir" not in typed:
+        build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
 
 
 def start_position(resumed: Mapping | None, start_epoch: int) -> Position:

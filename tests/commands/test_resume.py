@@ -292,12 +292,16 @@ def test_a_run_that_was_stopped_has_the_report_of_all_of_it(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_report_without_an_evaluation_list_is_refused(train, four_pictures, tmp_path):
+@pytest.mark.parametrize("words", [("--report", "report.html"), ("--runs", 2)])
+def test_what_is_about_evaluations_is_refused_without_a_list(
+    train, four_pictures, tmp_path, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     shutil.copytree(four_pictures, data, ignore=shutil.ignore_patterns("PETA_test_list.txt"))
     with pytest.warns(UserWarning, match="no evaluation list"):
-        _, errors = train("--data_root", data, "--report", tmp_path / "report.html", status=1)
-    assert re.fullmatch(r"error: --report .*--val_list\n", errors)
+        _, errors = train("--data_root", data, *words, status=1)
+    assert re.fullmatch(rf"error: {words[0]} .*--val_list\n", errors)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 

@@ -4,7 +4,7 @@ The interval of the difference is Welch's (1947): the figures of each set scatte
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 from alm.constants import METRICS, OPTIONS
 from alm.errors import AlmError
+from utils.evaluation.results import none_for_nan
 from utils.evaluation.significance import FIGURES, LEVEL, Difference, Interval
 from utils.io.phrases import counted
 from utils.io.untrusted import is_number, parsed, read_text
@@ -40,16 +41,23 @@ class SeedSet:
 
 
 def read_seeds(directory: Path) -> SeedSet:
-    """Read the runs in a directory, each in a directory of its own.
+    """Read the runs in a directory, each in a directory of its own, as `read_runs` does.
 
-    Raises AlmError if they are fewer than two, if two have one seed, or if their last evaluations are of
-    other epochs or lists.
+    Raises AlmError, too, if they are fewer than two.
     """
     runs = sorted(path.parent for path in directory.glob(f"*/{METRICS}"))
     if len(runs) < 2:
         raise AlmError(
             f"{directory}: it has the directories of {counted(runs, 'run')}; two are needed at least"
         )
+    return read_runs(directory, runs)
+
+
+def read_runs(directory: Path, runs: Sequence[Path]) -> SeedSet:
+    """Read these runs, whose directories are in `directory`.
+
+    Raises AlmError if two have one seed, or if their last evaluations are of other epochs or lists.
+    """
     seeds, evaluations, figures = [], [], {name: [] for name in FIGURES}
     for run in runs:
         options = parsed(read_text(run / OPTIONS))
@@ -71,6 +79,24 @@ def read_seeds(directory: Path) -> SeedSet:
                     f"{evaluations[0][name]}; let all runs end, on one list"
                 )
     return SeedSet(directory, seeds, evaluations[0], figures)
+
+
+def set_lines(runs: SeedSet) -> Iterator[str]:
+    """Yield which runs they are, then mean and standard deviation of each figure."""
+    seeds = ", ".join(map(str, runs.seeds))
+    yield f"{runs.directory}, epoch {runs.evaluation['epoch']} of the seeds {seeds}"
+    for name, title in FIGURES.items():
+        yield "   {:12}{:.4f}, standard deviation {:.4f}".format(title, *runs.summary(name))
+
+
+def set_record(runs: SeedSet) -> dict:
+    """Return the runs' figures for JSON; an undefined one (NaN) is None."""
+    figures = {}
+    for name in FIGURES:
+        mean, spread = map(none_for_nan, runs.summary(name))
+        figures[name] = {"mean": mean, "spread": spread, "runs": list(map(none_for_nan, runs.figures[name]))}
+    about = {"directory": str(runs.directory), "seeds": runs.seeds, "epoch": runs.evaluation["epoch"]}
+    return about | {"figures": figures}
 
 
 def compare_seeds(first: SeedSet, second: SeedSet) -> dict[str, Difference]:
