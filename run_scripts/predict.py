@@ -51,7 +51,7 @@ def main() -> None:
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
     places = options.paths, options.data_root, options.follow_links, options.boxes
-    for line in passed_over(options.paths, options.follow_links):
+    for line in passed_over(*places[:3]):
         tell(f"note: {line}", to=sys.stderr)
     if options.benchmark:
         from utils.deployment.benchmark import benchmark  # few need it
@@ -260,8 +260,9 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("paths", metavar="PATH", nargs="*",
-        help="pictures, folders with all the pictures in them, patterns such as '*.jpg', lists with or "
-        "without labels, or - to read paths from standard input, one per line")  # fmt: skip
+        help="pictures, folders or .tar and .zip archives with all the pictures in them, patterns such as "
+        "'*.jpg', lists with or without labels, or - to read paths from standard input, one per line"
+    )  # fmt: skip
     add("--checkpoint", metavar="FILE", required=True,
         help="the model: a checkpoint of run_ALM.py, a published one, or an .onnx file of export.py"
     )  # fmt: skip

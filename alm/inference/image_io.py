@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
@@ -39,14 +39,17 @@ WHITE_IS_ZERO = 0  # a TIFF's photometric interpretation, which Pillow heeds up 
 PHOTOMETRIC_INTERPRETATION = 262
 
 
-def read_picture(path: str | Path, turned: bool = False) -> Image.Image:
+def read_picture(
+    path: str | Path, turned: bool = False, opener: Callable[[], BinaryIO] | None = None
+) -> Image.Image:
     """Return a picture in RGB, or an animation's first frame; transparency is dropped.
 
-    16-bit grey is scaled to 8 bits. `turned` obeys the EXIF orientation, which training does not. Raises
-    PictureError if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating point,
-    whose white no format defines.
+    16-bit grey is scaled to 8 bits. `turned` obeys the EXIF orientation, which training does not. If the
+    picture is no file of its own, `opener` opens what holds it, and `path` is its name. Raises PictureError
+    if the file is damaged, too large, none of `FORMATS`, or grey in 32 bits or floating point, whose white no
+    format defines.
     """
-    with opened_picture(path) as picture:
+    with opened_picture(path, opener) as picture:
         rgb = to_rgb(picture)
         return turn(rgb) if turned else rgb
 
@@ -61,14 +64,15 @@ def picture_size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def opened_picture(path: str | Path) -> Iterator[Image.Image]:
+def opened_picture(path: str | Path, opener: Callable[[], BinaryIO] | None = None) -> Iterator[Image.Image]:
     """Give a picture that is not decoded yet. Its errors within the block become PictureErrors."""
     with picture_errors("cannot read picture {} ({}); replace it or leave it out", path):
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileNotFoundError  # reading a pipe would wait
-        check_length(status.st_size)
-        with Image.open(path, formats=FORMATS) as picture:
+        if opener is None:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError  # reading a pipe would wait
+            check_length(status.st_size)
+        with Image.open(opener() if opener else path, formats=FORMATS) as picture:
             check_size(picture)
             yield picture
 

@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -169,6 +171,40 @@ def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
     assert predict.write(results, [Broken()]) == (3, ["b"])
     assert written == ["a", "b", "c"]
     assert capsys.readouterr().err == "warning: cannot read picture b\n"
+
+
+def test_an_archive_gives_what_its_folder_gives(known, people, tmp_path, monkeypatch):
+    """Also under names that lead elsewhere, and with pictures in it that cannot be read."""
+    monkeypatch.chdir(tmp_path)
+    (people / "3.png").write_bytes(b"no picture")
+    shown = "a", "../b", "e/../c\x1b[2J", "d"
+    with tarfile.open("in.tar", "w") as file:
+        for k, name in enumerate(shown):
+            file.add(people / f"{k}.png", f"{name}.png")
+    with zipfile.ZipFile("in.zip", "w") as file:
+        for k, name in enumerate(shown):
+            file.writestr(f"{name}.png", (people / f"{k}.png").read_bytes())
+    whole = (tmp_path / "in.zip").read_bytes()
+    for name in ("in", "in.tar", "in.zip"):
+        outputs = "--csv", f"{name}.csv", "--json", f"{name}.json", "--regions", f"{name} sheets"
+        errors = known(name, *outputs, status=1)[1]
+        assert "\x1b" not in errors
+        assert errors.splitlines()[1].startswith("warning: cannot read picture in")
+        assert f"error: 1 of 4 pictures could not be read: {name}" in errors
+    for name in ("in.tar", "in.zip"):
+        for output in (".csv", ".json"):
+            rows = (tmp_path / f"{name}{output}").read_text()
+            for k, inner in enumerate(shown):
+                inner = inner if output == ".csv" else json.dumps(inner)[1:-1]
+                rows = rows.replace(f"{name}/{inner}.png", f"in/{k}.png")
+            assert rows == (tmp_path / f"in{output}").read_text()
+        sheets = sorted(path.name for path in (tmp_path / f"{name} sheets" / name).iterdir())
+        assert sheets == ["a.png", "b.png", "e"]
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("in.tar/../b.png,0,0,10,30\n")
+    assert json.loads(known("--boxes", boxes, "--json", "-")[0])["path"] == "in.tar/../b.png"
+    assert "--benchmark times files" in known("--benchmark", "in.zip", status=1)[1]
+    assert (tmp_path / "in.zip").read_bytes() == whole
 
 
 def test_if_no_picture_can_be_read_no_file_is_replaced(known, tmp_path):

@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import tarfile
+import zipfile
 
 import pytest
 from PIL import Image
@@ -112,6 +114,96 @@ def test_standard_input(folder, monkeypatch):
     assert count(["-"]) is None
 
 
+@pytest.fixture
+def archives(folder, tmp_path):
+    """Return a folder with a .tar and a .zip of what `folder` holds, and a file that is no picture."""
+    (tmp_path / "archives").mkdir()
+    with tarfile.open(tmp_path / "archives" / "1.tar", "w") as file:
+        file.add(folder, ".")
+    with zipfile.ZipFile(tmp_path / "archives" / "2.zip", "w") as file:
+        for path in sorted(folder.rglob("*.*")):
+            file.write(path, path.relative_to(folder))
+    (tmp_path / "archives" / "notes.md").touch()
+    return tmp_path / "archives"
+
+
+INSIDE = {"a.jpg", "b.PNG", "sub/c d.bmp"}
+
+
+def test_archives_are_read_in_place_like_folders(archives):
+    tar, archive = archives / "1.tar", archives / "2.zip"
+    for path in (tar, archive):
+        found = list(sources([str(path)]))
+        assert {source.name for source in found} == {f"{path}/{name}" for name in INSIDE}
+        assert {source.place for source in found} == {f"{path.name}/{name}" for name in INSIDE}
+        assert {source.read(as_trained=False).size for source in found} == {(10, 20), (11, 20), (12, 20)}
+    assert names(archives / "*") == names(tar, archive)
+    assert count([str(tar), str(archive)]) == 6
+    every = names(archive)
+    assert names(*every) == every
+    (inside,) = sources(every[:1])
+    assert inside.read(as_trained=True).size == (11, 20)
+
+
+@pytest.mark.parametrize("labels", ["", " 0 1 2"])
+def test_lists_boxes_and_standard_input_name_archives_or_what_is_in_them(archives, monkeypatch, labels):
+    listed = ["1.tar/a.jpg", "2.zip/sub/c d.bmp", "2.zip/gone.jpg", "gone.zip/a.jpg"]
+    (archives / "list.txt").write_text("".join(f"{name}{labels}\n" for name in listed))
+    found = list(sources([str(archives / "list.txt")]))
+    assert [source.name for source in found] == listed
+    assert [source.read(as_trained=False).size for source in found[:2]] == [(11, 20), (12, 20)]
+    for source in found[2:]:
+        with pytest.raises(PictureError, match=r"cannot read picture .*/gone\."):
+            source.read(as_trained=False)
+    (archives / "all.txt").write_text("1.tar\n2.zip\n")
+    whole = list(sources([str(archives / "all.txt")]))
+    assert {source.name for source in whole} == {
+        f"{archive}/{name}" for archive in ("1.tar", "2.zip") for name in INSIDE
+    }
+    monkeypatch.setattr("sys.stdin", io.StringIO("1.tar\n2.zip\n"))
+    assert list(sources(["-"], str(archives))) == whole
+    (archives / "boxes.csv").write_text("1.tar/a.jpg,1,1,5,9,7\n")
+    (part,) = sources([], boxes=str(archives / "boxes.csv"))
+    assert part.read(as_trained=False).size == (4, 8)
+    assert (part.title, part.place) == ("1.tar/a.jpg 1,1,5,9", "7/1.tar/a.jpg")
+
+
+def test_what_archives_hold_beside_pictures_is_counted_in_one_line(archives):
+    with zipfile.ZipFile(archives / "2.zip", "a") as file:
+        file.writestr("inner.tar", b"")
+    line = "if there are pictures among them, convert them to .jpg or .png"
+    tar = str(archives / "1.tar")
+    assert list(passed_over([tar])) == [f"{tar}: 1 file passed over (1 .md); {line}"]
+    (archives / "all.txt").write_text("1.tar\n2.zip\n")
+    beside = "an archive is read if it is named itself"
+    of_all = f"2 archives: 3 files passed over (2 .md, 1 .tar); {line}; {beside}"
+    for paths in ([tar, str(archives / "2.zip")], [str(archives / "[12].*")], [str(archives / "all.txt")]):
+        assert list(passed_over(paths)) == [of_all]
+    (of_folder,) = passed_over([str(archives)])
+    assert "4 files passed over (1 .tar, 1 .zip, 1 .txt, 1 .md); " in of_folder
+    assert of_folder.endswith(f"; {beside}")
+
+
+def test_an_archive_that_is_cut_off_is_a_picture_that_cannot_be_read(archives):
+    os.truncate(archives / "1.tar", 512 * 5)
+    os.truncate(archives / "2.zip", 500)
+    for path in (archives / "1.tar", archives / "2.zip"):
+        *_, last = sources([str(path)])
+        assert last.title == str(path)
+        with pytest.raises(
+            PictureError, match=rf"^cannot read picture {path} \(it is damaged or cut off.*; replace it"
+        ):
+            last.read(as_trained=False)
+
+
+def test_links_of_a_labelled_list_lead_to_no_archive_outside(archives, tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "1.tar").symlink_to(archives / "1.tar")
+    (tmp_path / "list.txt").write_text("1.tar/a.jpg 0 1\n")
+    with pytest.raises(DataError, match="leads out of"):
+        names(tmp_path / "list.txt", data_root=str(tmp_path / "root"))
+
+
 @pytest.mark.parametrize("text", [",,\n", "sub/1.jpg 0 1\nsub/2.jpg 1 1\n", "Words.\n\nAnd others.\n"])
 def test_a_list_whose_pictures_are_all_elsewhere(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
@@ -163,6 +255,9 @@ def test_wrong_boxes(folder, text, words):
         ("pipe", "pipe is a device or a pipe"),
         ("bad.txt", "bad.txt:2: 2 labels, expected 3"),
         ("nothing.txt", "nothing.txt is empty"),
+        ("none.tar", r"none\.tar has no pictures"),
+        ("a.tar.gz", r"a\.tar\.gz is compressed as a whole; make a \.tar or a \.zip"),
+        ("none.tar/a.png", r"none\.tar/a\.png: there is no such file"),
         ("link.txt", "link.txt: .* leads out of .* through a link"),
     ],
 )
@@ -173,6 +268,8 @@ def test_wrong_paths(tmp_path, path, words):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link.png").symlink_to(tmp_path / "a.png")
     (tmp_path / "clip.MP4").write_bytes(b"ftypisom")
+    (tmp_path / "none.tar").write_bytes(bytes(1024))
+    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b")
     (tmp_path / "bad.txt").write_text("a.png 0 1 1\nb.png 0 1\n")
     (tmp_path / "nothing.txt").write_text("\n")
     (tmp_path / "link.txt").write_text("link.png 0 1 1\n")

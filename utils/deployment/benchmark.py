@@ -81,7 +81,10 @@ def chosen_pictures(
     """Yield the first files of the paths, or draw some people."""
     if paths:
         pictures = sources(paths, data_root, follow_links)
-        yield from (source.file for source in islice(pictures, MOST_PICTURES))
+        for source in islice(pictures, MOST_PICTURES):
+            if source.member:
+                raise DataError(f"{source.file} is an archive, and --benchmark times files; name a folder")
+            yield source.file
         return
     ensure_dataset(directory / "drawn", train=MOST_PICTURES, test=1)
     yield from (source.file for source in sources([str(directory / "drawn" / "synthetic" / "train")]))

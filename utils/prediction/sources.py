@@ -1,17 +1,19 @@
-"""The pictures that a command reads: files, folders, patterns, lists, and paths on standard input."""
+"""The pictures that a command reads: files, folders, archives, patterns, lists, paths on standard input."""
 
 import glob
+import io
 import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import filterfalse
 from typing import NamedTuple
 
 from PIL import Image
 
 from alm.errors import PictureError
-from alm.inference.image_io import SUFFIXES, read_picture
+from alm.inference.image_io import MOST_BYTES, SUFFIXES, read_picture
 from utils.data.list_file import (
     LABELS,
     WORD,
@@ -23,6 +25,7 @@ from utils.data.list_file import (
     refuse_links_out,
 )
 from utils.errors import DataError
+from utils.io.archive import COMPRESSED, Member, find_member, is_archive, members
 from utils.io.phrases import counted, first_few
 from utils.io.table import is_number, number, read_rows
 from utils.io.untrusted import encoding_of
@@ -39,7 +42,8 @@ VIDEOS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg
 class Source(NamedTuple):
     """A picture: its name, its file, which may be missing, and its place, a path relative to the folder or
     list that it comes from. Of a part of it, left, top, right and bottom in pixels are the `box`; `person` is
-    the id of whom it shows. A vote has only that.
+    the id of whom it shows. A vote has only that. A picture in an archive is its `member`, and the `file` is
+    the archive.
     """
 
     name: str = ""
@@ -47,6 +51,7 @@ class Source(NamedTuple):
     place: str = ""
     box: Box | None = None
     person: str = ""
+    member: Member | None = None
 
     @property
     def title(self) -> str:
@@ -61,7 +66,12 @@ class Source(NamedTuple):
         """Return the picture in RGB, or its part, turned as its EXIF orientation says unless `as_trained`.
         Raises PictureError.
         """
-        picture = read_picture(self.file, turned=not as_trained)
+        if self.member:
+            picture = read_picture(
+                self.name, not as_trained, lambda: io.BytesIO(self.member.read(MOST_BYTES))
+            )
+        else:
+            picture = read_picture(self.file, turned=not as_trained)
         if not self.box:
             return picture
         left, top, right, bottom = self.box
@@ -77,16 +87,16 @@ def sources(
 ) -> Iterator[Source]:
     """Yield the pictures of each path in turn, then those of the file `boxes`, see `from_boxes`.
 
-    A path is a picture; a folder, with all the pictures in it; a pattern such as `*.jpg`; a list; or `-` for
-    paths on standard input, one per line. A list has lines `path l_1 ... l_K`, or paths alone. Its paths are
-    relative to `data_root`, by default to the list's folder; those on standard input are relative to
-    `data_root`, by default to the working directory.
+    A path is a picture; a folder or an archive, with all the pictures in it; a pattern such as `*.jpg`; a
+    list; or `-` for paths on standard input, one per line. A list has lines `path l_1 ... l_K`, or paths
+    alone. Its paths are relative to `data_root`, by default to the list's folder; those on standard input are
+    relative to `data_root`, by default to the working directory.
 
     `follow_links` reads the linked folders of a folder too, and lets links lead the paths of a labelled list
     out of its root.
 
-    Raises DataError if a path does not exist or is a video, a folder has no pictures, or a list is wrong;
-    OSError if a folder cannot be read.
+    Raises DataError if a path does not exist or is a video, a folder or an archive has no pictures, or a list
+    is wrong; OSError if a folder or an archive cannot be opened.
     """
     for path in paths:
         if path == STANDARD_INPUT:
@@ -97,10 +107,12 @@ def sources(
             yield from from_pattern(path)
         elif path.lower().endswith(VIDEOS):
             raise DataError(video_fault(path))
-        elif is_list(path):
+        elif path.lower().endswith(COMPRESSED):
+            raise DataError(f"{path} is compressed as a whole; make a .tar or a .zip of what it holds")
+        elif not is_archive(path) and is_list(path):
             yield from from_list(path, data_root, follow_links)
         else:
-            yield from_file(path)
+            yield from from_path(path, path, os.path.basename(path))
     if boxes:
         yield from from_boxes(boxes, data_root)
 
@@ -114,25 +126,49 @@ def count(
     return number if len(others) == len(paths) else None
 
 
-def passed_over(paths: Sequence[str], follow_links: bool = False) -> Iterator[str]:
-    """Yield a line for each folder and each pattern that has files which are not read as pictures, and for
-    each folder with linked folders that are not read.
+def passed_over(
+    paths: Sequence[str], data_root: str | None = None, follow_links: bool = False
+) -> Iterator[str]:
+    """Yield a line for each folder and each pattern that has files which are not read as pictures, for all
+    archives together that have any, and for each folder with linked folders that are not read.
     """
     for path in paths:
         if os.path.isfile(path):
             continue
         is_folder = os.path.isdir(path)
-        files = files_in(path, follow_links) if is_folder else matches(path)
-        suffixes = Counter(os.path.splitext(file)[1].lower() for file in files if not is_picture(file))
-        if suffixes:
-            kinds = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in suffixes.most_common()]
-            yield (
-                f"{path}: {counted(suffixes.total(), 'file')} passed over ({first_few(kinds, MOST_KINDS)}); "
-                "if there are pictures among them, convert them to .jpg or .png"
-            )
+        files = files_in(path, follow_links) if is_folder else filterfalse(is_archive, matches(path))
+        yield from passed_over_lines(path, Counter(map(suffix_of, filterfalse(is_picture, files))))
         if is_folder and not follow_links and (links := linked_folders(path)):
             number = counted(links, "linked folder")
             yield f"{path}: {number} passed over ({first_few(links)}); --follow_links reads what they hold"
+    archives = [archive for path in paths for archive in archives_of(path, data_root)]
+    others = filterfalse(is_picture_there, (member for archive in archives for member in members(archive)))
+    kinds = Counter(member.kind or suffix_of(member.name) for member in others if member.name)
+    yield from passed_over_lines(archives[0] if len(archives) == 1 else counted(archives, "archive"), kinds)
+
+
+def passed_over_lines(place: str, kinds: Counter) -> Iterator[str]:
+    """Yield a line that counts, by their kinds, the files that are no pictures, if there are any."""
+    parts = [f"{count:,} {kind or 'without a suffix'}" for kind, count in kinds.most_common()]
+    if parts:
+        archives = "; an archive is read if it is named itself" if any(map(is_archive, kinds)) else ""
+        yield (
+            f"{place}: {counted(kinds.total(), 'file')} passed over ({first_few(parts, MOST_KINDS)}); if "
+            f"there are pictures among them, convert them to .jpg or .png{archives}"
+        )
+
+
+def archives_of(path: str, data_root: str | None) -> list[str]:
+    """Return the archive at a path, or those that a pattern matches or a list has."""
+    if path == STANDARD_INPUT or os.path.isdir(path):
+        return []
+    if not os.path.isfile(path):
+        return list(filter(is_archive, matches(path)))
+    if is_archive(path) or not is_list(path):
+        return [path] if is_archive(path) else []
+    names = filter(is_archive, map(str.strip, read_text(path).split("\n")))
+    root = data_root or os.path.dirname(path) or "."
+    return [file for name in names if (file := find_picture(root, name))]
 
 
 def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
@@ -141,8 +177,31 @@ def outside(directory: str, pictures: Iterable[Source]) -> Iterator[Source]:
     return (source for source in pictures if not os.path.realpath(source.file).startswith(inner))
 
 
-def from_file(path: str) -> Source:
-    return Source(path, path, os.path.basename(path))
+def from_path(name: str, file: str, place: str) -> Iterator[Source]:
+    """Yield a picture, one in an archive, or all the pictures of an archive."""
+    if is_archive(file) and os.path.isfile(file):
+        yield from from_archive(name, file, place)
+    elif member := find_member(file):
+        yield Source(name, member.archive, place, member=member)
+    else:
+        yield Source(name, file, place)
+
+
+def from_archive(name: str, archive: str, place: str) -> Iterator[Source]:
+    """Yield the pictures of an archive, under its `name` and theirs. If it is damaged or cut off, the last is
+    the archive itself, which cannot be read.
+    """
+    is_empty = True
+    for member in members(archive):
+        if not member.name or is_picture_there(member):
+            is_empty, below = False, f"/{member.name}" if member.name else ""
+            yield Source(name + below, archive, place + below, member=member)
+    if is_empty:
+        raise DataError(f"{archive} has no pictures; pictures end in {', '.join(SUFFIXES)}")
+
+
+def is_picture_there(member: Member) -> bool:
+    return is_picture(member.name) and not member.kind
 
 
 def from_folder(folder: str, follow_links: bool) -> Iterator[Source]:
@@ -187,14 +246,18 @@ def visible(names: Iterable[str]) -> list[str]:
 
 
 def from_pattern(pattern: str) -> Iterator[Source]:
+    if find_member(pattern):
+        yield from from_path(pattern, pattern, os.path.basename(pattern))
+        return
     if os.path.exists(pattern):
         raise DataError(f"{pattern} is a device or a pipe; name pictures, folders or lists")
     if not glob.has_magic(pattern):
         raise DataError(f"{pattern}: there is no such file or folder; check the path")
-    pictures = list(filter(is_picture, matches(pattern)))
-    if not pictures:
+    paths = [path for path in matches(pattern) if is_picture(path) or is_archive(path)]
+    if not paths:
         raise DataError(f"{pattern} matches no picture; pictures end in {', '.join(SUFFIXES)}")
-    yield from map(from_file, pictures)
+    for path in paths:
+        yield from from_path(path, path, os.path.basename(path))
 
 
 def matches(pattern: str) -> list[str]:
@@ -207,7 +270,7 @@ def from_standard_input(data_root: str | None) -> Iterator[Source]:
         sys.stdin.reconfigure(errors="surrogateescape")
     for line in sys.stdin or ():
         if name := line.rstrip("\r\n"):
-            yield Source(name, os.path.join(data_root or "", name), name)
+            yield from from_path(name, os.path.join(data_root or "", name), name)
 
 
 def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[Source]:
@@ -217,7 +280,7 @@ def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[
         raise DataError(f"{path} is empty; write the path of a picture in each line")
     has_labels = ends_in_labels(lines[0]) or is_header(lines[0])
     names = read_list(path)[0] if has_labels else lines
-    files = [find_picture(root, name) for name in names]
+    files = [find_picture(root, name) or path_inside(root, name) for name in names]
     if not any(files):
         raise DataError(
             f"{path}: none of its pictures exists, such as {os.path.join(root, names[0])}; name the folder "
@@ -226,7 +289,13 @@ def from_list(path: str, data_root: str | None, follow_links: bool) -> Iterator[
     if has_labels and not follow_links:
         refuse_links_out(root, path, names, files)
     for name, file in zip(names, files, strict=True):
-        yield Source(name, file or os.path.join(root, name), name)
+        yield from from_path(name, file or os.path.join(root, name), name)
+
+
+def path_inside(root: str, name: str) -> str | None:
+    """Return the path of a list's picture in an archive, or None if there is none."""
+    path = os.path.join(root, name)
+    return path if find_member(path) else None
 
 
 def from_boxes(path: str, data_root: str | None) -> Iterator[Source]:
@@ -257,11 +326,18 @@ def from_boxes(path: str, data_root: str | None) -> Iterator[Source]:
                 "right beyond left and bottom beyond top"
             )
         file = find_picture(root, name) or os.path.join(root, name)
-        yield Source(name, file, os.path.join(person, name), (left, top, right, bottom), person)
+        member = find_member(file)
+        if member:
+            file = member.archive
+        yield Source(name, file, os.path.join(person, name), (left, top, right, bottom), person, member)
 
 
 def is_picture(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
+
+
+def suffix_of(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def video_fault(path: str) -> str:
