@@ -134,11 +134,38 @@ def test_the_keyboard_reaches_everything(show):
             assert element.rect["x"] >= 0  # it is seen when it has the focus
     wanted = browser.find_elements("css selector", "a:not(.skip), button, input, summary, .scroll")
     assert set(reached[1:]) == {element for element in wanted if element.is_displayed()}
-    reached[0].send_keys(ENTER)
+    browser.execute_script("arguments[0].focus()", reached[0])  # else it is beside the page
+    webdriver.ActionChains(browser).send_keys(ENTER).perform()
     assert browser.current_url.endswith("#content")
     summary = browser.find_element("tag name", "summary")
     summary.send_keys(ENTER)
     assert browser.find_element("tag name", "details").get_attribute("open")
+
+
+def test_a_table_that_goes_on_at_the_right_shows_it(show):
+    def classes():  # behind the next frame, when the browser has told the page of its scrolling
+        script = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](%s)))"
+        return browser.execute_async_script(
+            script % "document.querySelector('.scroll:has(.names)').className"
+        )
+
+    browser = show(390)
+    assert classes() == "scroll is-wide goes-on"
+    browser.execute_script("document.querySelector('.scroll:has(.names)').scrollLeft = 9999")
+    assert classes() == "scroll is-wide"
+    browser = show(1280)
+    assert classes() == "scroll"
+
+
+def test_a_wide_page_has_its_links_beside_what_is_read(show):
+    browser = show(1280)
+    links, content = (browser.find_element("tag name", name).rect for name in ("nav", "main"))
+    assert links["x"] + links["width"] <= content["x"]
+    assert content["x"] + content["width"] == browser.execute_script("return document.body.clientWidth")
+    browser.execute_script("scrollTo(0, 1500)")
+    assert browser.execute_script("return document.querySelector('nav').getBoundingClientRect().top") >= 0
+    browser = show(390)
+    assert browser.find_element("tag name", "nav").rect["width"] == 390
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

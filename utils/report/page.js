@@ -77,3 +77,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
   tools.hidden = false;
 }
+
+for (const frame of document.querySelectorAll(".scroll")) {
+  const mark = () => {
+    const hidden = frame.scrollWidth - frame.clientWidth;
+    frame.classList.toggle("is-wide", hidden > 1);
+    frame.classList.toggle("goes-on", hidden - frame.scrollLeft > 1);
+  };
+  frame.addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(frame); // also when its details are opened
+}
