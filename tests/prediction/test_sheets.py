@@ -7,6 +7,7 @@ from PIL import Image
 from support.known import NAMES, prediction_of
 
 from alm.errors import AlmError
+from utils.prediction.drawing import TEXT_SIZE, face
 from utils.prediction.sheets import Sheets, draw_sheet
 from utils.prediction.sources import Source
 
@@ -49,9 +50,27 @@ def test_a_sheet_shows_the_attributes_that_it_is_asked_for():
     wide = draw_sheet(PICTURE, prediction_of(), NAMES, title="\n\x1b.jpg")
     narrow = draw_sheet(PICTURE, prediction_of(), ["Hat"])
     plain = draw_sheet(PICTURE, replace(prediction_of(), evidence={}), ["Hat"])  # an .onnx file may lack it
-    assert wide.width > narrow.width > plain.width
+    assert wide.height > narrow.height
+    assert narrow.width > plain.width
     assert draw_sheet(PICTURE, prediction_of(thresholds=0.99)).width > 0
     taller = draw_sheet(PICTURE, prediction_of(thresholds=0.1), ["Hat"])  # by the line with the threshold
     assert taller.height > narrow.height
     with pytest.raises(ValueError, match="not in tuple"):
         draw_sheet(PICTURE, prediction_of(), ["Cap"])
+
+
+@pytest.mark.parametrize("size", [(40, 120), (70, 130), (640, 480), (1, 1)])
+def test_letters_of_a_sheet_are_ten_pixels_high_on_a_phone(size):
+    """A phone is 390 wide, and shows a picture as wide as itself."""
+    prediction = prediction_of(size)
+    sheet = draw_sheet(Image.new("RGB", size), prediction, NAMES, title="a" * 300)
+    assert TEXT_SIZE * 390 / sheet.width >= 10
+
+
+def test_a_sheet_says_what_its_codes_stand_for(monkeypatch):
+    prediction = replace(prediction_of(), attributes=("帽子", *NAMES[1:]))
+    monkeypatch.setattr("utils.prediction.drawing.lacking", frozenset)
+    face.cache_clear()
+    spelt, drawn = (draw_sheet(PICTURE, prediction, [name]) for name in ("帽子", "Jeans"))
+    face.cache_clear()
+    assert spelt.height > drawn.height

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from alm.errors import AlmError
 from utils.io.atomic import whole_file
+from utils.io.fonts import fonts_for, lacking
 from utils.io.untrusted import printable
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -26,7 +26,7 @@ def drawn_figure(path: str | Path, size: tuple[float, float], text: str = "") ->
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # without pyplot: no display, no state left behind
 
-    with rc_context({"font.family": fonts_for(text)[0]}):
+    with rc_context({"font.family": [font.name for font in fonts_for(text)]}):
         figure = Figure(figsize=size, dpi=120, layout="constrained")
         yield figure
         with whole_file(path) as file:
@@ -58,28 +58,6 @@ def drawable(text: str) -> str:
     round, is spelt out.
     """
     text = printable(text)
-    _, lacking = fonts_for(text)
-    spelt = (char.encode("ascii", "backslashreplace").decode() if char in lacking else char for char in text)
+    strange = lacking(text)
+    spelt = (char.encode("ascii", "backslashreplace").decode() if char in strange else char for char in text)
     return "".join(spelt).replace("$", r"\$")
-
-
-@cache
-def fonts_for(text: str) -> tuple[list[str], set[str]]:
-    """Return fonts that have a text's characters, matplotlib's own first, and characters that none has."""
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    own = font_manager.findfont("DejaVu Sans")
-    fonts, lacking = ["DejaVu Sans"], set(text) - _characters(FT2Font(own))
-    for font in font_manager.fontManager.ttflist:
-        if not lacking:
-            break
-        if not font.name.startswith("Last Resort"):  # it draws a box for every character
-            had = lacking & _characters(FT2Font(font.fname))
-            fonts += [font.name] if had else []
-            lacking -= had
-    return fonts, lacking
-
-
-def _characters(font) -> set[str]:
-    return set(map(chr, font.get_charmap()))

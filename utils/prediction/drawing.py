@@ -3,27 +3,31 @@
 By its place from fine to coarse, a level has one colour on all sheets and pages, and dashes for grey prints.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from alm.constants import GLOBAL
-from utils.io.figure import GREEN, ORANGE, PURPLE, SKY, fonts_for
+from utils.io.figure import GREEN, ORANGE, PURPLE, SKY
+from utils.io.fonts import fonts_for, lacking, writings
 
 Box = Sequence[float]  # left, top, right, bottom
 
-SIZE = (216, 360)  # the largest width and height of a picture with boxes
+SIZE = (175, 280)  # the largest width and height of a picture with boxes
 CASING = "white"  # around each line, which makes it visible on every colour
 LINE, STRONG = 2, 5  # widths in pixels
 SMALLEST = 6  # pixels of a drawn box, however small the region is
 LEAST = SMALLEST + 2 * STRONG + 2  # pixels of a picture's side: room for a strong box
 
-TEXT_SIZE, ROW = 15, 19  # pixels of a character, and from one line of text to the next
+TEXT_SIZE, ROW = 16, 20  # pixels of a character, and from one line of text to the next
 ELLIPSIS = "..."
 ENGLISH = frozenset(map(chr, range(32, 127)))
+RIGHT_TO_LEFT = ("R", "AL")  # unicodedata's words for it; Pillow needs raqm to lay it out
 
 
 class Style(NamedTuple):
@@ -109,58 +113,100 @@ def strokes(start: int, end: int, dashes: tuple[int, int]) -> Iterator[tuple[int
         yield first, min(first + length - 1, end)
 
 
-def font_for(text: str) -> ImageFont.FreeTypeFont:
-    return face(foreign(text))[0]
+class Face(NamedTuple):
+    """How texts are drawn: in the first font, but for characters of others. What is `lacking` cannot be drawn
+    here, and `cure` says what would help.
+    """
+
+    first: ImageFont.FreeTypeFont
+    others: Mapping[str, ImageFont.FreeTypeFont] = MappingProxyType({})
+    lacking: frozenset[str] = frozenset()
+    cure: str = ""
+
+    def legible(self, text: str) -> str:
+        """Return a text with every character that cannot be drawn written as in Python: \\n, \\u77ed."""
+        return "".join(
+            char if char.isprintable() and char not in self.lacking else spelt(char) for char in text
+        )
+
+    def complaint(self) -> str:
+        """Return what the codes for the lacking characters are, and the cure."""
+        kinds = " and ".join(writings(self.lacking))
+        codes = f"codes such as {spelt(min(self.lacking))} stand for them"
+        return f"Some characters ({kinds}) cannot be drawn here; {codes}. {self.cure}."
+
+    def runs(self, text: str) -> Iterator[tuple[ImageFont.FreeTypeFont, str]]:
+        """Yield a text's parts, each with its font; a blank has that of what is before it."""
+        font, run = self.first, ""
+        for char in text:
+            own = font if char == " " else self.others.get(char, self.first)
+            if own is not font:
+                yield font, run
+                font, run = own, ""
+            run += char
+        yield font, run
+
+    def length(self, text: str) -> float:
+        """Return the width of a text in pixels."""
+        return sum(font.getlength(run) for font, run in self.runs(text))
+
+    def write(self, draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink: str) -> None:
+        """Draw a text whose left and top are at `place`."""
+        left, baseline = place[0], place[1] + self.first.getmetrics()[0]
+        for font, run in self.runs(text):
+            draw.text((left, baseline), run, ink, font, anchor="ls")
+            left += font.getlength(run)
 
 
-def legible(text: str) -> str:
-    """Return a text with every character that no font here can draw written as in Python: \\n, \\u77ed."""
-    lacking = face(foreign(text))[1]
-    return "".join(
-        char if char.isprintable() and char not in lacking else char.encode("unicode_escape").decode()
-        for char in text
-    )
+def spelt(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
-def foreign(text: str) -> str:
-    """Return the characters of a text that Pillow's own font may lack."""
-    return "".join(sorted(set(text) - ENGLISH))
+def face_for(text: str) -> Face:
+    """Return the face for a text: Pillow's own font if it is English, else fonts of the machine."""
+    return face("".join(sorted(set(filter(str.isprintable, text)) - ENGLISH)))
 
 
 @cache
-def face(characters: str) -> tuple[ImageFont.FreeTypeFont, set[str]]:
-    """Return a font that has these characters, and those of them that no font here has: Pillow's own font for
-    English, else one of the machine's.
-    """
-    default = ImageFont.load_default(TEXT_SIZE)
-    if not characters:
-        return default, set()
+def face(foreign: str) -> Face:
+    """Return the face for English and the `foreign` characters."""
+    if not foreign:
+        return Face(ImageFont.load_default(TEXT_SIZE))
     try:
-        from matplotlib import font_manager  # takes a second, so only names that are not English pay for it
+        first, *others = fonts_for(foreign)
     except ImportError:
-        return default, set(characters)
-    names, lacking = fonts_for(characters)
-    return ImageFont.truetype(font_manager.findfont(names[-1]), TEXT_SIZE), lacking
+        cure = "Install matplotlib, which finds fonts that have them"
+        return Face(ImageFont.load_default(TEXT_SIZE), lacking=frozenset(foreign), cure=cure)
+    unknown, cure = lacking(foreign), "Install a font that has them"
+    backwards = {char for char in foreign if unicodedata.bidirectional(char) in RIGHT_TO_LEFT} - unknown
+    if backwards and not features.check("raqm"):
+        unknown, cure = unknown | backwards, "Install libfribidi, which sets them from right to left"
+    fonts = {}
+    for font in others:
+        fonts |= dict.fromkeys(font.characters, ImageFont.truetype(font.path, TEXT_SIZE))
+    return Face(ImageFont.truetype(first.path, TEXT_SIZE), fonts, unknown, cure)
 
 
-def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
-    """Return a text as at most `most` lines of at most `width` pixels; the last one is cut if need be."""
+def wrapped(text: str, face: Face, width: int, most: int | None = None) -> list[str]:
+    """Return a text as lines of at most `width` pixels, and at most `most` lines if it is given. A word or a
+    last line that is too long is cut.
+    """
     lines, words = [], text.split()
-    while words and len(lines) < most:
+    while words and (most is None or len(lines) < most):
         count = 1
-        while count < len(words) and font.getlength(" ".join(words[: count + 1])) <= width:
+        while count < len(words) and face.length(" ".join(words[: count + 1])) <= width:
             count += 1
-        if len(lines) == most - 1:
+        if len(lines) + 1 == most:
             count = len(words)
-        lines.append(cut(" ".join(words[:count]), font, width))
+        lines.append(cut(" ".join(words[:count]), face, width))
         words = words[count:]
     return lines
 
 
-def cut(text: str, font: ImageFont.FreeTypeFont, width: int, at_start: bool = False) -> str:
+def cut(text: str, face: Face, width: int, at_start: bool = False) -> str:
     """Return a text, shortened at its end, or `at_start`, if it is wider than `width` pixels."""
-    if font.getlength(text) <= width:
+    if face.length(text) <= width:
         return text
-    while text and font.getlength(ELLIPSIS + text if at_start else text + ELLIPSIS) > width:
+    while text and face.length(ELLIPSIS + text if at_start else text + ELLIPSIS) > width:
         text = text[1:] if at_start else text[:-1]
     return ELLIPSIS + text.lstrip() if at_start else text.rstrip() + ELLIPSIS

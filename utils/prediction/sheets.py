@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from urllib.parse import quote
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from alm.constants import THRESHOLD
 from alm.errors import AlmError
@@ -17,13 +17,13 @@ from utils.io.untrusted import printable
 from utils.prediction.drawing import (
     ROW,
     SIZE,
+    Face,
     Style,
     cut,
     draw_box,
     draw_regions,
+    face_for,
     fitted,
-    font_for,
-    legible,
     level_styles,
     wrapped,
 )
@@ -33,7 +33,7 @@ from utils.prediction.writers import Writer
 
 MEANINGS = ("fine", "middle", "coarse", "the whole picture")  # of the branches, in their order
 NARROWEST = 132  # pixels of a column, so that names have room
-ACROSS = 7  # panels in a row, at most
+WIDEST = 552  # pixels of a row of panels, if it has several: a phone, 390 wide, shows letters of 10 pixels
 NAME_LINES = 2
 MARGIN, GAP = 16, 14  # pixels around the sheet, and between panels
 EVIDENCE = (
@@ -51,7 +51,9 @@ INDEX = "index.html"  # its name is no sheet's
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>Sheets</title>
+<style>body {{ font: 1rem/1.7 system-ui, sans-serif; overflow-wrap: anywhere }}</style>
 <ol>
 {}
 </ol>
@@ -146,9 +148,9 @@ def draw_sheet(
             panel = beside_evidence(panel, person, evidence, prediction.level[k])
         panels.append(panel)
     column = max(NARROWEST, *(panel.width for panel in panels))
-    font = font_for(title + "".join(prediction.attributes))
+    face = face_for(title + "".join(prediction.attributes[k] for k in drawn))
     styles = level_styles(prediction.levels)
-    names = [wrapped(legible(prediction.attributes[k]), font, column, NAME_LINES) for k in drawn]
+    names = [wrapped(face.legible(prediction.attributes[k]), face, column, NAME_LINES) for k in drawn]
     for k, name in zip(drawn, names, strict=True):
         if prediction.thresholds[k] != THRESHOLD:
             name.append(f"threshold {prediction.thresholds[k]:.2f}")
@@ -157,19 +159,20 @@ def draw_sheet(
     facts = [f"{picture.width} x {picture.height}"]
     if not drawn:
         facts, rows = ["nothing found", *facts], 2
-    captions = [caption(facts, column, rows, font)]
+    captions = [caption(facts, column, rows, face)]
     for k, name in zip(drawn, names, strict=True):
         lines = [*name, f"{prediction.probabilities[k]:.2f}  {prediction.level[k]}"]
-        captions.append(caption(lines, column, rows, font, styles[prediction.level[k]]))
+        captions.append(caption(lines, column, rows, face, styles[prediction.level[k]]))
     parts = [in_rows([stacked(*tile) for tile in zip(captions, panels, strict=True)])]
+    width = max(parts[0].width, 2 * NARROWEST)
     if drawn:
-        width = max(parts[0].width, 3 * column)
-        parts.append(legend(styles, width, font))
+        parts.append(legend(styles, width, face))
         if prediction.evidence:
-            parts.append(evidence_legend(width, font))
+            parts.append(evidence_legend(width, face))
     if title:
-        width = max(part.width for part in parts)
-        parts.insert(0, caption([cut(legible(title), font, width, at_start=True)], width, 1, font))
+        parts.insert(0, caption([cut(face.legible(title), face, width, at_start=True)], width, 1, face))
+    if face.lacking:
+        parts.append(paragraph(face.complaint(), width, face))
     return ImageOps.expand(stacked(*parts, gap=GAP), MARGIN, PAPER)
 
 
@@ -181,7 +184,7 @@ def attributes_to_draw(prediction: Prediction, attributes: Sequence[str] | None)
 
 
 def caption(
-    lines: Sequence[str], width: int, rows: int, font: ImageFont.FreeTypeFont, style: Style | None = None
+    lines: Sequence[str], width: int, rows: int, face: Face, style: Style | None = None
 ) -> Image.Image:
     """Return lines of text at the bottom of `rows` rows. The last of several rows is pale, and stands behind
     a level's sign if its `style` is given.
@@ -191,20 +194,20 @@ def caption(
     for row, line in enumerate(lines, start=rows - len(lines)):
         is_last = row == rows - 1
         ink = PALE if is_last and rows > 1 else INK
-        draw.text((INDENT if is_last and style else 0, row * ROW), line, ink, font)
+        face.write(draw, (INDENT if is_last and style else 0, row * ROW), line, ink)
     if style:
         draw_swatch(draw, (0, image.height - ROW), style, strong=True)
     return image
 
 
-def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+def legend(styles: dict[str, Style], width: int, face: Face) -> Image.Image:
     """Return what each level's sign means, in as many rows as `width` needs."""
     entries = [
         (style, f"{level}, {meaning}", INDENT)
         for (level, style), meaning in zip(styles.items(), MEANINGS, strict=True)
     ]
     entries.append((None, "thick: where the probability comes from", 0))
-    extents = [indent + round(font.getlength(text)) for _, text, indent in entries]
+    extents = [indent + round(face.length(text)) for _, text, indent in entries]
     places, left, row = [], 0, 0
     for extent in extents:
         if left and left + extent > width:
@@ -217,20 +220,29 @@ def legend(styles: dict[str, Style], width: int, font: ImageFont.FreeTypeFont) -
     for (left, top), (style, text, indent) in zip(places, entries, strict=True):
         if style:
             draw_swatch(draw, (left, top), style)
-        draw.text((left + indent, top), text, PALE, font)
+        face.write(draw, (left + indent, top), text, PALE)
     return image
 
 
-def evidence_legend(width: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+def evidence_legend(width: int, face: Face) -> Image.Image:
     """Return what the maps of evidence mean, in as many rows as `width` needs."""
-    lines = wrapped(EVIDENCE, font, width - SCALE[0] - GAP, NAME_LINES)
-    image = Image.new("RGB", (width, len(lines) * ROW), PAPER)
-    draw = ImageDraw.Draw(image)
+    indent = SCALE[0] + GAP
+    text = paragraph(EVIDENCE, width - indent, face)
+    image = Image.new("RGB", (width, text.height), PAPER)
     strengths = np.linspace(0, 1, SCALE[0])
     scale = np.tile(colours(strengths), (SCALE[1], 1, 1))
     image.paste(Image.fromarray(scale.astype(np.uint8)), (0, 3))
+    image.paste(text, (indent, 0))
+    return image
+
+
+def paragraph(text: str, width: int, face: Face) -> Image.Image:
+    """Return a text in pale ink, in as many rows as `width` needs."""
+    lines = wrapped(text, face, width)
+    image = Image.new("RGB", (width, len(lines) * ROW), PAPER)
+    draw = ImageDraw.Draw(image)
     for row, line in enumerate(lines):
-        draw.text((SCALE[0] + GAP, row * ROW), line, PALE, font)
+        face.write(draw, (0, row * ROW), line, PALE)
     return image
 
 
@@ -244,7 +256,7 @@ def draw_swatch(
 def in_rows(tiles: Sequence[Image.Image]) -> Image.Image:
     """Return pictures in rows of about the same length, each with the room of the largest."""
     width, height = map(max, zip(*(tile.size for tile in tiles), strict=True))
-    down = -(-len(tiles) // ACROSS)
+    down = -(-len(tiles) // max((WIDEST + GAP) // (width + GAP), 1))
     across = -(-len(tiles) // down)
     image = Image.new("RGB", (across * (width + GAP) - GAP, down * (height + GAP) - GAP), PAPER)
     for number, tile in enumerate(tiles):
