@@ -48,5 +48,5 @@ def test_paths_in_any_script_are_drawn_without_a_warning(tmp_path, caplog):
 
 
 def test_characters_that_no_font_has_are_spelt_out(monkeypatch):
-    monkeypatch.setattr(figure, "fonts_for", lambda text: (["DejaVu Sans"], {"训"}))
+    monkeypatch.setattr(figure, "lacking", lambda text: {"训"})
     assert plots._label(LossLog("训练$.log", "text", {})) == r"\u8bad练\$.log"
