@@ -16,32 +16,33 @@ if __name__ == "__main__":
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import IO
 
 import numpy as np
 from tqdm import tqdm
 
 from alm.devices.host import default_threads
 from alm.errors import PictureError
-from alm.inference.prediction import BATCH_SIZE, PicturePredictor, Prediction
+from alm.inference.prediction import BATCH_SIZE, PicturePredictor
 from alm.inference.thresholds import thresholds_of
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, share_or_file, whole_number
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.io.atomic import unwritable
-from utils.io.phrases import counted, first_few, nearest
+from utils.io.phrases import counted, nearest
 from utils.io.process import tell
 from utils.prediction.batched import Result, predictions
 from utils.prediction.load import load_predictor
-from utils.prediction.part_file import Earlier, PartFile, Rows, digest
-from utils.prediction.sheets import Sheets
+from utils.prediction.part_file import PartFile, Records, digest, earlier_parts, merged, write_outputs
+from utils.prediction.sheets import Sheets, new_directory, with_places, write_index
 from utils.prediction.sources import count, from_boxes, is_picture, outside, passed_over, sources
-from utils.prediction.votes import Votes
-from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Table, Writer, csv_header, opened
+from utils.prediction.tally import UPRIGHT, Tally
+from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Output, Table, Votes, Writer, opened
 
 WORKERS = 2
-UPRIGHT = 1.4  # times as tall as wide: 99 of 100 pictures of PETA are at least 1.47 times
 MOST_THREADS = 1024
 CONVENTIONS = {"auto": None, "true": True, "false": False}
 
@@ -72,15 +73,16 @@ def main() -> None:
         if is_tracked and getattr(options, name):
             raise DataError(f"--{name} has no meaning for votes, and {options.boxes} has ids; leave one out")
     if options.regions:
-        pictures = outside(options.regions, pictures)
-    part = None if is_tracked else part_file(options, predictor)
-    earlier = None
-    if part and part.has_rows():
+        pictures = with_places(outside(options.regions, pictures))
+    tables = tables_of(options, predictor, is_tracked)
+    part = None if is_tracked or STANDARD_OUTPUT in tables else part_file(options, predictor, tables)
+    number = 0
+    if part and (parts := earlier_parts(part.target)):
         if not options.resume:
-            raise DataError(
-                f"{part.path} is of a run that was ended; go on with --resume, or remove the file"
-            )
-        earlier, pictures = part.resume(pictures, options.batch_size)
+            raise DataError(f"{parts[0]} is of a run that was ended; go on with --resume, or remove the file")
+        number, pictures = part.resume(pictures, options.batch_size)
+    elif options.regions:
+        new_directory(options.regions)
     results = predictions(
         predictor,
         pictures,
@@ -88,11 +90,14 @@ def main() -> None:
         workers=options.workers,
         as_trained=options.as_trained,
     )
-    number = len(earlier or ())
     results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None, initial=number)
-    with opened_writers(options, predictor, part, earlier, is_tracked) as writers:
-        number, unreadable = write(results if options.boxes else watched(results), writers, earlier or ())
-    conclude(options, number, unreadable)
+    with opened_writers(options, tables, part, is_tracked) as writers:
+        tally = write(results, writers, Tally(has_sheets=bool(options.regions)))
+        if not part:
+            tally.check()
+    if part:
+        tally = finish(options, part, tables)
+    conclude(options, tally)
 
 
 def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> None:
@@ -106,116 +111,117 @@ def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> N
             raise DataError(f"--attributes: {options.checkpoint} does not predict {name!r}{hint}")
 
 
-def part_file(options: argparse.Namespace, predictor: PicturePredictor) -> PartFile | None:
-    if options.csv in (None, STANDARD_OUTPUT):
+def tables_of(
+    options: argparse.Namespace, predictor: PicturePredictor, is_tracked: bool
+) -> dict[str, Callable[[IO], Writer]]:
+    """Return by its path what writes each table; that of a person who `is_tracked` begins with the id."""
+    tables: dict[str, Callable[[IO], Writer]] = {}
+    if options.csv:
+        levels = predictor.levels if options.csv_full else None
+        first = "id" if is_tracked else "path"
+        tables[options.csv] = partial(Csv, attributes=predictor.attributes, levels=levels, first=first)
+    if options.json:
+        tables[options.json] = JsonLines
+    return tables
+
+
+def part_file(options: argparse.Namespace, predictor: PicturePredictor, tables: Mapping) -> PartFile | None:
+    if not tables:
         return None
     basis = {
         "--checkpoint": digest(options.checkpoint),
         "--experiment or --names": predictor.attributes,
         "--threshold": np.asarray(predictor.thresholds).tolist(),
         "--device": str(getattr(predictor, "device", options.device)),  # an .onnx file's has none
+        "--csv": bool(options.csv),
+        "--json": bool(options.json),
     }
     names = ("align_corners", "as_trained", "batch_size", "threads", "regions", "attributes", "csv_full")
     basis |= {f"--{name}": getattr(options, name) for name in names}
-    return PartFile(options.csv, csv_header(predictor.attributes, csv_levels(options, predictor)), basis)
-
-
-def csv_levels(options: argparse.Namespace, predictor: PicturePredictor) -> Sequence[str] | None:
-    return predictor.levels if options.csv_full else None
+    return PartFile(next(iter(tables)), basis)
 
 
 @contextmanager
 def opened_writers(
     options: argparse.Namespace,
-    predictor: PicturePredictor,
+    tables: Mapping[str, Callable[[IO], Writer]],
     part: PartFile | None,
-    earlier: Sequence[Earlier] | None,
     is_tracked: bool,
 ) -> Iterator[list[Writer]]:
     """Give what writes each prediction. If each person `is_tracked`, tables are of the votes of each id."""
-    writers: list[Writer] = []
     with ExitStack() as files:
-        if options.regions:
-            drawn = None if earlier is None else [source for source, was_read in earlier if was_read]
-            writers.append(Sheets(options.regions, options.attributes, options.as_trained, drawn))
-        tables: list[Writer] = []
         if part:
-            tables.append(Rows(files.enter_context(part.opened()), options.csv_full))
-        elif options.csv:
-            file, first = files.enter_context(opened(options.csv)), "id" if is_tracked else "path"
-            tables.append(Csv(file, predictor.attributes, csv_levels(options, predictor), first))
-        if options.json:
-            tables.append(JsonLines(files.enter_context(opened(options.json))))
-        if not options.csv and not options.json:
-            tables.append(Table())
-        # Behind the sheets, so that a picture with a row has its sheet.
-        writers += [Votes(tables)] if is_tracked else tables
+            writers = [Records(files.enter_context(part.opened()), outputs_of(tables))]
+        else:
+            writers = [make(files.enter_context(opened(path))) for path, make in tables.items()] or [Table()]
+        if is_tracked:
+            writers = [Votes(writers)]
+        if options.regions:  # before the others, so that a picture with a row has its sheet
+            writers.insert(0, Sheets(options.regions, options.attributes, options.as_trained))
         yield writers
         for writer in writers:
             writer.finish()
 
 
-def watched(results: Iterable[Result]) -> Iterator[Result]:
-    """Yield results; at the end warn of pictures that are probably not of one person."""
-    wide, first = 0, None
+def outputs_of(tables: Mapping[str, Callable[[IO], Writer]]) -> list[Output]:
+    return [Output(path, make) for path, make in tables.items()]
+
+
+def write(results: Iterable[Result], writers: Sequence[Writer], tally: Tally) -> Tally:
+    """Write each prediction, count it, and return the tally."""
     for source, result in results:
-        if isinstance(result, Prediction) and result.size[1] < UPRIGHT * result.size[0]:
-            wide, first = wide + 1, first or source
-        yield source, result
-    if wide:
-        pictures = counted(wide, "picture")
-        tell(
-            f"warning: {pictures}, such as {first.title}, less than {UPRIGHT:g} times as tall as wide: "
-            "probably not one person, whom the network needs. Give the box of each, from any detector, with "
-            "--boxes",
-            to=sys.stderr,
-        )
-
-
-def write(
-    results: Iterable[Result],
-    writers: Sequence[Writer],
-    earlier: Sequence[Earlier] = (),
-) -> tuple[int, list[str]]:
-    """Write each prediction; return the number of pictures, and the names of the unreadable ones, with those
-    of an `earlier` run.
-
-    Raises DataError if there are no pictures, or none can be read: then no file is replaced.
-    """
-    number, unreadable = len(earlier), [source.title for source, was_read in earlier if not was_read]
-    for source, result in results:
-        number += 1
+        size = None
         try:
             if isinstance(result, PictureError):
                 raise result
             for writer in writers:
                 writer.write(source, result)
+            size = result.size
         except PictureError as error:  # a picture may also vanish before its sheet is drawn
-            unreadable.append(source.title)
             for writer in writers:
                 writer.leave_out(source)
             with tqdm.external_write_mode(sys.stderr):
                 tell(f"warning: {error}", to=sys.stderr)
-    if not number:
-        raise DataError("no paths came on standard input")
-    if len(unreadable) == number:
-        raise unreadable_error(number, unreadable)
-    return number, unreadable
+        tally.add(source.title, source.place, size)
+    return tally
 
 
-def unreadable_error(number: int, unreadable: Sequence[str]) -> DataError:
-    names = first_few(unreadable, 3)
-    return DataError(f"{len(unreadable)} of {counted(number, 'picture')} could not be read: {names}")
+def finish(
+    options: argparse.Namespace, part: PartFile, tables: Mapping[str, Callable[[IO], Writer]]
+) -> Tally:
+    """Make the tables of their part; return what became of the pictures, those of an earlier run too.
+
+    Raises DataError if no picture was predicted: then no file is replaced.
+    """
+    parts, tally = [part], Tally(has_sheets=bool(options.regions))
+    for record in merged(parts, options.batch_size):
+        tally.add(record.title, record.place, record.size)
+    if tally.predicted:
+        write_outputs(outputs_of(tables), merged(parts, options.batch_size))
+    for part in parts:
+        part.path.unlink()
+    tally.check()
+    return tally
 
 
-def conclude(options: argparse.Namespace, number: int, unreadable: Sequence[str]) -> None:
+def conclude(options: argparse.Namespace, tally: Tally) -> None:
     """Say what was written. Raises DataError if a picture could not be read."""
+    if options.regions:
+        write_index(options.regions, tally.sheets)
+    number, first = tally.wide
+    if number and not options.boxes:
+        tell(
+            f"warning: {counted(number, 'picture')}, such as {first}, less than {UPRIGHT:g} times as tall as "
+            "wide: probably not one person, whom the network needs. Give the box of each, from any detector, "
+            "with --boxes",
+            to=sys.stderr,
+        )
     stream = sys.stderr if STANDARD_OUTPUT in (options.csv, options.json) else sys.stdout
     for path in (options.csv, options.json, options.regions):
         if path and path != STANDARD_OUTPUT:
-            tell(f"{path}: {counted(number - len(unreadable), 'picture')}", to=stream)
-    if unreadable:
-        raise unreadable_error(number, unreadable)
+            tell(f"{path}: {counted(tally.predicted, 'picture')}", to=stream)
+    if tally.unreadable:
+        raise tally.error()
 
 
 def parse_options() -> argparse.Namespace:
@@ -238,8 +244,9 @@ def parse_options() -> argparse.Namespace:
         parser.error("--csv and --json cannot both go to standard output: name a file for one of them")
     if options.csv_full and not options.csv:
         parser.error("--csv_full says what --csv writes: give both, or neither")
-    if options.resume and (options.json or options.csv in (None, STANDARD_OUTPUT)):
-        parser.error("--resume is for --csv FILE without --json: no other table can be gone on with")
+    tables = [path for path in (options.csv, options.json) if path]
+    if options.resume and (not tables or STANDARD_OUTPUT in tables):
+        parser.error("--resume is for --csv FILE and --json FILE: no other table can be gone on with")
     outputs = {"csv": options.csv, "json": options.json}
     outputs = {name: path for name, path in outputs.items() if path not in (None, STANDARD_OUTPUT)}
     threshold_file = options.threshold if isinstance(options.threshold, str) else None
@@ -310,8 +317,8 @@ def build_parser() -> Parser:
         "standard output")  # fmt: skip
     add("--csv_full", action="store_true", help="with --csv: write the levels and the regions too")
     add("--resume", action="store_true",
-        help="go on with the rows that a run left in FILE.part when it was ended. Give the same options and "
-        "paths. The first run may have it too")  # fmt: skip
+        help="with --csv FILE or --json FILE: go on with what a run left in FILE.part when it was ended. "
+        "Give the same options and paths. The first run may have it too")  # fmt: skip
     add("--json", metavar="FILE", help="write all that is predicted as JSON, one object per line")
     add("--regions", metavar="DIR",
         help="draw for each picture where its attributes were looked for, into a new directory")  # fmt: skip

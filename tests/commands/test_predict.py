@@ -22,6 +22,7 @@ from support.models import ATTRIBUTES
 from alm.errors import PictureError
 from run_scripts import predict
 from utils.prediction.sources import Source
+from utils.prediction.tally import Tally
 from utils.prediction.writers import Writer
 
 
@@ -71,10 +72,10 @@ def test_all_outputs_tell_the_same_and_a_corrupt_picture_is_left_out(
     assert lines == [f"{tmp_path / name}: 3 pictures" for name in ("a.csv", "sheets")]
     assert error == f"error: 1 of 4 pictures could not be read: {people / '1.jpg'}"
     sheets = sorted(path.name for path in (tmp_path / "sheets").iterdir())
-    assert sheets == ["0.png", "1.png", "2.png", "index.html"]
+    assert sheets == ["0.png", "1_2.png", "2.png", "index.html"]  # 1.jpg would have had 1.png
     page = (tmp_path / "sheets" / "index.html").read_text()
     assert re.findall(r'<li><a href="(.*?)">(.*?)</a></li>', page) == [
-        (f"{k}.png", str(people / f"{k}.png")) for k in range(3)
+        (sheet, str(people / f"{k}.png")) for k, sheet in enumerate(sheets[:3])
     ]
 
 
@@ -168,7 +169,8 @@ def test_a_picture_that_goes_before_its_sheet_is_named_and_left_out(capsys):
                 raise PictureError("cannot read picture b")
 
     results = [(Source(name, name, name), prediction_of()) for name in "abc"]
-    assert predict.write(results, [Broken()]) == (3, ["b"])
+    tally = predict.write(results, [Broken()], Tally(has_sheets=True))
+    assert (tally.number, tally.unreadable, tally.sheets) == (3, ["b"], [("a", "a"), ("c", "c")])
     assert written == ["a", "b", "c"]
     assert capsys.readouterr().err == "warning: cannot read picture b\n"
 
@@ -236,9 +238,8 @@ def test_if_no_picture_can_be_read_no_file_is_replaced(known, tmp_path):
         ("in --attributes Hat", 2, "give both, or neither"),
         ("in --regions a --attributes ,", 2, "give names, separated by commas"),
         ("in --experiment peta --names bad.txt", 2, "give one of them"),
-        ("in --csv a.csv --json a.json --resume", 2, "--resume is for --csv FILE without --json"),
-        ("in --csv - --resume", 2, "--resume is for --csv FILE"),
-        ("in --resume", 2, "--resume is for --csv FILE"),
+        ("in --csv a.csv --json - --resume", 2, "--resume is for --csv FILE and --json FILE"),
+        ("in --resume", 2, "--resume is for --csv FILE and --json FILE"),
         ("--benchmark --csv a", 2, "--csv has no meaning for --benchmark"),
     ],
 )
@@ -357,24 +358,24 @@ def crowd(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("damaged", "computed"),  # rows as they were left -> what a crash makes of them; sizes of batches
+    ("damaged", "computed"),  # what was left -> what a crash makes of it; sizes of batches
     [
-        (lambda rows: rows, [3]),
-        (lambda rows: rows[:-1], [3, 3]),
-        (lambda rows: rows[: rows.index(b"/0.png")], [2, 3, 3]),
-        (lambda rows: rows[: rows.index(b"/2.png")] + b"/2.png\n", [3, 3]),
-        (lambda rows: rows.replace(b"/2.png,0", b"/2.png,hello0"), [3, 3]),
-        (lambda rows: rows.replace(b"/2.png,0", b"/2.png,nan,0"), [3, 3]),
-        (lambda rows: rows.replace(b"/2.png,0.", b"/2.png,0.1"), [3, 3]),
-        (lambda rows: rows[: rows.index(b"/2.png")] + bytes(500) + b"\n", [3, 3]),
-        (lambda rows: rows + b"\n" + bytes(500), [3]),
-        (lambda rows: rows.replace(b"/2.png", b"/2\0.png"), [3, 3]),
+        (lambda left: left, [3]),
+        (lambda left: left[:-1], [3, 3]),
+        (lambda left: left[: left.index(b"/0.png")], [2, 3, 3]),
+        (lambda left: left[: left.index(b"/2.png")] + b"/2.png\n", [3, 3]),
+        (lambda left: left.replace(b"/2.png,0", b"/2.png,hello0"), [3, 3]),
+        (lambda left: left.replace(b"/2.png,0.", b"/2.png,0.1"), [3, 3]),
+        (lambda left: left[: left.index(b"/2.png")] + bytes(500) + b"\n", [3, 3]),
+        (lambda left: left + b"\n" + bytes(500), [3]),
+        (lambda left: left.replace(b"/2.png", b"/2\xff.png"), [3, 3]),
     ],
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_path, damaged, computed):
     options = *crowd, "--resume", "--batch_size", 3, "--csv_full"
-    known_until(None, "--csv", "whole.csv", "--regions", "whole", *options, status=1)
-    options = "--csv", "o.csv", "--regions", "s", *options
+    outputs = "--csv", "whole.csv", "--json", "whole.json", "--regions", "whole"
+    known_until(None, *outputs, *options, status=1)
+    options = "--csv", "o.csv", "--json", "o.json", "--regions", "s", *options
     assert known_until(0, *options)[0] == "note: assumed\ninterrupted\n"
     assert not (tmp_path / "o.csv.part").exists()
     errors, _ = known_until(2, *options)
@@ -388,7 +389,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_
     errors, batches = known_until(None, *options, status=1)
     assert batches == computed
     assert errors.endswith("error: 1 of 9 pictures could not be read: in/bad.png\n")
-    assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    for suffix in (".csv", ".json"):
+        assert (tmp_path / f"o{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
     assert not (tmp_path / "o.csv.part").exists()
 
@@ -407,6 +409,7 @@ def contents(folder):
         ("in --resume --regions s", "was begun with another --regions"),
         ("in --resume --batch_size 2", "was begun with another --batch_size (3); give that, or remove"),
         ("in --resume --threads 7", "was begun with another --threads"),
+        ("in --resume --json o.json", "was begun with another --json (False)"),
         ("in --resume --device cuda:1", "was begun with another --device (auto)"),
         ("in/a in --resume", "picture 1 is in/bad.png there and in/a/0.png here"),
         ("in/bad.png --resume", "picture 2 is in/a/0.png there and none here"),

@@ -8,30 +8,32 @@ from support.known import NAMES, prediction_of
 
 from alm.errors import AlmError
 from utils.prediction.drawing import TEXT_SIZE, face
-from utils.prediction.sheets import Sheets, draw_sheet
+from utils.prediction.sheets import Sheets, draw_sheet, new_directory, with_places, write_index
 from utils.prediction.sources import Source
 
 PICTURE = Image.new("RGB", (40, 120))
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a sheet for each place, into `out`; it returns the files."""
+def test_sheets_never_leave_their_directory_nor_write_over_each_other(tmp_path):
+    """Also if a name is that of a folder, of the page, or longer than a file system takes."""
     PICTURE.save(tmp_path / "a.png")
+    places = {
+        "a.jpg": "a.png", "A.png": "A_2.png", "../../a.bmp": "a_3.png", "/etc/a.jpg": "etc/a.png",
+        "sub/a.jpg": "sub/a.png", "a.png/a.jpg": "a.png_2/a.png", "b.png/a.jpg": "b.png/a.png",
+        "b.jpg": "b_2.png", "index.html/a.jpg": "index.html_2/a.png", "..": "_.png",
+        "x/" * 99 + "a.jpg": "x/" * 8 + "a.png", "n" * 999 + "/" + "n" * 251 + ".jpg": None,
+        "n" * 999 + "/" + "n" * 255: None, ("é" * 120 + "/") * 30 + "a.jpg": None,
+    }  # fmt: skip
+    new_directory(tmp_path / "out")
     sheets = Sheets(tmp_path / "out", None)
-    return lambda *places: [
-        sheets.write(Source("a", str(tmp_path / "a.png"), place), prediction_of()) for place in places
-    ]
-
-
-def test_sheets_never_leave_their_directory_nor_write_over_each_other(write, tmp_path):
-    written = write("a.jpg", "a.png", "../../a.bmp", "/etc/a.jpg", "sub/a.jpg")
-    below = [str(path.relative_to(tmp_path / "out")) for path in written]
-    assert below == ["a.png", "a_2.png", "a_3.png", "etc/a.png", "sub/a.png"]
-    longest = write("n" * 251 + ".jpg", "n" * 255)
-    assert len({path for path in longest if path.is_file()}) == 2
+    sources = list(with_places(Source("a", str(tmp_path / "a.png"), place) for place in places))
+    for source, expected in zip(sources, places.values(), strict=True):
+        assert source.place == expected or expected is None
+        sheets.write(source, prediction_of())
+    assert len(list((tmp_path / "out").rglob("*.png"))) == len(places) + 1  # and a folder
+    write_index(tmp_path / "out", [])
     with pytest.raises(AlmError, match="out is not empty"):
-        Sheets(tmp_path / "out", None)
+        new_directory(tmp_path / "out")
 
 
 def test_a_sheet_is_of_the_picture_as_it_was_predicted(tmp_path):

@@ -1,15 +1,15 @@
-"""FILE.part: the rows of a CSV file while they come. A run that is ended leaves it; --resume goes on."""
+"""FILE.part: what is written of each picture, as it comes. If a run is ended, --resume goes on with it."""
 
-import csv
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain, takewhile
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from alm.inference.prediction import Prediction
 from utils.errors import DataError
@@ -18,61 +18,71 @@ from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.io.untrusted import open_regular, parsed
 from utils.prediction.sources import Source
-from utils.prediction.writers import Writer, csv_row, storable
-
-Earlier = tuple[Source, bool]  # a picture that has a row, and whether it could be read
+from utils.prediction.writers import Output, Writer
 
 
-class Rows(Writer):
-    """Writes one row per picture, of an unreadable one its path alone: FILE lacks that row. Behind it stand
-    the identity of the picture's file, and a digest of the row: a crash of the machine may leave anything.
+class Record(NamedTuple):
+    """What stays of a picture: which file it was, its title, its sheet's place, its size, and the text of it
+    in each output. One that could not be read has no size and no text.
     """
 
-    def __init__(self, file: IO, is_full: bool):
-        self.writer = csv.writer(file, lineterminator="\n")
-        self.is_full = is_full
+    file: str
+    title: str
+    place: str
+    size: tuple[int, int] | None = None
+    texts: Sequence[str] = ()
+
+
+class Records(Writer):
+    """Writes a line per picture: a digest of the rest of it, because a crash of the machine may leave
+    anything, and the Record as JSON.
+    """
+
+    def __init__(self, file: IO, outputs: Sequence[Output]):
+        self.file, self.outputs = file, outputs
 
     def write(self, source: Source, prediction: Prediction) -> None:
-        self.seal(source, csv_row(source, prediction, self.is_full))
+        self.add(source, prediction.size, [output.text(source, prediction) for output in self.outputs])
 
     def leave_out(self, source: Source) -> None:
-        self.seal(source, [storable(source.title)])
+        self.add(source)
 
-    def seal(self, source: Source, row: list) -> None:
-        row = [*row, identity(source)]
-        self.writer.writerow([*row, short_digest(row)])
+    def add(self, source: Source, *about) -> None:
+        text = json.dumps(Record(identity(source), source.title, source.place, *about))
+        self.file.write(f"{short_digest(text)} {text}\n")
 
 
 class PartFile:
-    """Rows behind a line of JSON, which says what they follow from."""
+    """The records of a run, or of one of several processes that share a run, behind a line of JSON, which
+    says what they follow from.
+    """
 
-    def __init__(self, target: str, header: Sequence[str], basis: Mapping[str, object]):
-        """`target` is the CSV file, `header` its first row, and `basis` what the others follow from, by the
-        options that say it.
+    def __init__(self, target: str, basis: Mapping[str, object], rank: int = 0, world: int = 1):
+        """`target` is the file to write, and `basis` what its contents follow from, by the options that say
+        it. This process is the one of `rank` among `world`.
         """
-        self.target, self.header, self.basis = target, header, json.dumps(basis)
-        self.path = Path(f"{target}.part")
+        self.target, self.basis = target, json.dumps(basis)
+        self.path = Path(f"{target}.part" if world == 1 else f"{target}.part.{rank + 1}of{world}")
 
-    def has_rows(self) -> bool:
-        return self.path.exists() and self.path.stat().st_size > 0
+    def resume(self, pictures: Iterator[Source], batch_size: int) -> tuple[int, Iterator[Source]]:
+        """Return how many pictures' records stay, and the pictures that remain. Records behind the last whole
+        batch are dropped, so that each batch is computed as if nothing had happened.
 
-    def resume(self, pictures: Iterator[Source], batch_size: int) -> tuple[list[Earlier], Iterator[Source]]:
-        """Return the pictures whose rows stay, and those that remain. Rows behind the last whole batch are
-        dropped, so that each batch is computed as if nothing had happened.
-
-        Raises DataError if the rows follow from anything else, or are of other pictures.
+        Raises DataError if the records follow from anything else, or are of other pictures.
         """
-        earlier, kept = [], 0
+        if not has_records(self.path):
+            return 0, pictures
+        number, behind = 0, []
         with open_regular(self.path) as file:
             self.check_basis(parsed(file.readline().decode(errors="replace")))
             end = file.tell()
-            for row, file_then in whole_rows(file):
-                source = self.next_picture(pictures, len(earlier) + 1, row[0], file_then)
-                earlier.append((source, len(row) > 1))
-                if len(earlier) % batch_size == 0:
-                    kept, end = len(earlier), file.tell()
+            for record in whole_records(file):
+                number += 1
+                behind.append(self.next_picture(pictures, number, record))
+                if number % batch_size == 0:
+                    end, behind = file.tell(), []
         os.truncate(self.path, end)
-        return earlier[:kept], chain((source for source, _ in earlier[kept:]), pictures)
+        return number - len(behind), chain(behind, pictures)
 
     def check_basis(self, theirs) -> None:
         ours = json.loads(self.basis)
@@ -83,55 +93,78 @@ class PartFile:
                 other = f"{option} ({str(theirs[option])[:60]})"
                 raise DataError(f"{self.path} was begun with another {other}; give that, or remove the file")
 
-    def next_picture(self, pictures: Iterator[Source], number: int, name: str, file_then: str) -> Source:
+    def next_picture(self, pictures: Iterator[Source], number: int, record: Record) -> Source:
         source = next(pictures, None)
-        if source is None or storable(source.title) != name:
+        if source is None or source.title != record.title:
             here = "none" if source is None else source.title
             raise DataError(
-                f"{self.path}: picture {number} is {name} there and {here} here; give the same PATHs, or "
-                "remove the file"
+                f"{self.path}: picture {number} is {record.title} there and {here} here; give the same "
+                "PATHs, or remove the file"
             )
-        if identity(source) != file_then:
+        if identity(source) != record.file:
             raise DataError(
-                f"{self.path}: picture {number}, {name}, is another file now, or has changed; give the one "
-                f"that was read, or remove {self.path}"
+                f"{self.path}: picture {number}, {record.title}, is another file now, or has changed; give "
+                f"the one that was read, or remove {self.path}"
             )
         return source
 
     @contextmanager
     def opened(self) -> Iterator[IO]:
-        """Give the file, to write behind its last row. At the end it becomes the CSV file. If an error or a
-        signal comes first, it stays, unless it has no prediction.
+        """Give the file, to write behind its last record. If an error or a signal comes, it stays, unless it
+        has no prediction.
         """
         try:
-            with naming(self.path), open(self.path, "a", encoding="utf-8", newline="") as file:
+            with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
                 if not file.tell():
                     file.write(f"{self.basis}\n")
                 yield file
-            self.finish()
         except BaseException:
             with suppress(OSError):
                 self.leave()
             raise
 
-    def finish(self) -> None:
-        with whole_file(self.target, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self.header)
-            writer.writerows(row for row, _ in self.rows() if len(row) > 1)
-        self.path.unlink()
-
     def leave(self) -> None:
-        if number := sum(len(row) > 1 for row, _ in self.rows()):
+        if number := sum(record.size is not None for record in self.records()):
             line = f"{self.path}: {counted(number, 'picture')}; the same command with --resume goes on"
             tell(line, to=sys.stderr)
         else:
             self.path.unlink()
 
-    def rows(self) -> Iterator[tuple[list[str], str]]:
+    def records(self) -> Iterator[Record]:
         with open_regular(self.path) as file:
             file.readline()
-            yield from whole_rows(file)
+            yield from whole_records(file)
+
+
+def has_records(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def earlier_parts(target: str) -> list[Path]:
+    """Return what is there of a file that is not done, by one process or by several."""
+    path = Path(target)
+    name = re.compile(re.escape(path.name) + r"\.part(\.\d+of\d+)?")
+    return [part for part in path.parent.iterdir() if name.fullmatch(part.name) and has_records(part)]
+
+
+def merged(parts: Sequence[PartFile], batch_size: int) -> Iterator[Record]:
+    """Yield the records of processes that took the batches in turn, as one process has them."""
+    for records in cycle([part.records() for part in parts]):
+        batch = list(islice(records, batch_size))
+        if not batch:
+            return
+        yield from batch
+
+
+def write_outputs(outputs: Sequence[Output], records: Iterable[Record]) -> None:
+    """Write the files from the texts of their records."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(whole_file(output.path, "w")) for output in outputs]
+        for file, output in zip(files, outputs, strict=True):
+            file.write(output.head)
+        for record in records:
+            for file, text in zip(files, record.texts, strict=False):  # none if it could not be read
+                file.write(text)
 
 
 def digest(path: str) -> str:
@@ -149,21 +182,17 @@ def identity(source: Source) -> str:
         state = os.stat(source.file)
     except (OSError, ValueError):  # a path may come with a NUL
         return ""
-    return short_digest((os.path.realpath(source.file), state.st_size, state.st_mtime_ns))
+    return short_digest(json.dumps([os.path.realpath(source.file), state.st_size, state.st_mtime_ns]))
 
 
-def short_digest(cells: Iterable) -> str:
-    text = json.dumps(list(map(str, cells)))
+def short_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], str]]:
-    """Yield rows, each with the identity of its file, up to the first that is not as it was written; `file`
-    stands behind each when it comes.
-    """
-    lines = takewhile(lambda line: line.endswith(b"\n"), iter(file.readline, b""))
-    with suppress(csv.Error, UnicodeDecodeError):
-        for row in csv.reader((line.decode() for line in lines), strict=True):
-            if row[-1:] != [short_digest(row[:-1])]:
-                return
-            yield row[:-2], row[-2]
+def whole_records(file: BinaryIO) -> Iterator[Record]:
+    """Yield records up to the first that is not as it was written. `file` stands behind each as it comes."""
+    for line in iter(file.readline, b""):
+        seal, _, text = line.decode("ascii", "replace").partition(" ")
+        if not text.endswith("\n") or seal != short_digest(text[:-1]):
+            return
+        yield Record(*json.loads(text))

@@ -1,9 +1,10 @@
 """A sheet for each picture: the person, and for each attribute the levels' boxes and the evidence."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from pathlib import Path, PurePath
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import numpy as np
@@ -45,7 +46,8 @@ SWATCH, INDENT = (24, 13), 31  # pixels: a level's sign, and where the text behi
 PAPER, INK, PALE = "white", "#20242c", "#5c6370"
 
 COMPRESSION = 3  # of 9: half the time of Pillow's default, a twelfth larger
-LONGEST_STEM = 240  # bytes; a file's name has at most 255, with a number and `.png`
+LONGEST_PART = 240  # bytes; a name in a path has at most 255, with a number and `.png`
+DEEPEST = 8  # folders below the directory
 
 INDEX = "index.html"  # its name is no sheet's
 PAGE = """<!doctype html>
@@ -61,65 +63,66 @@ PAGE = """<!doctype html>
 
 
 class Sheets(Writer):
-    """Writes a sheet for each picture into a new directory, in the same folders as the pictures; `finish`
-    writes a page with a link to each.
-    """
+    """Writes a sheet for each picture into a directory, at its place; see `with_places`."""
 
-    def __init__(
-        self,
-        directory: str | Path,
-        attributes: Sequence[str] | None,
-        as_trained: bool = False,
-        earlier: Sequence[Source] | None = None,
-    ):
-        """`attributes` are those of `draw_sheet`; `as_trained` reads pictures as they are stored. If a run
-        goes on, `earlier` are the pictures whose sheets are there; what else the directory has is written
-        over. Raises AlmError if a new run's directory is not empty, OSError if it cannot be made.
-        """
+    def __init__(self, directory: str | Path, attributes: Sequence[str] | None, as_trained: bool = False):
+        """`attributes` are those of `draw_sheet`; `as_trained` reads pictures as they are stored."""
         self.directory = Path(directory)
         self.attributes, self.as_trained = attributes, as_trained
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if earlier is None and any(self.directory.iterdir()):
-            raise AlmError(f"{directory} is not empty; name a new directory with --regions")
-        self._names: set[str] = set()
-        self._links = [self.link(source, self.free_path(source.place)) for source in earlier or ()]
 
-    def write(self, source: Source, prediction: Prediction) -> Path:
-        """Write a picture's sheet; return the file. The picture is read again, because a batch of whole
-        pictures could fill the memory.
+    def write(self, source: Source, prediction: Prediction) -> None:
+        """Write a picture's sheet. The picture is read again, because a batch of whole pictures could fill
+        the memory.
         """
         picture = source.read(self.as_trained)
         sheet = draw_sheet(picture, prediction, self.attributes, title=source.title)
-        path = self.free_path(source.place)
+        path = self.directory / source.place
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             sheet.save(file, "PNG", compress_level=COMPRESSION)
-        self._links.append(self.link(source, path))
-        return path
 
-    def link(self, source: Source, path: Path) -> str:
-        """Return a sheet's line of the page."""
-        place = quote(os.fsencode(path.relative_to(self.directory).as_posix()))
-        return f'<li><a href="{place}">{escape(printable(source.title))}</a></li>'
 
-    def finish(self) -> None:
-        """Write the page."""
-        write_text(self.directory / INDEX, PAGE.format("\n".join(self._links)))
+def new_directory(path: str | Path) -> None:
+    """Make a directory for sheets. Raises AlmError if it is there and not empty, OSError if it cannot be
+    made.
+    """
+    Path(path).mkdir(parents=True, exist_ok=True)
+    if any(Path(path).iterdir()):
+        raise AlmError(f"{path} is not empty; name a new directory with --regions")
 
-    def free_path(self, place: str) -> Path:
-        """Return a path that no earlier picture has, on any file system. It is always inside the directory,
-        whatever `place` says.
-        """
-        _, below = os.path.splitdrive(place.replace("\\", "/"))
-        parts = [part for part in PurePath(below).parts if part not in ("/", "..")]
-        path = self.directory.joinpath(*parts)
-        stem, number = os.fsdecode(os.fsencode(path.stem)[:LONGEST_STEM]), 1
-        path = path.with_name(f"{stem}.png")
-        while str(path).casefold() in self._names or path.is_dir():
-            number += 1
-            path = path.with_name(f"{stem}_{number}.png")
-        self._names.add(str(path).casefold())
-        return path
+
+def write_index(directory: str | Path, sheets: Iterable[tuple[str, str]]) -> None:
+    """Write a page with a link to each sheet, of which `sheets` has the title and the place."""
+    links = (
+        f'<li><a href="{quote(os.fsencode(place))}">{escape(printable(title))}</a></li>'
+        for title, place in sheets
+    )
+    write_text(Path(directory, INDEX), PAGE.format("\n".join(links)))
+
+
+def with_places(pictures: Iterable[Source]) -> Iterator[Source]:
+    """Yield pictures with the places of their sheets in a directory: as they lie in their folder, archive or
+    list. No place leads out of the directory, whatever it says, and none comes twice, on any file system.
+    """
+    files, folders = {INDEX}, set()
+    for source in pictures:
+        _, below = os.path.splitdrive(source.place.replace("\\", "/"))
+        *above, name = [part for part in PurePosixPath(below).parts if part not in ("/", "..")] or ["_"]
+        place = PurePosixPath()
+        for part in above[-DEEPEST:]:
+            place = free_place(place, part, "", files)
+            folders.add(str(place).casefold())
+        place = free_place(place, PurePosixPath(name).stem, ".png", files, folders)
+        files.add(str(place).casefold())
+        yield source._replace(place=str(place))
+
+
+def free_place(folder: PurePosixPath, stem: str, suffix: str, *used: set[str]) -> PurePosixPath:
+    """Return a path that is not used, with a number behind the stem if it is needed."""
+    stem = os.fsdecode(os.fsencode(stem)[:LONGEST_PART])
+    numbers = chain([""], (f"_{number}" for number in count(2)))
+    places = (folder / f"{stem}{number}{suffix}" for number in numbers)
+    return next(place for place in places if not any(str(place).casefold() in paths for paths in used))
 
 
 def draw_sheet(

@@ -1,34 +1,47 @@
-"""Writers of predictions: a table for people, CSV and JSON for programs. Each picture is written at once."""
-
-from __future__ import annotations
+"""Writers of predictions: a table for people, CSV and JSON for programs; votes of a person's pictures."""
 
 import csv
+import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import IO, Protocol
 
+import numpy as np
 from tqdm import tqdm
 
-from alm.inference.prediction import Prediction, number, pixels
+from alm.inference.prediction import Prediction, Recognition, number, pixels
 from utils.data.attributes import BODY_PARTS
 from utils.data.catalog import OTHER, body_part
 from utils.evaluation.prediction_table import FOUND, LEVEL
 from utils.io.atomic import whole_file
+from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.io.untrusted import printable
 from utils.prediction.sources import Source
-
-if TYPE_CHECKING:
-    from utils.prediction.votes import Vote
 
 STANDARD_OUTPUT = "-"
 SIDES = ("left", "top", "right", "bottom")
 
 INDENT = 2
 COLUMN = max(map(len, BODY_PARTS)) + INDENT + 2  # where attributes begin
+
+
+@dataclass(frozen=True, eq=False)
+class Vote(Recognition):
+    """The mean of the probabilities over `pictures` pictures of one person, whose id a tracker gave."""
+
+    pictures: int
+
+    @property
+    def extent(self) -> str:
+        return counted(self.pictures, "picture")
+
+    def to_dict(self) -> dict:
+        return {"pictures": self.pictures, "attributes": self.rows()}
 
 
 class Writer(Protocol):
@@ -52,6 +65,26 @@ def opened(path: str) -> Iterator[IO]:
     else:
         with whole_file(path, "w") as file:
             yield file
+
+
+class Output:
+    """A file to write, of which a writer gives the text picture by picture; `head` comes before all."""
+
+    def __init__(self, path: str, make_writer: Callable[[IO], Writer]):
+        self.path = path
+        self._buffer = io.StringIO()
+        self._writer = make_writer(self._buffer)
+        self.head = self._taken()
+
+    def text(self, source: Source, prediction: Prediction) -> str:
+        self._writer.write(source, prediction)
+        return self._taken()
+
+    def _taken(self) -> str:
+        text = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return text
 
 
 class Table(Writer):
@@ -142,6 +175,26 @@ class JsonLines(Writer):
 
     def write(self, source: Source, prediction: Prediction | Vote) -> None:
         self.file.write(json.dumps(source.to_dict() | prediction.to_dict()) + "\n")
+
+
+class Votes(Writer):
+    """Gives other writers one vote per person, when all pictures have come."""
+
+    def __init__(self, writers: Sequence[Writer]):
+        self.writers = writers
+        self.votes: dict[str, Vote] = {}
+
+    def write(self, source: Source, prediction: Prediction) -> None:
+        vote = self.votes.get(source.person)
+        count = vote.pictures if vote else 0
+        before = vote.probabilities if vote else np.zeros(len(prediction.attributes))
+        mean = before + (prediction.probabilities - before) / (count + 1)
+        self.votes[source.person] = Vote(prediction.attributes, mean, prediction.thresholds, count + 1)
+
+    def finish(self) -> None:
+        for person, vote in self.votes.items():
+            for writer in self.writers:
+                writer.write(Source(person=person), vote)
 
 
 def storable(name: str) -> str:
