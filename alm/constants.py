@@ -23,9 +23,12 @@ class Tap(NamedTuple):
     stride: int  # pixels of the input in one cell
 
 
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # in the environment of its processes, and of no other launcher's
+
 # Names of the files in a run's directory.
 BEST, LAST = "best.pth.tar", "last.pth.tar"
 OPTIONS, LOG, METRICS = "options.json", "train.log", "metrics.jsonl"
+RANK_LOG = "train.{}.log"
 LATER_OPTIONS = "options.jsonl"  # of the run's later starts, one line each
 # A file while it is written has this name beside its place. Names may have 255 bytes, so 50 characters stay.
 TEMPORARY, KEPT = ".{name}.{unique}.tmp", 50

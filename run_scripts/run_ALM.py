@@ -2,6 +2,7 @@
 
 python run_ALM.py --approach inception_iccv --experiment peta
 python run_ALM.py --approach inception_iccv --experiment peta -e --resume 60.pth.tar
+torchrun --nproc_per_node 4 run_ALM.py --approach inception_iccv --experiment peta
 
 A step, from here: train -> TrainingRun.fit (alm/training/run.py) -> Trainer.train (alm/training/trainer.py).
 """
@@ -15,23 +16,26 @@ if __name__ == "__main__":
 
     run("run_scripts.run_ALM")
 
+import os
 from argparse import Namespace
+from collections import ChainMap
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 from alm.checkpoint.restore import is_own
-from alm.constants import LAST
+from alm.constants import LAST, RANK_LOG
 from alm.errors import AlmError
+from alm.training import distributed
 from alm.training.run import RunProgress, RunSettings, TrainingRun
 from run_scripts.cli.main import Interruption
 from run_scripts.cli.messages import explain
-from run_scripts.cli.parser import refuse_several_processes
+from run_scripts.cli.parser import refuse_other_launchers
 from run_scripts.training.evaluation import report_evaluation
-from run_scripts.training.options import build_parser
+from run_scripts.training.options import DEFAULTS, build_parser
 from run_scripts.training.resolve import chosen
-from run_scripts.training.resume import restore
+from run_scripts.training.resume import DIRECTORY, restore
 from run_scripts.training.seeds import report_runs, runs_of
 from run_scripts.training.setup import TrainingSetup, build_loader, build_trainer, compile_network, set_up
 from utils.diagnostics.fingerprint import fingerprinted
@@ -47,10 +51,19 @@ COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 
 
 def main() -> int:
     """Train or evaluate; return the exit status."""
-    options = build_parser().parse_args()
-    refuse_several_processes()
-    if "runs" not in options:
-        return start(options) or 0
+    with distributed.hushed():
+        options = build_parser().parse_args()
+    refuse_other_launchers()
+    with distributed.ranks(getattr(options, "timeout", DEFAULTS["timeout"])):
+        if "runs" not in options:
+            return start(options) or 0
+        return start_all(options)
+
+
+def start_all(options: Namespace) -> int:
+    """Do one run after another; return the exit status."""
+    if distributed.is_started():
+        raise AlmError("--runs: torchrun starts one run; leave it out, and start one for each --seed")
     runs = runs_of(options, REPOSITORY / "runs")
     for number, run in enumerate(runs, start=1):
         tell(f"Run {number} of {len(runs)}: seed {run.seed}, in {run.output_dir}")
@@ -65,7 +78,8 @@ def main() -> int:
 
 def start(options: Namespace) -> int | None:
     """Evaluate, or do one run; return the exit status that a signal asked for, None if there was none."""
-    setup = set_up(options)
+    with distributed.hushed():
+        setup = set_up(options)
     if setup.options.runs and not setup.data.val:
         raise AlmError("--runs ends with figures of evaluations; give the list to evaluate with --val_list")
     with open_directory(setup) as directory, open_log(setup, directory) as log:
@@ -80,7 +94,8 @@ def evaluate(setup: TrainingSetup, directory: Path | None, log: TrainingLog) -> 
     announce(setup, log, setup.notes)
     trainer = build_trainer(setup, log)
     evaluation = trainer.evaluate(build_loader(setup, training=False))
-    report_evaluation(setup, trainer.evaluated, directory, log, setup.options.start_epoch, evaluation)
+    if distributed.is_main():
+        report_evaluation(setup, trainer.evaluated, directory, log, setup.options.start_epoch, evaluation)
 
 
 def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None:
@@ -89,8 +104,9 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None
     """
     options, notes = setup.options, list(setup.notes)
     trainer = build_trainer(setup, log)
+    trainer.network = distributed.parallel(setup.model, setup.device)
     if options.compile:
-        trainer.compiled = compile_network(setup.model, options.batch_size)
+        trainer.network = compile_network(setup.model, options.batch_size)
         notes.append(COMPILE_NOTE)
     settings = RunSettings(
         decay_epochs=options.decay_epoch,
@@ -101,29 +117,55 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None
     run = TrainingRun(trainer, directory, settings, identity(setup), RunProgress(options.start_epoch))
     if setup.checkpoint:
         notes.append(restore(run, options, setup.checkpoint, setup.position))
-    notes += run_directory.go_back(directory, setup.position)
+    if distributed.is_main():
+        notes += run_directory.go_back(directory, setup.position)
     announce(setup, log, notes)
     train_loader = build_loader(setup, training=True)
     val_loader = build_loader(setup, training=False) if setup.data.val else None
     report = partial(report_evaluation, setup, trainer.evaluated, directory, log)
-    about = chosen(options, "experiment", "approach", "batch_size", "seed")
-    fingerprint = fingerprinted(trainer, options.fingerprint, options.fingerprint_iters, about)
-    with fingerprint, Interruption() as interruption:
-        is_done = run.fit(train_loader, val_loader, report, interruption)
-    for line in log_text.faults_survived(train_loader.replaced, trainer.nonfinite.skipped):
+    if not distributed.is_main():
+        report = ignored
+    about = chosen(options, "experiment", "approach", "batch_size", "seed") | {"ranks": distributed.world()}
+    watched = options.fingerprint if distributed.is_main() else None
+    fingerprint = fingerprinted(trainer, watched, options.fingerprint_iters, about)
+    with fingerprint, Interruption(is_silent=not distributed.is_main()) as interruption:
+        is_done = run.fit(train_loader, val_loader, report, lambda: interruption() or distributed.is_orphan())
+    replaced = ChainMap(*distributed.gather(train_loader.replaced))
+    for line in log_text.faults_survived(replaced, trainer.nonfinite.skipped):
         log.line(line)
     if run.unsaved:
         raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
-    log.line(
-        f"{log_text.RUN}{directory}" if is_done else log_text.interrupted(interruption.name, directory / LAST)
-    )
+    interruption.name = distributed.first_of(interruption.name)
+    if is_done:
+        log.line(f"{log_text.RUN}{directory}")
+    elif not interruption():
+        raise AlmError("torchrun is gone, so this training has ended; what it trained is saved")
+    else:
+        log.line(log_text.interrupted(interruption.name, directory / LAST))
     return interruption.status if interruption() else None
 
 
-def open_directory(setup: TrainingSetup):
-    """Return the run's directory, as a context; an evaluation has one only if it is named.
+def ignored(*_) -> None:
+    """Report nothing, of what the first rank reports."""
 
-    A run continues in the directory of its checkpoint, unless later ones are there.
+
+@contextmanager
+def open_directory(setup: TrainingSetup) -> Iterator[Path | None]:
+    """Open the run's directory; an evaluation has one only if it is named. Of several ranks, the first one
+    chooses it, for all later starts by torchrun too.
+    """
+    if not distributed.is_main():
+        yield distributed.broadcast()
+        return
+    with own_directory(setup) as directory:
+        if directory:
+            distributed.keep_over_restarts(DIRECTORY, os.path.abspath(directory))
+        yield distributed.broadcast(directory)
+
+
+def own_directory(setup: TrainingSetup) -> AbstractContextManager[Path | None]:
+    """Return the run's directory, as a context. A run continues in the directory of its checkpoint, unless
+    later ones are there.
     """
     options = setup.options
     resume = Path(options.resume) if options.resume else None
@@ -141,18 +183,31 @@ def open_directory(setup: TrainingSetup):
 
 @contextmanager
 def open_log(setup: TrainingSetup, directory: Path | None) -> Iterator[TrainingLog]:
-    """Open the run's log. An error that ends the run is in its file too: standard error may be gone."""
-    options = setup.options
-    with TrainingLog(
-        directory / run_directory.LOG if directory else None,
-        metrics_path=directory / run_directory.METRICS if directory else None,
-        json_path=options.log_json,
-        tensorboard_dir=options.tensorboard,
+    """Open the run's log. An error that ends the run is in its file too: standard error may be gone.
+
+    Of several ranks, the first one prints; the others write to a file if --log_ranks asks for it.
+    """
+    options, rank = setup.options, distributed.rank()
+    path = directory / (RANK_LOG.format(rank) if rank else run_directory.LOG) if directory else None
+    files = {
+        "metrics_path": directory / run_directory.METRICS if directory else None,
+        "json_path": options.log_json,
+        "tensorboard_dir": options.tensorboard,
+    }
+    if rank:
+        path, files = path if options.log_ranks else None, {}
+    nowhere = open(os.devnull, "w")  # noqa: SIM115, closed below
+    log = TrainingLog(
+        path,
+        **files,
+        stream=nowhere if rank else None,
         print_freq=options.print_freq,
         epochs=None if options.evaluate else options.epochs,
         max_iters=None if options.max_iters == "all" else options.max_iters,
         first_iteration=0 if options.evaluate else setup.checkpoint.get("iterations", 0),
-    ) as log:
+        rank=rank,
+    )
+    with nowhere, log:
         try:
             yield log
         except (Exception, KeyboardInterrupt) as error:

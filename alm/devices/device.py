@@ -20,6 +20,7 @@ ACCELERATORS = ("sdaa", "cuda")
 DEVICES = (*ACCELERATORS, HOST)
 NAME = re.compile(rf"auto|{HOST}|({'|'.join(ACCELERATORS)})(:[0-9]{{1,3}})?")
 EXTENSIONS = {"sdaa": "torch_sdaa"}  # packages that add a device to torch when imported
+LIBRARIES = {"sdaa": "tccl", "cuda": "nccl"}  # by which devices of a kind exchange tensors
 MIGRATION = ("TORCH_SDAA_AUTOLOAD", "cuda_migrate")  # with this in the environment, cuda's calls land on sdaa
 CPU_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them on x86 and ARM
 
@@ -96,6 +97,11 @@ def migrates() -> bool:
     """Whether torch.cuda's calls land on sdaa here."""
     variable, value = MIGRATION
     return os.environ.get(variable) == value and absence("sdaa") is None
+
+
+def exchange_library(device: torch.device) -> str:
+    """Return what torch.distributed calls the library by which such accelerators exchange tensors."""
+    return LIBRARIES[device.type]
 
 
 def is_accelerator(device: torch.device) -> bool:

@@ -22,16 +22,18 @@ def margins(logits: Tensor, thresholds: Tensor | None = None) -> Tensor:
 
 
 class AttributeMetrics:
-    """Counts over an evaluation, kept on the device; one transfer at the end.
+    """Counts over an evaluation, kept on the device until the end.
 
     An attribute is predicted if its probability exceeds 0.5, that is, if its logit exceeds 0; `margins` gives
     what to count at other thresholds. Unknown labels (2) count neither way.
+
+    Attributes:
+        batches: the counts of each batch: by attribute (5, K), and by picture, with its faults (B, 5).
     """
 
     def __init__(self, num_attributes: int):
         self.num_attributes = num_attributes
-        self._per_attribute = None  # (5, K): counts so far
-        self._per_picture: list[Tensor] = []  # (B, 5) each: counts and faults of one batch
+        self.batches: list[tuple[Tensor, Tensor]] = []
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: logits (B, K) and labels (B, K).
@@ -46,9 +48,9 @@ class AttributeMetrics:
         hit = predicted & truth
         right_negative, negative = known & ~predicted & ~truth, known & ~truth
         counts = torch.stack([x.sum(0) for x in (hit, right_negative, truth, negative, predicted)])
-        self._per_attribute = counts if self._per_attribute is None else self._per_attribute + counts
         faults = logits.isnan().any(1), is_no_label(targets).any(1)
-        self._per_picture.append(torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1))
+        of_pictures = torch.stack([hit.sum(1), truth.sum(1), predicted.sum(1), *faults], dim=1)
+        self.batches.append((counts, of_pictures))
 
     def compute(self) -> dict:
         """Return ma, accuracy, precision, recall, f1 (floats in [0, 1]), ma_attributes (an int), and per
@@ -63,10 +65,11 @@ class AttributeMetrics:
         Raises AlmError if a logit was NaN, which is neither above nor below the threshold, or if a label was
         not 0, 1 or 2.
         """
-        if self._per_attribute is None:
+        if not self.batches:
             self.update(torch.empty(0, self.num_attributes), torch.empty(0, self.num_attributes))
-        counts = self._per_attribute.to(CPU)
-        hit, truth, guess, without_number, mislabelled = torch.cat(self._per_picture).to(CPU).T
+        of_attributes, of_pictures = zip(*self.batches, strict=True)
+        counts = torch.stack(of_attributes).sum(0).to(CPU)
+        hit, truth, guess, without_number, mislabelled = torch.cat(of_pictures).to(CPU).T
         if without_number.any():
             raise AlmError(
                 f"the predictions of {without_number.sum()} of {len(hit)} pictures are NaN, so there are no "

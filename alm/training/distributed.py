@@ -1,22 +1,41 @@
 """Ranks: the processes that torchrun started for one command. The only module that knows of them.
 
 A command that one process runs has rank 0 of 1: then no function here does anything or costs anything. The
-CPU's values are exchanged over gloo.
+CPU's values are exchanged over gloo, a device's over its own library.
+
+The ranks share out each batch. A training batch is cut into slices, one per rank, so that a step on several
+ranks is the step of one process. Evaluation batches are dealt in turn and stay whole, so that each picture's
+logits are those of one process to the last bit.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from datetime import timedelta
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
+from alm.constants import TORCHRUN, UNKNOWN
+from alm.devices.device import exchange_library, is_accelerator
 from alm.errors import AlmError
 
+Value = TypeVar("Value")
+Batch = tuple[Tensor, Tensor, Tensor]  # images, labels (B, K) and mirror, on the CPU
+
 LONGEST_BUILD = timedelta(days=1)  # the most that ranks wait for the one that prepares its machine's files
+PATIENCE = 2.0  # seconds in which torchrun ends the ranks that a failed one leaves waiting
+
+# Set by `ranks`.
 _minutes = 0.0  # the limit of a wait
+_store: dist.Store | None = None
+_parent = 0  # the process that started this one
 
 
 class PeerError(AlmError):
@@ -30,31 +49,52 @@ class PeerError(AlmError):
 
 
 @contextmanager
+def hushed() -> Iterator[None]:
+    """Let the first of the ranks alone print what is the same on all of them, such as a wrong option."""
+    if TORCHRUN not in os.environ or os.environ["RANK"] == "0":
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+@contextmanager
 def ranks(minutes: float) -> Iterator[None]:
     """Meet the other ranks if torchrun started this process, and leave when all of them are done.
 
-    No rank waits longer than so many minutes for another; then it raises PeerError. An AlmError that several
-    ranks have is raised by the first of them, and SystemExit by the others, so that it is told once.
+    No rank waits longer than so many minutes for another; then it raises PeerError. Ranks but the first give
+    no warnings. An AlmError that several ranks have is raised by one of them, and SystemExit by the others,
+    so that it is told once. torchrun's last words have it too.
     """
-    global _minutes
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    global _minutes, _store, _parent
+    if TORCHRUN not in os.environ:
         yield
         return
-    _minutes = minutes
-    limit = timedelta(minutes=minutes)
+    _minutes, _parent, limit = minutes, os.getppid(), timedelta(minutes=minutes)
     with _explained():
-        store, rank, world = next(dist.rendezvous("env://", timeout=limit))
-        store.set_timeout(limit)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=limit)
+        _store, rank, world = next(dist.rendezvous("env://", timeout=limit))
+        dist.init_process_group("gloo", store=_store, rank=rank, world_size=world, timeout=limit)
     try:
-        yield
+        with warnings.catch_warnings():
+            if rank:
+                warnings.simplefilter("ignore")
+            yield
         barrier()
-    except AlmError as error:
-        if _was_told(store, str(error)):
+    except Exception as error:
+        if isinstance(error, AlmError) and _was_told(str(error)):
             raise SystemExit(1) from error
+        record(error)
         raise
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()  # not after an error: no other rank must fail before this one has said why
+
+
+def record(error: Exception) -> None:
+    """Leave an error for the last words of torchrun, as torch's decorator of this name does."""
+    from torch.distributed.elastic.multiprocessing.errors import (
+        get_error_handler,
+    )  # slow, and for errors alone
+
+    get_error_handler().record_exception(error)
 
 
 def is_started() -> bool:
@@ -87,9 +127,32 @@ def local_world() -> int:
     return int(os.environ["LOCAL_WORLD_SIZE"]) if is_started() else 1
 
 
-def starts() -> int:
-    """Return how often torchrun has started this group again."""
-    return int(os.environ["TORCHELASTIC_RESTART_COUNT"]) if is_started() else 0
+def is_orphan() -> bool:
+    """Whether the torchrun that started this process is gone."""
+    return is_started() and os.getppid() != _parent
+
+
+def has_restarted() -> bool:
+    """Whether torchrun has started this group again."""
+    return is_started() and int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0
+
+
+def keep_over_restarts(name: str, value: str) -> None:
+    """Keep the first rank's text until its torchrun ends."""
+    if is_started():
+        _kept(name).write_text(value, encoding="utf-8")
+
+
+def kept_over_restarts(name: str) -> str | None:
+    """Return the first rank's text of that name, on all ranks; None if it kept none."""
+    return broadcast(
+        _kept(name).read_text(encoding="utf-8") if has_restarted() and _kept(name).exists() else None
+    )
+
+
+def _kept(name: str) -> Path:
+    """Return a place in the directory that torchrun has for its processes; each start has one below it."""
+    return Path(os.environ["TORCHELASTIC_ERROR_FILE"]).parents[2] / name
 
 
 def total(tensor: Tensor) -> Tensor:
@@ -98,7 +161,7 @@ def total(tensor: Tensor) -> Tensor:
         return tensor
     tensor = tensor.clone()
     with _explained():
-        dist.all_reduce(tensor)
+        dist.all_reduce(tensor, group=group_of(tensor.device))
     return tensor
 
 
@@ -124,6 +187,24 @@ def broadcast(value: Any = None) -> Any:
     return values[0]
 
 
+def first_of(value: Value | None) -> Value | None:
+    """Return the value of the first rank that has one."""
+    return next((each for each in gather(value) if each is not None), None)
+
+
+def any_rank(flag: bool) -> bool:
+    """Return whether the flag of any rank is set."""
+    return any(gather(flag))
+
+
+def first_error(error: Exception | None) -> Exception | None:
+    """Return the error of the first rank that has one; on all ranks in the same words."""
+    if world() == 1:
+        return error
+    told = [f"rank {place}: {reason}" for place, reason in enumerate(gather(error and str(error))) if reason]
+    return AlmError(told[0]) if told else None
+
+
 def barrier() -> None:
     """Wait until all ranks are here."""
     if world() > 1:
@@ -146,18 +227,97 @@ def _wait_for_builders() -> None:
         dist.monitored_barrier(timeout=LONGEST_BUILD)
 
 
+def slices(batches: Sequence[Tensor]) -> list[Tensor]:
+    """Return this rank's slice of each batch's indices. Some are empty if a batch has fewer than ranks."""
+    return [indices.tensor_split(world())[rank()] for indices in batches]
+
+
+def turns(batches: Sequence[Tensor]) -> list[Tensor]:
+    """Return the batches of indices whose turn it is on this rank, as many as on the others: the last one may
+    be empty.
+    """
+    own = list(batches[rank() :: world()])
+    return own + [torch.empty(0, dtype=torch.int64)] * (-(-len(batches) // world()) - len(own))
+
+
+def in_order(values: list[Value]) -> list[Value]:
+    """Return what all ranks made of their turns, in the order of the batches. A tensor must be the CPU's."""
+    return [value for of_round in zip(*gather(values), strict=True) for value in of_round]
+
+
+class Whole(NamedTuple):
+    """What all ranks have of a batch together."""
+
+    pictures: int
+    known: int | None = None  # labels; None: this rank has them all
+
+
+def together(batches: Iterable[Batch]) -> Iterator[tuple[Batch, Whole]]:
+    """Yield this rank's batches as long as every rank has one: if one of them stops, all do, after the same
+    step.
+    """
+    batches = iter(batches)
+    while batch := next(batches, None):
+        if world() == 1:
+            yield batch, Whole(len(batch[0]))
+            continue
+        pictures, known, ranks = total(torch.tensor([len(batch[0]), known_labels(batch[1]), 1])).tolist()
+        if ranks < world():
+            return
+        yield batch, Whole(pictures, known)
+    if world() > 1:
+        total(torch.zeros(3, dtype=torch.int64))
+
+
+def known_labels(labels: Tensor) -> int:
+    """Return how many labels are known."""
+    return int((labels != UNKNOWN).sum())
+
+
+def parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network that gives all ranks the mean of their gradients, and the first one's weights."""
+    if not is_started():
+        return model
+    group = group_of(device)
+    with _explained(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the option's new name is unknown to older torch
+        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, process_group=group)
+
+
+def exchanging(network: nn.Module, now: bool) -> AbstractContextManager:
+    """Return the context of a backward pass that exchanges gradients, or that leaves it to a later one."""
+    return nullcontext() if now or not is_started() else network.no_sync()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Let all ranks have the first one's batch statistics, which are those that it saves."""
+    if world() > 1:
+        for buffer in model.buffers():
+            with _explained():
+                dist.broadcast(buffer, 0, group=group_of(buffer.device))
+
+
+@cache
+def group_of(device: torch.device) -> dist.ProcessGroup | None:
+    """Return the group that exchanges tensors of this device; None is the CPU's."""
+    if not is_accelerator(device):
+        return None
+    return dist.new_group(timeout=timedelta(minutes=_minutes), backend=exchange_library(device))
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn what torch raises if a rank does not answer into a PeerError."""
     try:
         yield
     except RuntimeError as error:  # DistError is one
+        time.sleep(PATIENCE)
         raise PeerError from error
 
 
-def _was_told(store: dist.Store, message: str) -> bool:
+def _was_told(message: str) -> bool:
     """Whether another rank has this error too, and tells it."""
     try:
-        return store.add(f"told {message}", 1) > 1
+        return _store.add(f"told {message}", 1) > 1
     except RuntimeError:  # the machine that keeps the store is gone
         return False

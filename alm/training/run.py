@@ -12,6 +12,7 @@ from alm.checkpoint.retention import drop_surplus, numbered_name, save_under
 from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
 from alm.errors import AlmError, first_few
+from alm.training import distributed
 from alm.training.schedule import learning_rate
 from alm.training.trainer import (
     Batch,
@@ -122,15 +123,15 @@ class TrainingRun:
         epoch and every `save_freq`-th also as `[<prefix>_]<epoch>.pth.tar`; the best mA also as
         `best.pth.tar`. If a save fails, the log says so, and the next one tries again.
 
-        Returns True when all is done. Returns False if `stop()`, called after each batch, returned True;
-        what was trained is saved then. Raises AlmError if a loss (NonFiniteLossError), a weight or a
-        prediction is not finite. Raises what the loaders and `evaluated` raise; if `train_loader` raises
+        Returns True when all is done. Returns False if `stop()`, called after each batch, returned True, on
+        any rank; what was trained is saved then. Raises AlmError if a loss (NonFiniteLossError), a weight or
+        a prediction is not finite. Raises what the loaders and `evaluated` raise; if `train_loader` raises
         AlmError or OSError, what was trained is saved before.
         """
         progress = self.progress
         progress.unevaluated &= val_loader is not None
         while progress.epoch < self.settings.epochs or progress.unevaluated:
-            if stop():
+            if distributed.any_rank(stop()):
                 return False
             if not progress.unevaluated:
                 self.trainer.log.learning_rate(self._set_learning_rate(progress.epoch))
@@ -233,9 +234,11 @@ class TrainingRun:
             progress.iteration += amount.iterations
             progress.iterations += amount.iterations
             progress.seen += amount.pictures
-            error = batches.error
+            error = None
+            if progress.iteration < end:
+                error = distributed.first_error(batches.error)
             if progress.iteration < end and not error:
-                if stop():
+                if distributed.any_rank(stop()):
                     return False
                 if amount.iterations == count:
                     self._save()
@@ -274,8 +277,8 @@ class TrainingRun:
     def _save(self, is_best: bool = False) -> list[str]:
         """Save the run under each name that is due, always as the last one; return the names of its files.
 
-        If the disk does not take it, the log says so. Raises AlmError, and saves nothing, if a weight is not
-        finite.
+        Of several ranks the first one saves. If the disk does not take it, the log says so. Raises AlmError,
+        and saves nothing, if a weight is not finite.
         """
         progress, before, settings = self.progress, self.progress.saved, self.settings
         epoch, iteration, number = progress.epoch, progress.iteration, None
@@ -284,6 +287,8 @@ class TrainingRun:
         names = [name for name in (number, BEST if is_best else None, LAST) if name]
         if number and number not in before:
             progress.saved = [*before, number]  # a checkpoint lists itself
+        if not distributed.is_main():
+            return names
         state = self.state_dict()
         weights = *state["state_dict"].values(), *self.trainer.model.state_dict().values()
         if not all(tensor.isfinite().all() for tensor in weights):

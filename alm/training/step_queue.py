@@ -75,7 +75,7 @@ class StepQueue:
 
     def add(self, pictures: int, values: StepValues) -> None:
         """Add the step that the device has just begun."""
-        # The one tensor that leaves the device. Several ranks would add up theirs here.
+        # The one tensor that leaves the device.
         copy = HostCopy(torch.stack([value for value in values if value is not None]))
         self._waiting.append((Step(self.count, self.pictures, pictures), copy))
         self.count += 1

@@ -17,7 +17,10 @@ from alm.models.folding import folded
 from alm.models.metrics import AttributeMetrics, margins, right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
+from alm.training import distributed
 from alm.training.average import WeightAverage
+from alm.training.batch_norm import leave_out
+from alm.training.distributed import Whole, in_order, known_labels
 from alm.training.step_queue import Step, StepQueue, StepValues
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
@@ -28,7 +31,9 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (
 
 
 class Loader(Protocol):
-    """The batches of an epoch, over pictures with `num_attributes` labels."""
+    """The batches of an epoch, over pictures with `num_attributes` labels. Of several ranks, each has its own
+    loader, which gives it its part of the batches; all numbers here are of the whole ones.
+    """
 
     num_attributes: int
 
@@ -193,7 +198,7 @@ def explain_step_errors(pictures: int) -> Iterator[None]:
         if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
             raise AlmError(
                 f"out of memory in a step over {pictures} pictures; lower --batch_size, "
-                "or use less for each with --amp bf16 or fp16"
+                "compute it in parts with --accumulate, or use less for each picture with --amp bf16 or fp16"
             ) from error
         if missing := NO_OPERATOR.search(str(error)):
             operator, device = missing.groups()
@@ -235,11 +240,12 @@ class Trainer:
     precision: torch.dtype | None  # autocast's type; None: float32
     log: Log
     average: WeightAverage | None = None  # of the weights, which is evaluated in their place
-    compiled: Network | None = None  # what training calls instead of the model
+    network: Network | None = None  # what training calls instead of the model: its compiled or parallel form
     # A context around the training step of a batch.
     watch: Callable[..., AbstractContextManager] = lambda images, labels, mirror: nullcontext()
     nonfinite: NonFiniteSteps = field(default_factory=NonFiniteSteps)
     clip_grad: float = 0.0  # the largest norm of a step's gradients; 0: any
+    accumulate: int = 1  # parts that a batch is computed in, one after another
     localize: bool = False  # evaluations give branches and regions too
     thresholds: Tensor | None = None  # of evaluations, float64 (K,); None: 0.5
 
@@ -263,14 +269,12 @@ class Trainer:
                 self.log.note(event, epoch=epoch, iteration=iteration, loss=loss, count=count)
 
         self.model.train()
-        network = self.compiled or self.model
         with StepQueue(self.device, report) as queue:
-            for batch in batches:
-                pictures = len(batch[0])
-                with explain_step_errors(pictures):
+            for batch, whole in distributed.together(batches):
+                with explain_step_errors(len(batch[0])):
                     with self.watch(*batch):
-                        values = self._step(network, *batch)
-                    queue.add(pictures, values)
+                        values = self._step(batch, whole)
+                    queue.add(whole.pictures, values)
         return Amount(queue.count, queue.pictures)
 
     @property
@@ -284,18 +288,21 @@ class Trainer:
 
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
+        distributed.share_buffers(self.evaluated)
         network, metrics = folded(self.evaluated), AttributeMetrics(loader.num_attributes)
         votes: list[Tensor] = []
         branches: list[Tensor] = []
         regions: list[dict[str, Tensor]] = []
-        steps: list[tuple[int, StepValues]] = []
+        steps: list[tuple[int, float, StepValues]] = []
+        is_alone = distributed.world() == 1
 
         def report(step: Step, seconds: float, values: StepValues) -> None:
-            self.log.test(step.iteration, len(loader), step.pictures, seconds, values.loss, values.accu)
-            steps.append((step.pictures, values))
+            steps.append((step.pictures, seconds, values))
+            if is_alone:
+                self._log_test(step.iteration, len(loader), *steps[-1])
 
         with StepQueue(self.device, report) as queue:
-            for batch in stop_after(loader.epoch(0), stop):
+            for batch, _ in distributed.together(stop_after(loader.epoch(0), stop)):
                 with explain_step_errors(len(batch[0])):
                     images, labels, mirror = self._on_device(*batch)
                     if self.localize:
@@ -310,32 +317,38 @@ class Trainer:
                     votes.append(logits)
                     values = StepValues(self._loss(predictions, labels), right_answers(predicted, labels))
                     queue.add(len(images), values)
-        if queue.count < len(loader):
+        if queue.count * distributed.world() < len(loader):
             return None
+        steps, votes = in_order(steps), in_order([logits.to(CPU) for logits in votes])
+        metrics.batches = in_order([tuple(counts.to(CPU) for counts in batch) for batch in metrics.batches])
+        branches = in_order([logits.to(CPU).float() for logits in branches])
+        regions = in_order([{level: boxes.to(CPU) for level, boxes in of.items()} for of in regions])
+        for iteration, step in enumerate([] if is_alone else steps[: len(loader)]):
+            self._log_test(iteration, len(loader), *step)
         evaluation = Evaluation(
             **metrics.compute(),
-            loss=mean([(count, values.loss) for count, values in steps]),
-            accu=mean([(count, values.accu) for count, values in steps]),
-            logits=torch.cat([torch.empty(0, loader.num_attributes), *(logits.to(CPU) for logits in votes)]),
+            loss=mean([(count, values.loss) for count, _, values in steps]),
+            accu=mean([(count, values.accu) for count, _, values in steps]),
+            logits=torch.cat([torch.empty(0, loader.num_attributes), *votes]),
             thresholds=self.thresholds,
-            branches=torch.cat(branches, dim=1).to(CPU).float() if branches else None,
-            regions={level: torch.cat([of[level] for of in regions]).to(CPU) for level in regions[0]}
+            branches=torch.cat(branches, dim=1) if branches else None,
+            regions={level: torch.cat([of[level] for of in regions]) for level in regions[0]}
             if regions
             else None,
         )
         self.log.tested(evaluation.accu)
         return evaluation
 
-    def _step(self, network: Network, *batch: Tensor) -> StepValues:
+    def _log_test(self, iteration: int, of: int, pictures: int, seconds: float, values: StepValues) -> None:
+        self.log.test(iteration, of, pictures, seconds, values.loss, values.accu)
+
+    def _step(self, batch: Batch, whole: Whole) -> StepValues:
         self.optimizer.zero_grad(set_to_none=True)  # first: the forward pass can use the memory
-        images, labels, mirror = self._on_device(*batch)
         buffers = [buffer.clone() for buffer in self.model.buffers()] if self.nonfinite.skip else []
-        predictions = self._predict(network, images, mirror)
-        loss = self._loss(predictions, labels)
-        self.scaler.scale(loss).backward()
+        loss, accu = self._add_gradients(batch, whole)
         # In fp16 gradients overflow now and then, and are the scaler's business.
         parameters = () if self.scaler.is_enabled() else self.model.parameters()
-        is_finite = self.nonfinite.is_finite(loss.detach(), parameters)
+        is_finite = self.nonfinite.is_finite(loss, parameters)
         if self.nonfinite.skip and not is_finite:
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(before)  # a running mean that is not finite once is so for ever
@@ -347,10 +360,41 @@ class Trainer:
             self.scaler.update()
         if self.average:
             self.average.update()
-        accu = right_answers(vote(predictions), labels)
         # A one is scaled because `get_scale` would wait for the device.
         scale = self.scaler.scale(torch.ones_like(accu))
-        return StepValues(loss.detach(), accu, scale, is_finite.to(accu.dtype))
+        return StepValues(loss, accu, scale, is_finite.to(accu.dtype))
+
+    def _add_gradients(self, batch: Batch, whole: Whole) -> tuple[Tensor, Tensor]:
+        """Add a batch's gradients to the weights'; return the loss and the share of right answers.
+
+        All three are means over the known labels of all ranks. A part of the batch has its share in them.
+        """
+        if self.accumulate == 1 and whole.known is None:
+            return self._add_gradients_of(batch)
+        known = known_labels(batch[1]) if whole.known is None else whole.known
+        values = []
+        for number, part in enumerate(
+            zip(*(each.tensor_split(self.accumulate) for each in batch), strict=True)
+        ):
+            share = known_labels(part[1]) / max(known, 1)
+            values.append(self._add_gradients_of(part, share, is_last=number == self.accumulate - 1))
+        return distributed.total(torch.stack([torch.stack(pair) for pair in values]).sum(0)).unbind()
+
+    def _add_gradients_of(
+        self, part: Batch, share: float | None = None, is_last: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        images, labels, mirror = self._on_device(*part)
+        if not len(images):
+            leave_out(self.model)
+        network = self.network or self.model
+        with distributed.exchanging(network, is_last):
+            predictions = self._predict(network, images, mirror)
+            loss = self._loss(predictions, labels)
+            # The mean over the ranks is their sum then.
+            weighted = loss if share is None else loss * (share * distributed.world())
+            self.scaler.scale(weighted).backward()
+        loss, accu = loss.detach(), right_answers(vote(predictions), labels)
+        return (loss, accu) if share is None else (loss * share, accu * share)
 
     def _on_device(self, *batch: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)

@@ -135,11 +135,12 @@ def show(error: BaseException, line: str) -> None:
 class Interruption:
     """A context in which a training outlives the first signal that asks for its end: it ends after the
     iteration that is underway, and saves. A signal that comes more than ONE_REQUEST later ends the process
-    at once. `interruption()` says whether there was one.
+    at once. `interruption()` says whether there was one. If it `is_silent`, nothing is printed then.
     """
 
-    def __init__(self):
+    def __init__(self, is_silent: bool = False):
         self.name: str | None = None  # of the first signal
+        self._is_silent = is_silent
         self._handlers = {}
 
     @property
@@ -171,6 +172,8 @@ class Interruption:
     def _note(self, number: int, _frame) -> None:
         if self.name is None:
             self.name = signal.Signals(number).name
+            if self._is_silent:
+                return
             # Past Python's streams: the signal may have come while one of them was writing.
             with suppress(OSError):
                 os.write(

@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
+from alm.constants import TORCHRUN
 from alm.errors import AlmError
 from run_scripts.cli.main import BAD_INPUT, WRONG_OPTION
 from run_scripts.cli.messages import on_one_line
@@ -18,13 +19,13 @@ from utils.io.phrases import nearest
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
 LONGEST_PREFIX = 150  # bytes of a file's name, which has 255
 
-# What a launcher calls the number of processes that it started and that of this one, and what to do instead.
+# What a launcher calls the number of processes that it started and that of this one, and its name.
 # SLURM_NTASKS is what a job may start: a batch script, or a shell of salloc, is one process and has it too.
 LAUNCHERS = (
-    ("WORLD_SIZE", "RANK", "torchrun"),
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun, or with -n 1"),
-    ("PMI_SIZE", "PMI_RANK", "mpiexec, or with -n 1"),
-    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun, or with --ntasks=1"),
+    ("WORLD_SIZE", "RANK", "a launcher"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun"),
+    ("PMI_SIZE", "PMI_RANK", "mpiexec"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun"),
 )
 MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
@@ -211,8 +212,12 @@ def refuse_inputs_as_outputs(
         uses[place] = f"--{option} names it too"
 
 
-def refuse_several_processes() -> None:
-    """End all processes that a launcher started, if they are several, with one error from the first."""
+def refuse_other_launchers() -> None:
+    """End all processes that another launcher than torchrun started, if they are several, with one error from
+    the first.
+    """
+    if TORCHRUN in os.environ:
+        return
     for size, place, launcher in LAUNCHERS:
         count, rank = os.environ.get(size, ""), os.environ.get(place, "")
         if not (count.isdecimal() and rank.isdecimal()):
@@ -221,8 +226,8 @@ def refuse_several_processes() -> None:
             if int(rank) > 0:
                 sys.exit(BAD_INPUT)
             raise AlmError(
-                f"{count} processes were started; one is supported so far: start it without {launcher} "
-                f"({size}={count})"
+                f"{launcher} started {count} processes ({size}={count}), which would not find each other; "
+                f"start them with torchrun --nproc_per_node {count}"
             )
         if size in MPI:
             return  # it starts helpers of its own by srun, which counts those

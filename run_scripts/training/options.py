@@ -311,8 +311,17 @@ GROUPS = {
                traits=RESTORED | STEP | MACHINE),
         Option("compile", ON_OFF, "train with torch.compile. The first iteration then takes minutes", False,
                traits=RESTORED),
+        Option("accumulate", COUNT, "compute each batch in N parts, one after another, if it does not fit in "
+               "memory. Batch normalization then has the statistics of a part", 1, traits=RESTORED),
         Option("max_iters", whole_or("all", 1), "end each epoch after N iterations, for a trial. --resume "
                "does not take it from the checkpoint", "all"),
+    ),
+    "several processes, started with torchrun": (
+        Option("sync_bn", ON_OFF, "normalize by the statistics of all processes' pictures, as one process "
+               "would. By default each has its own", False, traits=RESTORED),
+        Option("timeout", ABOVE_ZERO, "end if another process does not answer for X minutes", 30),
+        Option("log_ranks", SWITCH, "let process r write the same lines as `rank : r` to train.<r>.log in "
+               "the run's directory", False),
     ),
     "output": (
         Option("output_dir", DIR, "directory of the log and the checkpoints. By default the directory of "

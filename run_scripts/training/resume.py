@@ -8,9 +8,12 @@ from typing import NamedTuple
 from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
+from alm.training import distributed
 from alm.training.run import TrainingRun
 from run_scripts.training.options import AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
+
+DIRECTORY = "output_dir"  # of a training, as `kept_over_restarts` names it
 
 
 class Resumption(NamedTuple):
@@ -63,6 +66,20 @@ def check_resume(typed: Namespace) -> None:
             build_parser().error(f"--resume auto: {problem}")
     if "output_dir" not in typed:
         build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
+
+
+def after_restart(typed: Namespace) -> Namespace:
+    """Return the options of the command line; those of a training that torchrun has started again lead to the
+    newest checkpoint of its directory, if there is one already.
+    """
+    directory = distributed.kept_over_restarts(DIRECTORY)
+    if directory is None or "evaluate" in typed:
+        return typed
+    typed = Namespace(**vars(typed) | {"output_dir": directory})
+    if newest_checkpoint(Path(directory)):
+        typed.resume = AUTO
+        vars(typed).pop("start_epoch", None)
+    return typed
 
 
 def start_position(resumed: Mapping | None, start_epoch: int) -> Position:

@@ -15,17 +15,19 @@ from alm.checkpoint import restore
 from alm.checkpoint.backbone_weights import load_backbone, load_imagenet
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
-from alm.devices.device import choose_device, explain_choice
+from alm.devices.device import choose_device, explain_choice, is_accelerator
 from alm.devices.host import keep_freed_memory, usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
 from alm.inference.thresholds import read_thresholds
 from alm.models.network import LATERAL_CHANNELS
+from alm.training import distributed
 from alm.training.average import WeightAverage
+from alm.training.batch_norm import synchronize
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.options import AUTO
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
-from run_scripts.training.resume import check_data, find_checkpoint, start_position
+from run_scripts.training.resume import after_restart, check_data, find_checkpoint, start_position
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
 from utils.data.dataset import MultiLabelDataset
@@ -77,7 +79,7 @@ class TrainingSetup:
 
 def set_up(typed: Namespace) -> TrainingSetup:
     """Return what the options of the command line ask for. Raises AlmError if it cannot be had."""
-    resume = find_checkpoint(typed)
+    resume = find_checkpoint(after_restart(typed))
     resumed = resume.checkpoint
     options, differences = resolve(resume.typed, resumed)
     position = start_position(resumed, options.start_epoch)
@@ -87,11 +89,13 @@ def set_up(typed: Namespace) -> TrainingSetup:
         resume.notes.append(f"Resume: all {options.epochs} epochs are done")
     keep_freed_memory()
     with checkpoint_named(resume.typed, options):
-        device = choose_device(options.device)
+        device = own_device(options.device)
         precision = choose_precision(device, options.amp)
-        experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
-        ratio = known_ratio(experiment, options, resumed, is_chosen="ratios" in resume.typed)
-        data = open_data(experiment, options, to_count=ratio is None)
+        with distributed.first_on_machine():  # which draws and decodes for the others
+            experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
+            ratio = known_ratio(experiment, options, resumed, is_chosen="ratios" in resume.typed)
+            data = open_data(experiment, options, to_count=ratio is None)
+    check_ranks(options, position, data)
     if options.report and data.val is None:
         raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
     if resumed and not options.evaluate and not options.force:
@@ -104,6 +108,8 @@ def set_up(typed: Namespace) -> TrainingSetup:
         resumed=resumed,
         **chosen(options, "backbone", "width", "seed", "resume", "pretrained", "init_from"),
     )
+    if options.sync_bn and distributed.world() > 1 and not options.evaluate:
+        model = synchronize(model, device)
     model.freeze(options.freeze)
     machine = (
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)
@@ -118,7 +124,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         data=data,
         ratio=ratio,
         model=model.to(device, memory_format=layout(device)),
-        notes=[*resume.notes, *differences, *filter(None, machine), *weights],
+        notes=[*resume.notes, *differences, *filter(None, (*machine, explain_ranks(options))), *weights],
         true_boxes=find_true_boxes(data.val, experiment.attributes) if data.val else None,
     )
 
@@ -140,6 +146,7 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
         log,
         nonfinite=NonFiniteSteps(skip=options.on_nonfinite == "skip"),
         clip_grad=options.clip_grad,
+        accumulate=options.accumulate,
         average=WeightAverage(setup.model, options.ema) if options.ema else None,
         localize=setup.true_boxes is not None or options.report is not None,
         thresholds=torch.from_numpy(read_thresholds(options.threshold, setup.experiment.attributes))
@@ -151,7 +158,8 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
 def build_loader(setup: TrainingSetup, training: bool) -> Loader:
     """Return the batches of the training list, shuffled and augmented, or of the evaluation list."""
     options = setup.options
-    workers = min(MOST_WORKERS, usable_cores() // 2) if options.workers == "auto" else options.workers
+    most = MOST_WORKERS * distributed.local_world()
+    workers = min(most, usable_cores() // 2) if options.workers == "auto" else options.workers
     return Loader(
         setup.data.train if training else setup.data.val,
         options.batch_size,
@@ -163,6 +171,56 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
         device=setup.device,
         replaces=training and options.on_bad_image == "skip",
     )
+
+
+def own_device(name: str) -> torch.device:
+    """Return the device of that name. Of several ranks on a machine, each has its own accelerator.
+
+    Raises AlmError if it does not work, or if the name is of a single one and there are several ranks.
+    """
+    device = choose_device(name)
+    if not is_accelerator(device) or not distributed.is_started():
+        return device
+    if ":" not in name:
+        return choose_device(f"{device.type}:{distributed.local_rank()}")
+    if distributed.local_world() > 1:
+        raise AlmError(
+            f"--device {name}: {distributed.local_world()} processes of this machine would share it; name "
+            f"{name.partition(':')[0]}, and each takes its own"
+        )
+    return device
+
+
+def check_ranks(options: Namespace, position: Position, data: Data) -> None:
+    """Raise AlmError if the ranks cannot train together: if they have no picture each in a whole batch, or
+    have different lists or checkpoints.
+    """
+    if distributed.world() == 1:
+        return
+    if options.batch_size < distributed.world() and not options.evaluate:
+        raise AlmError(
+            f"--batch_size {options.batch_size} is of all {distributed.world()} processes together, and some "
+            "would have no picture; start fewer, or raise it"
+        )
+    if options.compile and not options.evaluate:
+        raise AlmError("--compile: several processes cannot train a compiled network yet; leave it out")
+    start = position, *(pictures and pictures.digest() for pictures in (data.train, data.val))
+    if any(theirs != start for theirs in distributed.gather(start)):
+        raise AlmError(
+            "the processes find different lists, pictures or checkpoints; let all machines have the same "
+            "data, and let --output_dir be on a file system that they share"
+        )
+
+
+def explain_ranks(options: Namespace) -> str | None:
+    """Return the line that says how many ranks there are, and what each of them does."""
+    if not distributed.is_started():
+        return None
+    line = f"Ranks: {distributed.world()}, started with torchrun"
+    if options.evaluate:
+        return f"{line}; they share out the batches"
+    whose = "of all pictures" if options.sync_bn else "of each rank's own pictures (--sync_bn: of all)"
+    return f"{line}; they share out each batch of {options.batch_size}; batch normalization is {whose}"
 
 
 def check_epochs(options: Namespace, resumed: Mapping | None, position: Position) -> None:

@@ -277,6 +277,8 @@ WRONG = {
     "device": "abacus",
     "amp": "fp8",
     "compile": "yes",
+    "accumulate": 0,
+    "sync_bn": "yes",
 }
 
 

@@ -4,13 +4,14 @@ import argparse
 
 import pytest
 
+from alm.constants import TORCHRUN
 from alm.errors import AlmError
 from run_scripts.cli.parser import (
     LARGEST,
     LAUNCHERS,
     Parser,
     refuse_inputs_as_outputs,
-    refuse_several_processes,
+    refuse_other_launchers,
     whole_number,
 )
 
@@ -86,20 +87,24 @@ def alone(monkeypatch):
     for pair in PAIRS:
         for name in pair:
             monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(TORCHRUN, raising=False)
 
 
 @pytest.mark.parametrize(("size", "number"), PAIRS)
 def test_several_processes_are_refused_by_the_first(monkeypatch, capsys, alone, size, number):
     monkeypatch.setenv(size, "4")
     monkeypatch.setenv(number, "0")
-    with pytest.raises(AlmError, match=rf"4 processes were started; one is supported so far: .*\({size}=4\)"):
-        refuse_several_processes()
+    with pytest.raises(AlmError, match=rf"started 4 processes \({size}=4\), .* torchrun --nproc_per_node 4$"):
+        refuse_other_launchers()
     monkeypatch.setenv(number, "3")
     with pytest.raises(SystemExit) as ending:
-        refuse_several_processes()
+        refuse_other_launchers()
     assert (ending.value.code, capsys.readouterr()) == (1, ("", ""))
+    monkeypatch.setenv(TORCHRUN, "none")
+    refuse_other_launchers()
+    monkeypatch.delenv(TORCHRUN)
     monkeypatch.setenv(size, "1")
-    refuse_several_processes()
+    refuse_other_launchers()
 
 
 IN_A_JOB = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
@@ -119,7 +124,7 @@ IN_A_JOB = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
 def test_a_process_that_is_alone_in_its_job_is_not_refused(monkeypatch, alone, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    refuse_several_processes()
+    refuse_other_launchers()
 
 
 def test_one_process_of_torchrun_in_each_of_several_tasks_is_refused(monkeypatch, alone):
@@ -130,8 +135,8 @@ def test_one_process_of_torchrun_in_each_of_several_tasks_is_refused(monkeypatch
         "SLURM_PROCID": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(AlmError, match=r"without srun, .*\(SLURM_STEP_NUM_TASKS=4\)"):
-        refuse_several_processes()
+    with pytest.raises(AlmError, match=r"^srun started 4 processes \(SLURM_STEP_NUM_TASKS=4\)"):
+        refuse_other_launchers()
 
 
 def test_a_file_is_not_written_over_that_is_read_or_written_too(tmp_path, capsys):

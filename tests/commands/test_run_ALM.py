@@ -343,7 +343,7 @@ def test_a_worker_that_is_killed_ends_the_run_which_saves_what_it_trained(pictur
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"] > 0
 
 
-@pytest.mark.parametrize(("rank", "line"), [("0", "error: 2 processes were started"), ("1", "")])
+@pytest.mark.parametrize(("rank", "line"), [("0", "error: a launcher started 2 processes"), ("1", "")])
 def test_more_than_one_process_is_refused_once(monkeypatch, run_here, rank, line):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)

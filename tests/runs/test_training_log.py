@@ -17,8 +17,8 @@ from utils.runs.training_log import TrainingLog
 
 def test_an_iteration_is_to_the_letter():
     stream = io.StringIO()
-    with TrainingLog(stream=stream) as log:
-        log.iteration(1, 1, of=9, pictures=4, seconds=0.5, loss=3.3725974559783936, accu=0.5, rank=3)
+    with TrainingLog(stream=stream, rank=3) as log:
+        log.iteration(1, 1, of=9, pictures=4, seconds=0.5, loss=3.3725974559783936, accu=0.5)
         log.iteration(0, 1, 9, 4, np.float64(2), np.float64(0.5), 0.5)
     assert re.fullmatch(
         rf"TCAPPDLL {TIME} - Epoch: 1 Iteration: 1  rank : 3  "

@@ -239,7 +239,7 @@ def test_an_evaluation_that_is_stopped_gives_no_figure():
 
 def test_the_compiled_network_trains_and_the_model_evaluates():
     trainer, sizes = trainer_of(), []
-    trainer.compiled = lambda images: sizes.append(len(images)) or trainer.model(images)
+    trainer.network = lambda images: sizes.append(len(images)) or trainer.model(images)
     train(trainer, Batches())
     trainer.evaluate(Batches())
     assert sizes == [3, 3, 3, 3]
@@ -293,7 +293,7 @@ def test_a_step_that_the_device_cannot_do_is_explained(error, expected, words, t
     def network(*images):
         raise error
 
-    trainer.compiled = network
+    trainer.network = network
     monkeypatch.setattr(trainer_module, "folded", lambda model: network)
     with pytest.raises(expected, match=words) as caught:
         train(trainer, Batches()) if training else trainer.evaluate(Batches())

@@ -25,6 +25,7 @@ from alm.devices.capabilities import abilities, pin, pinning
 from alm.devices.device import CPU
 from alm.devices.host import usable_cores
 from alm.errors import AlmError, PictureError
+from alm.training import distributed
 from utils.data.dataset import MultiLabelDataset
 from utils.io.phrases import counted
 
@@ -52,8 +53,12 @@ class Loader:
     from (seed, epoch, index) alone. It does not depend on the number of workers, on global random state or,
     but for the order, on the batch size. `seed` is not negative.
 
-    `workers` processes read ahead. If shared memory has no room for so many, there are fewer, and none if
-    they could hand nothing over. A warning says so, and also if there are more than cores.
+    Of several ranks, each reads its part: with `shuffle` its slice of every batch, otherwise the batches
+    whose turn it is. Numbers of pictures and batches are of the whole.
+
+    `workers` processes read ahead, shared out among the ranks of this machine. If shared memory has no room
+    for so many, there are fewer, and none if they could hand nothing over. A warning says so, and also if
+    there are more than cores.
 
     With `replaces` an unreadable picture and its labels are replaced by the next readable ones of the list.
     `replaced` maps the name of each unreadable picture to that of its substitute.
@@ -74,7 +79,8 @@ class Loader:
     ):
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.mirror, self.crop, self.seed = shuffle, mirror, crop, seed
-        self.workers = workers_with_room(workers, min(batch_size, len(dataset)))
+        most = -(-batch_size // distributed.world()) if shuffle else batch_size
+        self.workers = workers_with_room(workers, min(most, len(dataset)))
         self.device = device
         self.replaces = replaces
         self.replaced: dict[str, str] = {}
@@ -106,10 +112,12 @@ class Loader:
         One epoch is read at a time: RuntimeError if another one was begun since.
         """
         order, mirror, corners = self._decide(epoch)
-        batches = order[seen:].split(self.batch_size)[:count] if self.left(seen) else ()
+        whole = order[seen:].split(self.batch_size)[:count] if self.left(seen) else ()
+        batches = (distributed.slices if self.shuffle else distributed.turns)(whole)
         done, name = len(self) - self.left(seen), f"Epoch {epoch}" if self.shuffle else "Test"
         reads = self._read([indices.tolist() for indices in batches])
-        bar = tqdm(reads, name, done + len(batches), initial=done, leave=False, disable=None)
+        hidden = None if distributed.is_main() else True  # None: if there is no terminal
+        bar = tqdm(reads, name, done + len(batches), initial=done, leave=False, disable=hidden)
         try:
             for indices, read in zip(batches, bar, strict=True):
                 self._note_replaced(read)
@@ -287,16 +295,19 @@ def obstacle_to_workers() -> str | None:
 def workers_with_room(workers: int, batch_size: int) -> int:
     """Return how many workers can read ahead within half of the free shared memory, `workers` at most.
 
-    The other half is for another loader, of the evaluation. Warns if there are fewer than asked for, or more
-    than cores.
+    The other half is for another loader, of the evaluation. Several ranks of a machine each have their share
+    of workers and memory, and one worker at least. Warns if there are fewer than asked for, or more than
+    cores.
     """
+    ranks = distributed.local_world()
+    workers = min(workers, max(workers // ranks, 1))
     if workers and (obstacle := obstacle_to_workers()):
         warnings.warn(f"{obstacle}, so no processes read pictures ahead", stacklevel=3)
         return 0
     room = workers
     if workers and SHARED_MEMORY.is_dir():
         free = shutil.disk_usage(SHARED_MEMORY).free
-        batches = free // 2 // (batch_size * HEIGHT * WIDTH * 3)
+        batches = free // 2 // ranks // (batch_size * HEIGHT * WIDTH * 3)
         room = max((batches - IN_USE) // READ_AHEAD, 0)
     if room < workers:
         warnings.warn(
@@ -304,7 +315,7 @@ def workers_with_room(workers: int, batch_size: int) -> int:
             f"pictures (batch {batch_size}); in Docker, --shm-size=1g makes more",
             stacklevel=3,
         )
-    workers, cores = min(room, workers), usable_cores()
+    workers, cores = min(room, workers), max(usable_cores() // ranks, 1)
     if workers > cores:
         warnings.warn(
             f"{workers} processes read pictures on {counted(cores, 'CPU core')}, which pays only if files "

@@ -51,9 +51,11 @@ class TrainingLog:
         first_iteration: int = 0,
         epochs: int | None = None,
         max_iters: int | None = None,
+        rank: int = 0,
     ):
         self._stream = sys.stdout if stream is None else stream
         self._print_freq = print_freq
+        self._rank = rank
         self._iterations = first_iteration
         self._epochs, self._max_iters = epochs, max_iters
         is_terminal = self._stream is not None and self._stream.isatty()
@@ -140,16 +142,15 @@ class TrainingLog:
         seconds: float,
         loss: float,
         accu: float,
-        rank: int = 0,
     ) -> None:
         self._begun = True
         if iteration == 0:
             self._training = log_text.Progress()
         # A NumPy scalar would be printed as np.float64(...).
         loss, ips = float(loss), float(pictures / seconds)
-        self.detail(log_text.training_step(time.time(), epoch, iteration, rank, loss, ips))
+        self.detail(log_text.training_step(time.time(), epoch, iteration, self._rank, loss, ips))
         metrics = {"train.loss": loss, "train.ips": ips}
-        self._add([epoch, iteration], {"rank": rank}, metrics, self._iterations)
+        self._add([epoch, iteration], {"rank": self._rank}, metrics, self._iterations)
         self._iterations += 1
         self._training.add(pictures, seconds, loss, accu)
         if iteration % self._print_freq == 0:

@@ -1,0 +1,73 @@
+"""Batch normalization over the pictures of all ranks."""
+
+import torch
+from torch import Tensor, nn
+
+from alm.devices.device import is_accelerator
+from alm.errors import AlmError
+from alm.training import distributed
+
+
+def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return a model whose batch normalization has the statistics of all ranks' pictures. Its names in a
+    checkpoint stay. An accelerator has torch's own; the CPU, which that refuses, the same formula.
+
+    Raises AlmError if the model normalizes its batches by another module than torch.nn.BatchNorm2d.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:
+            raise AlmError(
+                f"--sync_bn: the backbone has a {type(module).__name__}, which cannot be synchronized; leave "
+                "the option out, or take --backbone bn_inception"
+            )
+    if is_accelerator(device):
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model, distributed.group_of(device))
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SynchronizedBatchNorm
+    return model
+
+
+def leave_out(model: nn.Module) -> None:
+    """Let a batch without pictures pass; statistics of this rank alone cannot be made of it."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, SynchronizedBatchNorm):
+            module.eval()
+
+
+class SynchronizedBatchNorm(nn.BatchNorm2d):
+    """Batch normalization whose mean and variance are of the pictures (B, C, H, W) of all ranks, also if this
+    rank has none.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the normalized images, and take their statistics into the running ones in training."""
+        if not self.training:
+            return super().forward(images)
+        x = images.to(torch.promote_types(images.dtype, torch.float32))
+        ones = x.new_full((1,), len(x) * x.shape[2] * x.shape[3])
+        *sums, count = Total.apply(torch.cat([x.sum((0, 2, 3)), ones])).split([x.shape[1], 1])
+        mean = sums[0] / count
+        centred = x - mean[:, None, None]
+        variance = Total.apply(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = variance * count / (count - 1)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
+
+
+class Total(torch.autograd.Function):
+    """The sum over all ranks. Each of them has a loss of its own, so their gradients add up too."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        """Return the sum of all ranks' values."""
+        return distributed.total(values)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        """Return the sum of all ranks' gradients."""
+        return distributed.total(gradient)
