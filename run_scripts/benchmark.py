@@ -39,7 +39,7 @@ from alm.constants import HEIGHT, WIDTH
 from alm.devices import device as devices
 from alm.devices.capabilities import layout
 from alm.devices.device import choose_device
-from alm.devices.host import HOST
+from alm.devices.host import HOST, keep_freed_memory
 from alm.devices.precision import PRECISIONS, autocast, choose_precision, gradient_scaler
 from alm.errors import AlmError
 from alm.models.folding import folded
@@ -124,7 +124,7 @@ class Goal:
 
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
     """Measure in a process with a heap of its own. Raises AlmError if the process dies."""
-    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (options.threads,)) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), begin_process, (options.threads,)) as pool:
         try:
             with beyond_interrupts():
                 measured = pool.submit(measurement, options)
@@ -137,6 +137,12 @@ def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[n
             raise AlmError(
                 "a measuring process died, as it does when memory runs out; lower --batch_size or --threads"
             ) from error
+
+
+def begin_process(threads: int) -> None:
+    """Let this process compute as run_ALM.py and predict.py do."""
+    keep_freed_memory()
+    torch.set_num_threads(threads)
 
 
 def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> dict:
@@ -171,6 +177,7 @@ def machine(options: argparse.Namespace) -> str:
 
 def measure_forms(options: argparse.Namespace) -> None:
     """Time the forms of a trained network on drawn people, as predict.py --benchmark does on any pictures."""
+    keep_freed_memory()
     benchmark(options.deploy, device=str(options.device), threads=options.threads)
 
 

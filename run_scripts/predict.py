@@ -24,7 +24,7 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
-from alm.devices.host import default_threads
+from alm.devices.host import default_threads, keep_freed_memory
 from alm.errors import PictureError
 from alm.inference.prediction import BATCH_SIZE, PicturePredictor
 from alm.inference.thresholds import thresholds_of
@@ -49,6 +49,7 @@ CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 def main() -> None:
     options = parse_options()
+    keep_freed_memory()
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
     places = options.paths, options.data_root, options.follow_links, options.boxes
