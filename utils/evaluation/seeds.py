@@ -109,9 +109,8 @@ def compare_seeds(first: SeedSet, second: SeedSet) -> dict[str, Difference]:
     differences = {}
     for name in FIGURES:
         interval = welch(first.figures[name], second.figures[name])
-        differs = interval.is_defined and not interval.low <= 0 <= interval.high
         means = first.summary(name)[0], second.summary(name)[0]
-        differences[name] = Difference(*means, interval, differs)
+        differences[name] = Difference(*means, interval, interval.excludes_zero)
     return differences
 
 

@@ -30,8 +30,8 @@ FEWEST = 30  # pictures or identities; the draws of fewer say too little
 
 
 class Interval(NamedTuple):
-    """The range of a figure, or of a difference, in 95 of 100 draws; NaN if it is undefined in more than 5 of
-    100. `undefined` is the number of draws in which it is.
+    """The 95 % interval of a figure, or of a difference; NaN if there is none. `undefined` is the number of
+    draws in which the figure is.
     """
 
     low: float
@@ -41,6 +41,11 @@ class Interval(NamedTuple):
     @property
     def is_defined(self) -> bool:
         return not math.isnan(self.low)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether it is defined, and 0 is not in it."""
+        return self.low > 0 or self.high < 0
 
 
 class Tally(NamedTuple):
@@ -70,8 +75,8 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two evaluations of the same pictures, the interval of second - first, and whether the two
-    differ.
+    """A figure of two evaluations, or its means over two sets of them, the interval of second - first, and
+    whether the two differ.
     """
 
     first: float
@@ -183,9 +188,8 @@ def compare(first: Tally, second: Tally) -> Paired:
     before, after = figures_of(first), figures_of(second)
 
     spans = [interval(changes) for changes in (drawn_after.overall - drawn_before.overall).T]
-    differ = [low > 0 or high < 0 for low, high, _ in spans]
     values = before.overall[0].tolist(), after.overall[0].tolist()
-    figures = [Difference(*row) for row in zip(*values, spans, differ, strict=True)]
+    figures = [Difference(*row, row[-1].excludes_zero) for row in zip(*values, spans, strict=True)]
 
     spans = [interval(changes) for changes in (drawn_after.attribute_ma - drawn_before.attribute_ma).T]
     p_values = np.where([span.is_defined for span in spans], sign_test(first, second), math.nan)
