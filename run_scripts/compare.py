@@ -130,13 +130,7 @@ def seed_lines(sets: Sequence[SeedSet], differences: Mapping[str, Difference]) -
     for key, title in FIGURES.items():
         yield row(title, differences[key])
     yield ""
-    ma = differences["ma"]
-    if ma.verdict is None:
-        yield "No verdict: the interval of B - A in mA is undefined."
-    else:
-        contains = "does not contain" if ma.differs else "contains"
-        preposition = "than" if ma.differs else "from"
-        yield f"B is {ma.verdict} {preposition} A: the interval of B - A in mA {contains} 0."
+    yield verdict_line(differences["ma"], FIGURES["ma"])
     yield "The intervals cover other seeds of the training, but no other test pictures."
 
 
@@ -227,18 +221,20 @@ def row(title: str, difference: Difference) -> str:
 def verdict_lines(paired: Paired, changed: int) -> Iterator[str]:
     ma = paired.figures["ma"]
     low, high, _ = ma.interval
-    title = ma_title(paired.ma_attributes, len(paired.attributes))
-    if ma.verdict is None:
-        yield f"No verdict: the interval of B - A in {title} is undefined."
-    elif not changed:
+    if ma.verdict and not changed:
         yield f"B is {ma.verdict} from A: both predict the same labels of all pictures."
-    elif ma.differs:
-        yield f"B is {ma.verdict} than A: the interval of B - A in {title} does not contain 0."
     else:
-        yield f"B is {ma.verdict} from A: the interval of B - A in {title} contains 0."
-        if high > low:
+        yield verdict_line(ma, ma_title(paired.ma_attributes, len(paired.attributes)))
+        if ma.verdict and not ma.differs and high > low:
             yield f"These pictures can show a difference of about {(high - low) / 2:.4f} or more."
     yield "The intervals cover other test pictures, but no other seed of the training."
+
+
+def verdict_line(ma: Difference, title: str) -> str:
+    if ma.verdict is None:
+        return f"No verdict: the interval of B - A in {title} is undefined."
+    than, contains = ("than", "does not contain") if ma.differs else ("from", "contains")
+    return f"B is {ma.verdict} {than} A: the interval of B - A in {title} {contains} 0."
 
 
 def comparison_record(
