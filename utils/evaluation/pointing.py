@@ -27,11 +27,9 @@ MEASURES = ("pointing", "coverage", "inside", "iou", "area")
 TITLES = ("pointing", "coverage", "inside", "IoU", "area")  # of MEASURES
 POINTING, IOU = MEASURES.index("pointing"), MEASURES.index("iou")
 WINNING, WHOLE, AVERAGE, CHANCE = "winning level", "whole picture", "average box", "chance"
-BASELINES = (WHOLE, AVERAGE, CHANCE)
 EVIDENCE = "evidence"  # before the name of a branch, or "all"
 PLACES = 32  # along each axis, which stand for all places of a box
-# A baseline's point and its box, in words.
-IN_WORDS = {
+BASELINES = {  # the point and the box of each, in words
     CHANCE: ("any point of the picture", "chance"),
     WHOLE: ("the picture's centre", "the whole picture"),
     AVERAGE: (
@@ -187,7 +185,7 @@ def pointing_lines(pointing: Pointing) -> str:
 def verdicts(pointing: Pointing) -> list[str]:
     means = {name: values for name, values in pointing.means().items() if not np.isnan(values).any()}
     own = means[WINNING]
-    baselines = [(name, point, box) for name, (point, box) in IN_WORDS.items() if name in means]
+    baselines = [(name, point, box) for name, (point, box) in BASELINES.items() if name in means]
     points = [f"{point} in {100 * means[name][POINTING]:.0f} %" for name, point, _ in baselines]
     strongest = [
         f"{100 * values[POINTING]:.0f} % ({name})"
