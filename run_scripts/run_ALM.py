@@ -46,6 +46,7 @@ from utils.runs import log_text
 from utils.runs.training_log import TrainingLog
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STREAMS = {"log_json": "Events", "tensorboard": "Scalars", "fingerprint": "Fingerprint"}
 COMPILE_NOTE = "Compile: the first iteration compiles the network, which took 3 minutes on 2 CPU cores"
 
 
@@ -96,6 +97,7 @@ def evaluate(setup: TrainingSetup, directory: Path | None, log: TrainingLog) -> 
     evaluation = trainer.evaluate(build_loader(setup, training=False))
     if distributed.is_main():
         report_evaluation(setup, trainer.evaluated, directory, log, setup.options.start_epoch, evaluation)
+        tell_streams(setup.options, log)
 
 
 def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None:
@@ -133,6 +135,7 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None
     replaced = ChainMap(*distributed.gather(train_loader.replaced))
     for line in log_text.faults_survived(replaced, trainer.nonfinite.skipped):
         log.line(line)
+    tell_streams(options, log)
     if run.unsaved:
         raise AlmError(f"the last checkpoint could not be saved: {run.unsaved}")
     interruption.name = distributed.first_of(interruption.name)
@@ -147,6 +150,13 @@ def train(setup: TrainingSetup, directory: Path, log: TrainingLog) -> int | None
 
 def ignored(*_) -> None:
     """Report nothing, of what the first rank reports."""
+
+
+def tell_streams(options: Namespace, log: TrainingLog) -> None:
+    """Name the files that grew with the run."""
+    for name, title in STREAMS.items():
+        if path := getattr(options, name):
+            log.line(f"{title}: {path}")
 
 
 @contextmanager

@@ -67,6 +67,7 @@ def test_epochs_are_counted_one_way(trained, run_here, pictures, tmp_path):
     assert f"\tmA:        {figures['ma']}" in evaluated
     assert (figures["epoch"], figures["pictures"], len(figures["attributes"])) == (2, 6, 35)
     assert figures["attributes"][0]["name"] == "Age16-30"
+    assert evaluated.endswith(f"Events: {tmp_path / 'log.json'}\n")
     (event,) = [line for line in (tmp_path / "log.json").read_text().splitlines() if '"LOG"' in line]
     assert json.loads(event.removeprefix("TCAPPDLL "))["step"] == [2]
 
