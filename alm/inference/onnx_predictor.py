@@ -43,6 +43,7 @@ class OnnxPredictor(PicturePredictor):
         self.attributes, self.thresholds = about.attributes, about.thresholds
         self.align_corners = about.align_corners
         self.levels = about.levels if "regions" in self._outputs else ()
+        self.evidence = EVIDENCE.format(GLOBAL) in self._outputs
 
     def predict(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
         """See PicturePredictor."""

@@ -162,6 +162,10 @@ class PicturePredictor(ABC):
     levels: tuple[str, ...]
     thresholds: float | Sequence[float] = THRESHOLD
 
+    def __repr__(self) -> str:
+        levels = ", ".join(self.levels) or "no levels"
+        return f"{type(self).__name__}({len(self.attributes)} attributes; {levels})"
+
     def __call__(
         self, images: Picture | Iterable[Picture], batch_size: int = BATCH_SIZE, as_trained: bool = False
     ) -> list[Prediction]:

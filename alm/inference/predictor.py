@@ -68,8 +68,8 @@ class Predictor(PicturePredictor):
 
         `thresholds` are one number from 0 to 1 for all attributes, one per attribute, or a file that
         run_ALM.py --calibrate wrote; by default 0.5, or what an .onnx file says. `threads` of the CPU compute
-        an .onnx file. With `evidence`, predictions have it; an .onnx file gives it if it was exported so.
-        Raises AlmError.
+        an .onnx file. With `evidence`, predictions have it; those of an .onnx file always do if it was
+        exported so. Raises AlmError.
         """
         if is_onnx(path):
             predictor = OnnxPredictor(path, threads)
@@ -77,6 +77,8 @@ class Predictor(PicturePredictor):
                 raise AlmError(f"{path}: an .onnx file is computed on the CPU; leave out the device {device}")
             if attributes is not None and tuple(attributes) != predictor.attributes:
                 raise AlmError(f"{path} has other attributes than those that are named; leave the names out")
+            if evidence and not predictor.evidence:
+                raise AlmError(f"{path} gives no evidence; export it again with --evidence")
         else:
             predictor = cls.from_checkpoint(path, device, attributes, evidence=evidence)
         if thresholds is not None:

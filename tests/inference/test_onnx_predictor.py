@@ -88,6 +88,13 @@ def test_predict_takes_the_files_thresholds_and_no_torch(model_file, tmp_path):
         assert [row["positive"] for row in about] == [positive] * 3
 
 
+@pytest.mark.slow
+def test_evidence_that_a_file_does_not_give_is_refused(model_file):
+    assert not OnnxPredictor(model_file).evidence
+    with pytest.raises(AlmError, match=r"model\.onnx gives no evidence; export it again with --evidence"):
+        alm.Predictor.from_file(model_file, evidence=True)
+
+
 FORKED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])

@@ -177,6 +177,7 @@ def test_thresholds(checkpoint, predictor, people, tmp_path):
     """One for all, one per attribute, or a file; a prediction carries them and shows them."""
     prediction = predictor(people[0])[0]
     half = prediction.probabilities > 0.5
+    assert repr(predictor) == "Predictor(3 attributes; 3b, 4d, 5b)"
     assert prediction.positive().tolist() == half.tolist()
     assert prediction.positive([0, 1, 0]).tolist() == [True, False, True]
     assert not prediction.positive(prediction.probabilities).any()  # above, not at
