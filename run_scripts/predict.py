@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,37 +25,72 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
+from alm.constants import TORCHRUN
 from alm.devices.host import default_threads, keep_freed_memory
 from alm.errors import PictureError
 from alm.inference.prediction import BATCH_SIZE, PicturePredictor
+from alm.inference.predictor import is_onnx
 from alm.inference.thresholds import thresholds_of
-from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, share_or_file, whole_number
+from run_scripts.cli.parser import Parser, positive, refuse_inputs_as_outputs, share_or_file, whole_number
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.io.atomic import unwritable
 from utils.io.phrases import counted, nearest
 from utils.io.process import tell
-from utils.prediction.batched import Result, predictions
+from utils.prediction.batched import Ranks, Result, in_turn, predictions
 from utils.prediction.load import load_predictor
-from utils.prediction.part_file import PartFile, Records, digest, earlier_parts, merged, write_outputs
+from utils.prediction.part_file import PartFile, Records, digest
 from utils.prediction.sheets import Sheets, new_directory, with_places, write_index
-from utils.prediction.sources import count, from_boxes, is_picture, outside, passed_over, sources
+from utils.prediction.sources import (
+    STANDARD_INPUT,
+    Source,
+    count,
+    from_boxes,
+    is_picture,
+    outside,
+    passed_over,
+    sources,
+)
 from utils.prediction.tally import UPRIGHT, Tally
 from utils.prediction.writers import STANDARD_OUTPUT, Csv, JsonLines, Output, Table, Votes, Writer, opened
 
 WORKERS = 2
+MINUTES = 1440  # a day: a process on a faster device may be done much earlier
 MOST_THREADS = 1024
 CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 
 def main() -> None:
     options = parse_options()
+    if TORCHRUN not in os.environ:
+        predict(options, Ranks())
+        return
+    from alm.training import distributed  # torch, which an .onnx file does without
+
+    with distributed.ranks(options.timeout):
+        if not is_onnx(options.checkpoint):
+            options.device = own_device(options.device, distributed.local_rank())
+        predict(options, Ranks(distributed.rank(), distributed.world(), distributed.gather))
+
+
+def own_device(name: str, local_rank: int) -> str:
+    """Return which of this machine's accelerators is this process's own, or the name as it is."""
+    from alm.devices.device import choose_device, is_accelerator
+
+    device = choose_device(name)
+    return f"{device.type}:{local_rank}" if is_accelerator(device) and ":" not in name else name
+
+
+def predict(options: argparse.Namespace, ranks: Ranks) -> None:
     keep_freed_memory()
     names = ("device", "experiment", "names", "align_corners", "threads")
     network = {name: getattr(options, name) for name in names}
     places = options.paths, options.data_root, options.follow_links, options.boxes
-    for line in passed_over(*places[:3]):
-        tell(f"note: {line}", to=sys.stderr)
+    if ranks.rank == 0:
+        tell_notes(passed_over(*places[:3]))
+    if ranks.world > 1 and (options.benchmark or STANDARD_INPUT in options.paths):
+        what = "--benchmark" if options.benchmark else "paths on standard input"
+        raise DataError(f"{what}: that is for one process; start it without torchrun")
     if options.benchmark:
         from utils.deployment.benchmark import benchmark  # few need it
 
@@ -66,24 +102,43 @@ def main() -> None:
     check_regions(options, predictor)
     if options.threshold is not None:
         predictor.thresholds = thresholds_of(predictor.attributes, options.threshold)
+    if ranks.rank == 0:
+        tell_notes(notes)
+    predict_all(options, predictor, sources(*places), total, ranks)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
     for note in notes:
         tell(f"note: {note}", to=sys.stderr)
-    pictures = sources(*places)
+
+
+def predict_all(
+    options: argparse.Namespace,
+    predictor: PicturePredictor,
+    pictures: Iterator[Source],
+    total: int | None,
+    ranks: Ranks,
+) -> None:
+    """Predict the `total` pictures, write what is asked for, and say what was written."""
     is_tracked = bool(options.boxes and next(from_boxes(options.boxes, options.data_root)).person)
     for name in ("resume", "csv_full"):
         if is_tracked and getattr(options, name):
             raise DataError(f"--{name} has no meaning for votes, and {options.boxes} has ids; leave one out")
+    tables = tables_of(options, predictor, is_tracked)
+    part = None if is_tracked or STANDARD_OUTPUT in tables else part_file(options, predictor, tables, ranks)
+    if ranks.world > 1 and not part:
+        raise DataError(
+            "several processes write files alone, and count no votes: give --csv FILE or --json FILE, and "
+            "boxes without ids; or start it without torchrun"
+        )
     if options.regions:
         pictures = with_places(outside(options.regions, pictures))
-    tables = tables_of(options, predictor, is_tracked)
-    part = None if is_tracked or STANDARD_OUTPUT in tables else part_file(options, predictor, tables)
-    number = 0
-    if part and (parts := earlier_parts(part.target)):
-        if not options.resume:
-            raise DataError(f"{parts[0]} is of a run that was ended; go on with --resume, or remove the file")
-        number, pictures = part.resume(pictures, options.batch_size)
-    elif options.regions:
+    pictures = in_turn(pictures, options.batch_size, ranks)
+    is_begun = bool(part and part.is_begun(options.resume))
+    if options.regions and not is_begun:
         new_directory(options.regions)
+    ranks.gather(None)  # all have looked before any writes
+    number, pictures = part.resume(pictures, options.batch_size) if is_begun else (0, pictures)
     results = predictions(
         predictor,
         pictures,
@@ -91,14 +146,27 @@ def main() -> None:
         workers=options.workers,
         as_trained=options.as_trained,
     )
-    results = tqdm(results, "Predict", total, unit=" pictures", leave=False, disable=None, initial=number)
+    shown = {"total": total and -(-total // ranks.world), "disable": True if ranks.rank else None}
+    results = tqdm(results, "Predict", unit=" pictures", leave=False, initial=number, **shown)
+    has_sheets = bool(options.regions)
     with opened_writers(options, tables, part, is_tracked) as writers:
-        tally = write(results, writers, Tally(has_sheets=bool(options.regions)))
+        if part:
+            ranks.gather(None)  # all have a part file
+            part.check_shared()
+        tally = write(results, writers, Tally(has_sheets))
+        for writer in writers:
+            writer.finish()
         if not part:
             tally.check()
-    if part:
-        tally = finish(options, part, tables)
-    conclude(options, tally)
+        numbers = ranks.gather(number + tally.number)  # all are done
+    fault = None
+    if ranks.rank == 0:
+        if part:
+            tally = part.finish(outputs_of(tables), options.batch_size, sum(numbers), Tally(has_sheets))
+        fault = conclude(options, tally)
+    fault, *_ = ranks.gather(fault)
+    if fault:
+        raise fault
 
 
 def check_regions(options: argparse.Namespace, predictor: PicturePredictor) -> None:
@@ -126,7 +194,9 @@ def tables_of(
     return tables
 
 
-def part_file(options: argparse.Namespace, predictor: PicturePredictor, tables: Mapping) -> PartFile | None:
+def part_file(
+    options: argparse.Namespace, predictor: PicturePredictor, tables: Mapping, ranks: Ranks
+) -> PartFile | None:
     if not tables:
         return None
     basis = {
@@ -139,7 +209,7 @@ def part_file(options: argparse.Namespace, predictor: PicturePredictor, tables: 
     }
     names = ("align_corners", "as_trained", "batch_size", "threads", "regions", "attributes", "csv_full")
     basis |= {f"--{name}": getattr(options, name) for name in names}
-    return PartFile(next(iter(tables)), basis)
+    return PartFile(next(iter(tables)), basis, ranks)
 
 
 @contextmanager
@@ -160,8 +230,6 @@ def opened_writers(
         if options.regions:  # before the others, so that a picture with a row has its sheet
             writers.insert(0, Sheets(options.regions, options.attributes, options.as_trained))
         yield writers
-        for writer in writers:
-            writer.finish()
 
 
 def outputs_of(tables: Mapping[str, Callable[[IO], Writer]]) -> list[Output]:
@@ -187,26 +255,8 @@ def write(results: Iterable[Result], writers: Sequence[Writer], tally: Tally) ->
     return tally
 
 
-def finish(
-    options: argparse.Namespace, part: PartFile, tables: Mapping[str, Callable[[IO], Writer]]
-) -> Tally:
-    """Make the tables of their part; return what became of the pictures, those of an earlier run too.
-
-    Raises DataError if no picture was predicted: then no file is replaced.
-    """
-    parts, tally = [part], Tally(has_sheets=bool(options.regions))
-    for record in merged(parts, options.batch_size):
-        tally.add(record.title, record.place, record.size)
-    if tally.predicted:
-        write_outputs(outputs_of(tables), merged(parts, options.batch_size))
-    for part in parts:
-        part.path.unlink()
-    tally.check()
-    return tally
-
-
-def conclude(options: argparse.Namespace, tally: Tally) -> None:
-    """Say what was written. Raises DataError if a picture could not be read."""
+def conclude(options: argparse.Namespace, tally: Tally) -> DataError | None:
+    """Say what was written; return the error if a picture could not be read."""
     if options.regions:
         write_index(options.regions, tally.sheets)
     number, first = tally.wide
@@ -221,8 +271,7 @@ def conclude(options: argparse.Namespace, tally: Tally) -> None:
     for path in (options.csv, options.json, options.regions):
         if path and path != STANDARD_OUTPUT:
             tell(f"{path}: {counted(tally.predicted, 'picture')}", to=stream)
-    if tally.unreadable:
-        raise tally.error()
+    return tally.error() if tally.unreadable else None
 
 
 def parse_options() -> argparse.Namespace:
@@ -305,6 +354,9 @@ def build_parser() -> Parser:
         help="pictures per batch (default: %(default)s)")  # fmt: skip
     add("--workers", metavar="N", type=whole_number(1), default=WORKERS,
         help="threads that read pictures (default: %(default)s)")  # fmt: skip
+    add("--timeout", metavar="MINUTES", type=positive, default=MINUTES,
+        help="how long a process of torchrun waits for the others, once it is done (default: %(default)s)"
+    )  # fmt: skip
     add("--threads", metavar="N", type=whole_number(1, MOST_THREADS), default=default_threads(),
         help="threads that compute on the CPU, in torch or onnxruntime. Default: OMP_NUM_THREADS, else the "
         "number of usable cores; here %(default)s")  # fmt: skip

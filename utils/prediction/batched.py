@@ -1,8 +1,11 @@
-"""Many pictures predicted in constant memory: threads read the next batch while one is computed."""
+"""Many pictures predicted in constant memory: threads read the next batch while one is computed. Processes
+take batches in turn.
+"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +16,24 @@ from utils.prediction.sources import Source
 
 Batch = list[tuple[Source, Future]]  # which is being read
 Result = tuple[Source, Prediction | PictureError]
+
+
+class Ranks(NamedTuple):
+    """The place of this process among those that torchrun started, and what gives each the values of all, in
+    their order; alm/training/distributed.py has them.
+    """
+
+    rank: int = 0
+    world: int = 1
+    gather: Callable[[Any], list] = lambda value: [value]
+
+
+def in_turn(sources: Iterable[Source], batch_size: int, ranks: Ranks) -> Iterator[Source]:
+    """Return this process's pictures. The batches are those of one process, so that each picture's numbers
+    are the same to the last bit.
+    """
+    numbered = enumerate(sources)
+    return (source for k, source in numbered if k // batch_size % ranks.world == ranks.rank)
 
 
 def predictions(

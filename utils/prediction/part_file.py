@@ -17,7 +17,9 @@ from utils.io.atomic import naming, whole_file
 from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.io.untrusted import open_regular, parsed
+from utils.prediction.batched import Ranks
 from utils.prediction.sources import Source
+from utils.prediction.tally import Tally
 from utils.prediction.writers import Output, Writer
 
 
@@ -51,18 +53,42 @@ class Records(Writer):
         text = json.dumps(Record(identity(source), source.title, source.place, *about))
         self.file.write(f"{short_digest(text)} {text}\n")
 
+    def finish(self) -> None:
+        """Let other processes read all of it."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
 
 class PartFile:
     """The records of a run, or of one of several processes that share a run, behind a line of JSON, which
     says what they follow from.
     """
 
-    def __init__(self, target: str, basis: Mapping[str, object], rank: int = 0, world: int = 1):
+    def __init__(self, target: str, basis: Mapping[str, object], ranks: Ranks):
         """`target` is the file to write, and `basis` what its contents follow from, by the options that say
-        it. This process is the one of `rank` among `world`.
+        it.
         """
-        self.target, self.basis = target, json.dumps(basis)
-        self.path = Path(f"{target}.part" if world == 1 else f"{target}.part.{rank + 1}of{world}")
+        self.target, self.basis, world = Path(target), json.dumps(basis), ranks.world
+        names = (
+            [f"{target}.part.{k}of{world}" for k in range(1, world + 1)] if world > 1 else [f"{target}.part"]
+        )
+        self.paths = list(map(Path, names))  # of all processes
+        self.path = self.paths[ranks.rank]
+
+    def is_begun(self, may_resume: bool) -> bool:
+        """Whether an ended run is there to go on with. Raises DataError if it is there and may not be, or if
+        it is of another number of processes.
+        """
+        name = re.compile(re.escape(self.target.name) + r"\.part(\.\d+of\d+)?")
+        begun = [path for path in self.target.parent.iterdir() if name.fullmatch(path.name)]
+        begun = sorted(filter(has_records, begun))
+        if begun and not may_resume:
+            raise DataError(f"{begun[0]} is of a run that was ended; go on with --resume, or remove the file")
+        if others := [path for path in begun if path not in self.paths]:
+            raise DataError(
+                f"{others[0]} is of a run on another number of processes; start as many, or remove the file"
+            )
+        return bool(begun)
 
     def resume(self, pictures: Iterator[Source], batch_size: int) -> tuple[int, Iterator[Source]]:
         """Return how many pictures' records stay, and the pictures that remain. Records behind the last whole
@@ -111,12 +137,13 @@ class PartFile:
     @contextmanager
     def opened(self) -> Iterator[IO]:
         """Give the file, to write behind its last record. If an error or a signal comes, it stays, unless it
-        has no prediction.
+        has no prediction. Otherwise `finish` is to follow.
         """
         try:
             with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
                 if not file.tell():
                     file.write(f"{self.basis}\n")
+                    file.flush()
                 yield file
         except BaseException:
             with suppress(OSError):
@@ -124,36 +151,56 @@ class PartFile:
             raise
 
     def leave(self) -> None:
-        if number := sum(record.size is not None for record in self.records()):
+        if number := sum(record.size is not None for record in records_of(self.path)):
             line = f"{self.path}: {counted(number, 'picture')}; the same command with --resume goes on"
             tell(line, to=sys.stderr)
         else:
             self.path.unlink()
 
-    def records(self) -> Iterator[Record]:
-        with open_regular(self.path) as file:
-            file.readline()
-            yield from whole_records(file)
+    def records(self, batch_size: int) -> Iterator[Record]:
+        """Yield the records of all processes, which took the batches in turn, as one process has them."""
+        for records in cycle(map(records_of, self.paths)):
+            batch = list(islice(records, batch_size))
+            if not batch:
+                return
+            yield from batch
+
+    def check_shared(self) -> None:
+        """Raise DataError if this process does not see the files of all others."""
+        if missing := [path for path in self.paths if not path.exists()]:
+            raise DataError(
+                f"{missing[0]} is not to be seen by all processes; name files on a file system that their "
+                "machines share"
+            )
+
+    def finish(self, outputs: Sequence[Output], batch_size: int, number: int, tally: Tally) -> Tally:
+        """Make the outputs of what all processes have done, `number` pictures; return the tally of them.
+
+        Raises DataError if no picture was predicted: then no file is replaced.
+        """
+        for record in self.records(batch_size):
+            tally.add(record.title, record.place, record.size)
+        if tally.number != number:
+            raise DataError(
+                f"{self.path}: {tally.number} of {number} pictures are there; the same command with --resume "
+                "computes the others anew"
+            )
+        if tally.predicted:
+            write_outputs(outputs, self.records(batch_size))
+        for path in self.paths:
+            path.unlink()
+        tally.check()
+        return tally
+
+
+def records_of(path: Path) -> Iterator[Record]:
+    with open_regular(path) as file:
+        file.readline()
+        yield from whole_records(file)
 
 
 def has_records(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
-
-
-def earlier_parts(target: str) -> list[Path]:
-    """Return what is there of a file that is not done, by one process or by several."""
-    path = Path(target)
-    name = re.compile(re.escape(path.name) + r"\.part(\.\d+of\d+)?")
-    return [part for part in path.parent.iterdir() if name.fullmatch(part.name) and has_records(part)]
-
-
-def merged(parts: Sequence[PartFile], batch_size: int) -> Iterator[Record]:
-    """Yield the records of processes that took the batches in turn, as one process has them."""
-    for records in cycle([part.records() for part in parts]):
-        batch = list(islice(records, batch_size))
-        if not batch:
-            return
-        yield from batch
 
 
 def write_outputs(outputs: Sequence[Output], records: Iterable[Record]) -> None:
