@@ -11,6 +11,7 @@ PLOTS = ["matplotlib>=3.6", "scipy"]
 TENSORBOARD = ["tensorboard"]
 ONNX = ["onnx", "onnxruntime"]
 BACKBONES = ["timm>=1.0"]
+SCALE = ["ray[data]"]
 
 setup(
     name="alm",
@@ -28,6 +29,7 @@ setup(
         "tensorboard": TENSORBOARD,
         "onnx": ONNX,
         "backbones": BACKBONES,
+        "scale": SCALE,
         "test": [
             *PLOTS,
             *ONNX,

@@ -2,6 +2,7 @@
 
 python predict.py --checkpoint 60.pth.tar person.jpg folder 'more/*.png' list.txt
 find . -name '*.jpg' | python predict.py --checkpoint 60.pth.tar --json - -
+torchrun --nproc_per_node 4 predict.py --checkpoint 60.pth.tar --csv people.csv 'shards/*.tar'
 """
 
 if __name__ == "__main__":
@@ -31,7 +32,14 @@ from alm.errors import PictureError
 from alm.inference.prediction import BATCH_SIZE, PicturePredictor
 from alm.inference.predictor import is_onnx
 from alm.inference.thresholds import thresholds_of
-from run_scripts.cli.parser import Parser, positive, refuse_inputs_as_outputs, share_or_file, whole_number
+from run_scripts.cli.parser import (
+    Parser,
+    positive,
+    refuse_inputs_as_outputs,
+    refuse_other_launchers,
+    share_or_file,
+    whole_number,
+)
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
 from utils.io.atomic import unwritable
@@ -61,12 +69,15 @@ CONVENTIONS = {"auto": None, "true": True, "false": False}
 
 
 def main() -> None:
-    options = parse_options()
     if TORCHRUN not in os.environ:
+        options = parse_options()
+        refuse_other_launchers()
         predict(options, Ranks())
         return
     from alm.training import distributed  # torch, which an .onnx file does without
 
+    with distributed.hushed():
+        options = parse_options()
     with distributed.ranks(options.timeout):
         if not is_onnx(options.checkpoint):
             options.device = own_device(options.device, distributed.local_rank())

@@ -1,5 +1,6 @@
 """What the documents say is what the program does."""
 
+import csv
 import json
 import os
 import re
@@ -7,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -161,6 +164,8 @@ def examples_of(tmp_path, monkeypatch, capsys):
 
     def run(page):
         for example in blocks(text_of(page), "python"):
+            if "import ray" in example:
+                continue
             if "import alm" in example or "import onnxruntime" in example:
                 exec(compile(example, page, "exec"), {})
                 yield capsys.readouterr().out
@@ -223,6 +228,42 @@ def test_the_service_answers_from_a_process_that_is_forked_after_it_is_loaded(ex
     attributes = json.loads(answer)["attributes"]
     probabilities = [attributes[name]["probability"] for name in ATTRIBUTES]
     assert probabilities == pytest.approx(prediction.probabilities.tolist())
+
+
+CLUSTER = """
+import os, ray, sys
+environ = {"PYTHONPATH": os.environ["PYTHONPATH"]}
+small = {"num_cpus": 3, "object_store_memory": 2**27, "include_dashboard": False, "logging_level": "ERROR"}
+ray.init(_temp_dir=sys.argv[1], runtime_env={"env_vars": environ}, **small)
+exec(compile(open("people.py").read(), "people.py", "exec"))
+"""
+
+
+@pytest.mark.slow
+def test_the_example_of_ray_predicts_a_folder_of_archives_on_two_workers(examples_of, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    list(examples_of("README.md"))
+    (example,) = (text for text in blocks(text_of("docs/library.md"), "python") if "import ray" in text)
+    assert "concurrency=2" in example
+    (tmp_path / "people.py").write_text(example)
+    (tmp_path / "shards").mkdir()
+    for shard in "ab":
+        with tarfile.open(tmp_path / "shards" / f"{shard}.tar", "w") as file:
+            for k in range(3):
+                file.add("person.jpg", f"in/{shard}{k}.jpg")
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
+    with tempfile.TemporaryDirectory(prefix="ray") as directory:  # a socket's path has 107 bytes
+        ended = subprocess.run(
+            [sys.executable, "-c", CLUSTER, directory],
+            env=environ | {"RAY_USAGE_STATS_ENABLED": "0"}, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    rows = [row for path in (tmp_path / "people").iterdir() for row in csv.DictReader(path.open())]
+    (prediction,) = alm.Predictor.from_file("60.pth.tar")("person.jpg")
+    assert sorted(row.pop("path") for row in rows) == [f"in/{shard}{k}" for shard in "ab" for k in range(3)]
+    for row in rows:
+        assert list(row) == list(ATTRIBUTES)
+        assert list(map(float, row.values())) == pytest.approx(prediction.probabilities.tolist())
 
 
 def test_what_is_installed_is_what_is_needed():
