@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -72,7 +73,8 @@ def ranks(minutes: float) -> Iterator[None]:
         return
     _minutes, _parent, limit = minutes, os.getppid(), timedelta(minutes=minutes)
     with _explained():
-        _store, rank, world = next(dist.rendezvous("env://", timeout=limit))
+        store, rank, world = next(dist.rendezvous("env://", timeout=limit))
+        _store = _store_of_this_start(store, rank, world)
         dist.init_process_group("gloo", store=_store, rank=rank, world_size=world, timeout=limit)
     try:
         with warnings.catch_warnings():
@@ -132,22 +134,37 @@ def is_orphan() -> bool:
     return is_started() and os.getppid() != _parent
 
 
-def has_restarted() -> bool:
-    """Whether torchrun has started this group again."""
-    return is_started() and int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0
-
-
 def keep_over_restarts(name: str, value: str) -> None:
-    """Keep the first rank's text until its torchrun ends."""
+    """Keep a text of this rank until its torchrun ends."""
     if is_started():
         _kept(name).write_text(value, encoding="utf-8")
 
 
 def kept_over_restarts(name: str) -> str | None:
     """Return the first rank's text of that name, on all ranks; None if it kept none."""
-    return broadcast(
-        _kept(name).read_text(encoding="utf-8") if has_restarted() and _kept(name).exists() else None
-    )
+    is_kept = is_started() and _kept(name).exists()
+    return broadcast(_kept(name).read_text(encoding="utf-8") if is_kept else None)
+
+
+def _store_of_this_start(store: dist.Store, rank: int, world: int) -> dist.Store:
+    """Return a part of torchrun's store that the ranks of this start have for themselves: after a restart it
+    still holds what the ranks before wrote. Each rank asks under a new name, and the first one answers.
+    """
+    own = uuid4().hex
+    if rank:
+        store.set(f"question of {rank}", own)
+        store = dist.PrefixStore(store.get(f"answer to {own}").decode(), store)
+        store.set(f"{rank} is here", "")
+        return store
+    new, missing, end = dist.PrefixStore(own, store), set(range(1, world)), time.monotonic() + 60 * _minutes
+    while missing := {other for other in missing if not new.check([f"{other} is here"])}:
+        for question in (f"question of {other}" for other in missing):
+            if store.check([question]):  # it may be of a start before, until it is asked anew
+                store.set(f"answer to {store.get(question).decode()}", own)
+        if time.monotonic() > end:
+            raise PeerError
+        time.sleep(0.02)
+    return new
 
 
 def _kept(name: str) -> Path:

@@ -1,6 +1,9 @@
-"""Ranks: what one process does without any."""
+"""Ranks: what one process does without any, and that three of them train as one does."""
 
+import pytest
 import torch
+from support.drawn import drawn_set
+from support.ranks import finished, torchrun, train_in_float64, with_unknown_labels
 
 from alm.training import distributed
 
@@ -10,13 +13,44 @@ def test_one_process_is_the_first_of_one_and_waits_for_nobody(monkeypatch):
     with distributed.ranks(minutes=1), distributed.first_on_machine():
         assert not distributed.is_started()
         assert (distributed.rank(), distributed.world(), distributed.is_main()) == (0, 1, True)
-        assert (distributed.local_rank(), distributed.local_world(), distributed.has_restarted()) == (
-            0,
-            1,
-            False,
-        )
+        assert (distributed.local_rank(), distributed.local_world()) == (0, 1)
+        assert distributed.kept_over_restarts("a") is None
         values = torch.ones(2)
         assert distributed.total(values) is values
         assert distributed.gather("a") == ["a"]
         assert distributed.broadcast("a") == "a"
         distributed.barrier()
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 4, 7])
+def test_the_parts_of_all_ranks_are_the_whole_in_its_order(monkeypatch, batches):
+    """As many parts on each rank, however few pictures there are."""
+    whole = list(torch.arange(5 * batches - 4).split(5))
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    dealt, cut = [], []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        dealt.append(distributed.turns(whole))
+        cut.append(distributed.slices(whole))
+    monkeypatch.setattr(distributed, "gather", lambda values: dealt)
+    assert torch.equal(torch.cat(distributed.in_order(dealt[0])), torch.cat(whole))
+    for parts, batch in zip(zip(*cut, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(parts), batch)
+
+
+@pytest.mark.slow
+def test_three_ranks_train_as_one_process_does(tmp_path_factory, tmp_path):
+    """In float64, with unknown labels, and a last batch of fewer pictures than ranks."""
+    root = drawn_set(tmp_path_factory, train=34, test=1)
+    labels, out = (
+        with_unknown_labels(root / "PETA_train_list.txt", tmp_path / "list.txt"),
+        tmp_path / "out.pt",
+    )
+    status, output, errors = finished(torchrun(3, "tests/support/ranks.py", root, labels, out))
+    assert status == 0, output + errors
+    weights, losses = torch.load(out, weights_only=True)
+    expected_weights, expected_losses = train_in_float64(root, labels)
+    assert len(losses) == 5
+    assert losses == pytest.approx(expected_losses, abs=1e-9, rel=0)
+    for name, expected in expected_weights.items():
+        assert torch.allclose(weights[name], expected, atol=1e-9, rtol=0), name
