@@ -6,7 +6,9 @@
 import gzip
 import io
 import json
+import tarfile
 import warnings
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -32,6 +34,7 @@ from utils.data.true_boxes import check_box, read_regions
 from utils.diagnostics.fingerprint_comparison import FORMAT, compare_fingerprints, read_fingerprint
 from utils.errors import DataError, LogError
 from utils.evaluation.prediction_table import numbers_of, read_predictions
+from utils.io.archive import members
 from utils.prediction.sources import sources
 from utils.prepare.official import read_pa100k, read_rap
 from utils.prepare.peta import read_labels, read_peta
@@ -81,6 +84,40 @@ def test_lists_to_split_names_of_attributes_labels_and_paths_alone():
                 reader(path)
 
     fuzz(corpus, read, ())
+
+
+def archive_of(contents, suffix, form):
+    file = io.BytesIO()
+    if suffix == ".zip":
+        with zipfile.ZipFile(file, "w", form) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+            for name, content in contents.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "forms"),
+    [
+        (".tar", (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)),
+        (".zip", (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)),
+    ],
+)
+def test_archives(suffix, forms):
+    """No member gives more bytes than it may."""
+    contents = {"a.jpg": b"one" * 200, "in/é.png": bytes(900), "x" * 120 + ".jpg": b"", "b.txt": b"two"}
+
+    def read(path):
+        for member in members(str(path.rename(path.with_suffix(suffix)))):
+            with suppress(DataError):
+                assert len(member.read(2000)) <= 2000
+
+    fuzz([archive_of(contents, suffix, form) for form in forms], read, ())
 
 
 def test_tables_and_predictions():

@@ -128,6 +128,8 @@ class Headers:
 def zip_members(path: str, file: BufferedReader) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
+            if member.header_offset < 0:
+                raise zipfile.BadZipFile
             if member.is_dir():
                 continue
             fault = ""
