@@ -7,6 +7,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from alm.constants import HEIGHT, STRIDES, WIDTH, Tap
 from alm.devices.device import is_accelerator
@@ -76,6 +77,8 @@ class TimmBackbone(nn.Module):
                 module.p = 0.0
             elif hasattr(module, "drop_prob"):
                 module.drop_prob = 0.0
+            if type(module).__name__ == "Conv2dSame":  # timm is imported for who asks for it alone
+                module.__class__ = PaddedConvolution
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 module.__class__ = depthwise(type(module))
             # A weight that no tap depends on has no gradient, and no state in an optimizer to go on from.
@@ -98,6 +101,43 @@ class Depthwise(nn.Conv2d):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float()).to(x.dtype)
+
+
+class PaddedConvolution(nn.Conv2d):
+    """A convolution with TensorFlow's padding, which is for ceil(H / stride) x ceil(W / stride) places."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / stride, W / stride), rounded up."""
+        before, after = zip(*(self._padding(axis, int(x.shape[2 + axis])) for axis in (0, 1)), strict=True)
+        padded = functional.pad(x, (before[1], after[1], before[0], after[0]))
+        y = self._conv_forward(padded, self.weight, self.bias)
+        if not torch.onnx.is_in_onnx_export():
+            return y
+        attributes = before + after, self.stride, self.dilation, self.groups
+        return OnnxConvolution.apply(y, *attributes, *filter(torch.is_tensor, (x, self.weight, self.bias)))
+
+    def _padding(self, axis: int, size: int) -> tuple[int, int]:
+        """Return how many zeros are put before and behind a map along an axis."""
+        reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+        missing = max(0, (-(-size // self.stride[axis]) - 1) * self.stride[axis] + reach - size)
+        return missing // 2, missing - missing // 2
+
+
+class OnnxConvolution(torch.autograd.Function):
+    """Writes a PaddedConvolution as one operator of ONNX. By itself torch writes its padding as another, of
+    constants that many more compute, which onnxruntime does not join.
+    """
+
+    @staticmethod
+    def forward(context, y: Tensor, *described) -> Tensor:
+        """Return `y`, which the described convolution gave."""
+        return y.clone()
+
+    @staticmethod
+    def symbolic(graph, y, pads, strides, dilations, groups, *inputs):
+        """Return the operator."""
+        attributes = {"pads_i": pads, "strides_i": strides, "dilations_i": dilations, "group_i": groups}
+        return graph.op("Conv", *inputs, **attributes).setType(y.type())
 
 
 @cache

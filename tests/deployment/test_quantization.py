@@ -18,7 +18,7 @@ from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment import quantization as export_int8
-from utils.deployment.quantization import quantize
+from utils.deployment.quantization import quantize, store_in_float16
 from utils.errors import DataError
 from utils.synthetic import LISTS, ensure_dataset
 
@@ -189,6 +189,33 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     with pytest.raises(DataError, match="has no convolution"):
         quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", iter(()))
     assert not (tmp_path / "b.onnx").exists()
+
+
+def test_large_constants_are_stored_in_halves_unless_these_overflow():
+    draw = np.random.default_rng(1)
+    constants = {
+        "large": draw.standard_normal((64, 64)).astype(np.float32),
+        "small": draw.standard_normal(8).astype(np.float32),
+        "beyond": np.full(2048, 1e6, np.float32),
+        "whole": np.arange(2048),
+    }
+    tensors = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
+    outputs = [
+        onnx.helper.make_tensor_value_info(
+            f"{name}_out", onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
+        )
+        for name, values in constants.items()
+    ]
+    nodes = [onnx.helper.make_node("Identity", [name], [f"{name}_out"]) for name in constants]
+    graph = onnx.helper.make_graph(nodes, "graph", [], outputs, tensors)
+    store_in_float16(graph)
+    onnx.checker.check_model(model := onnx.helper.make_model(graph, ir_version=8))
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    assert {name: values.dtype.name for name, values in stored.items()} == {
+        "large_float16": "float16", "small": "float32", "beyond": "float32", "whole": "int64"
+    }  # fmt: skip
+    read = onnx.reference.ReferenceEvaluator(model).run(None, {})
+    np.testing.assert_allclose(read[0], constants["large"], rtol=2**-11, atol=2**-25)
 
 
 def test_int8_says_nearly_what_float32_says(tmp_path, exported, monkeypatch):

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import alm
 from alm.devices.precision import autocast
 from alm.models.backbones import build_backbone
+from alm.models.timm_backbone import PaddedConvolution
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -32,6 +33,7 @@ def test_maps_and_colours_are_timms(name, mean, channels):
     assert [tap.channels for tap in backbone.taps] == list(channels)
     assert backbone.training
     maps = backbone(IMAGES)
+    assert not any(type(module) is timm.layers.Conv2dSame for module in backbone.modules())
     assert {tap.name: (2, tap.channels, 256 // tap.stride, 128 // tap.stride) for tap in backbone.taps} == {
         level: tuple(features.shape) for level, features in maps.items()
     }
@@ -96,6 +98,30 @@ def test_depthwise_convolutions_with_gradients_stay_in_float32_under_autocast():
     with Arithmetic() as arithmetic, autocast(torch.device("cpu"), torch.bfloat16), torch.no_grad():
         backbone(IMAGES)
     assert arithmetic.depthwise == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation"),
+    [
+        ((8, 8), 3, 2, 1),
+        ((9, 8), (3, 5), 2, 1),
+        ((7, 10), 5, (2, 3), 1),
+        ((11, 6), 3, 2, 2),
+        ((5, 5), 1, 2, 1),
+    ],
+)
+def test_padded_convolutions_compute_what_timms_do(size, kernel, stride, dilation, tmp_path):
+    original = timm.layers.Conv2dSame(4, 6, kernel, stride, dilation=dilation, groups=2).eval()
+    x = torch.randn(2, 4, *size, generator=torch.Generator().manual_seed(1))
+    expected = original(x).detach()
+    original.__class__ = PaddedConvolution
+    assert torch.equal(original(x), expected)
+    onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
+    path = str(tmp_path / "padded.onnx")
+    torch.onnx.export(original, (x,), path, dynamo=False, dynamic_axes={"x": {0: "n"}}, input_names=["x"])
+    assert [node.op_type for node in onnx.load(path).graph.node] == ["Conv"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"x": x.numpy()})[0]), expected)
 
 
 def test_nothing_is_dropped_at_random():
