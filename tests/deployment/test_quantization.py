@@ -192,6 +192,8 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
 
 
 def test_large_constants_are_stored_in_halves_unless_these_overflow():
+    from onnx.reference import ReferenceEvaluator
+
     draw = np.random.default_rng(1)
     constants = {
         "large": draw.standard_normal((64, 64)).astype(np.float32),
@@ -214,7 +216,7 @@ def test_large_constants_are_stored_in_halves_unless_these_overflow():
     assert {name: values.dtype.name for name, values in stored.items()} == {
         "large_float16": "float16", "small": "float32", "beyond": "float32", "whole": "int64"
     }  # fmt: skip
-    read = onnx.reference.ReferenceEvaluator(model).run(None, {})
+    read = ReferenceEvaluator(model).run(None, {})
     np.testing.assert_allclose(read[0], constants["large"], rtol=2**-11, atol=2**-25)
 
 
