@@ -1,5 +1,6 @@
 """Predict the attributes of pictures, and show where each was looked for.
 
+python predict.py person.jpg
 python predict.py --checkpoint 60.pth.tar person.jpg folder 'more/*.png' list.txt
 find . -name '*.jpg' | python predict.py --checkpoint 60.pth.tar --json - -
 torchrun --nproc_per_node 4 predict.py --checkpoint 60.pth.tar --csv people.csv 'shards/*.tar'
@@ -46,7 +47,7 @@ from utils.io.atomic import unwritable
 from utils.io.phrases import counted, nearest
 from utils.io.process import tell
 from utils.prediction.batched import Ranks, Result, in_turn, predictions
-from utils.prediction.load import load_predictor
+from utils.prediction.load import COMES_ALONG, load_predictor
 from utils.prediction.part_file import PartFile, Records, digest
 from utils.prediction.sheets import Sheets, new_directory, with_places, write_index
 from utils.prediction.sources import (
@@ -99,6 +100,9 @@ def predict(options: argparse.Namespace, ranks: Ranks) -> None:
     places = options.paths, options.data_root, options.follow_links, options.boxes
     if ranks.rank == 0:
         tell_notes(passed_over(*places[:3]))
+        if options.checkpoint == str(COMES_ALONG):
+            card = COMES_ALONG.with_suffix(".md")
+            tell_notes([f"{COMES_ALONG.name} was trained on PETA, so it is for research only: {card}"])
     if ranks.world > 1 and (options.benchmark or STANDARD_INPUT in options.paths):
         what = "--benchmark" if options.benchmark else "paths on standard input"
         raise DataError(f"{what}: that is for one process; start it without torchrun")
@@ -331,9 +335,9 @@ def build_parser() -> Parser:
         help="pictures, folders or .tar and .zip archives with all the pictures in them, patterns such as "
         "'*.jpg', lists with or without labels, or - to read paths from standard input, one per line"
     )  # fmt: skip
-    add("--checkpoint", metavar="FILE", required=True,
-        help="the model: a checkpoint of run_ALM.py, a published one, or an .onnx file of export.py"
-    )  # fmt: skip
+    add("--checkpoint", metavar="FILE", default=str(COMES_ALONG),
+        help="the model: a checkpoint of run_ALM.py, a published one, or an .onnx file of export.py "
+        "(default: models/peta.onnx, which comes along, for PETA's 35 attributes)")  # fmt: skip
     add("--benchmark", action="store_true",
         help="do not predict: time the forms of the checkpoint (PyTorch, ONNX, 8-bit integers) side by side, "
         "on these pictures, or on drawn ones if no PATH is given")  # fmt: skip

@@ -21,7 +21,7 @@ from alm.inference.prediction import PicturePredictor, read_input
 from alm.inference.predictor import Predictor, is_onnx
 from utils.errors import DataError
 from utils.io.process import tell, temporary_directory
-from utils.prediction.load import load_predictor
+from utils.prediction.load import COMES_ALONG, load_predictor
 from utils.prediction.sources import sources
 from utils.synthetic import ensure_dataset
 
@@ -124,6 +124,8 @@ def forms_of(
     in_float32 = made(exported)
     yield "onnxruntime", in_float32
     yield "onnxruntime, int8", in_float32 if isinstance(in_float32, str) else made(quantized)
+    if COMES_ALONG.exists():
+        yield f"{COMES_ALONG.name}, int8", made(lambda: OnnxPredictor(COMES_ALONG, threads))
 
 
 def made(make: Callable[[], PicturePredictor]) -> Form:

@@ -26,6 +26,7 @@ MOST_CALIBRATED = 256  # pictures; with more, the ranges of activations hardly c
 LEAST_CALIBRATED = 30  # with fewer, the ranges are those of single pictures
 LEAST_MEASURED = 30  # as for intervals: with fewer, the mistakes in one picture are points of mA
 BATCH_SIZE = 16
+EIGHT_BITS = [{"axis": 0, "reduce_range": False}]  # for each channel, as onnxruntime writes it
 LARGE = 4096  # bytes of a constant
 
 
@@ -100,6 +101,7 @@ def write_int8(source: Path, target: Path, calibration: Sample, measured: Sample
     percentage points of mA.
     """
     quantize(source, target, (images for images, _ in calibration.batches("Calibrate")))
+    correct_logits(source, target, calibration)
     before, after = mean_accuracies([source, target], measured)
     int8 = Int8(
         Path(calibration.pictures.label).name,
@@ -161,12 +163,39 @@ def mean_accuracies(files: Sequence[Path], measured: Sample) -> list[float]:
     return [counts.compute()["ma"] for counts in metrics]
 
 
+def correct_logits(source: str | Path, target: str | Path, calibration: Sample) -> None:
+    """Give the logits of a network in integers the means that they have in float32 on the pictures of the
+    calibration: rounding weights moves them (Nagel et al., 2019, arXiv 1906.04721, section 4.2).
+    """
+    import onnx
+
+    predictors = [OnnxPredictor(file) for file in (source, target)]
+    errors = []
+    for images, _ in calibration.batches("Correct"):
+        before, after = (logits(p.outputs(images.transpose(0, 2, 3, 1))["probabilities"]) for p in predictors)
+        errors.append(after - before)
+    model = onnx.load(str(target))
+    (sigmoid,) = (node for node in model.graph.node if "probabilities" in node.output)
+    correction = onnx.numpy_helper.from_array(-np.concatenate(errors).mean(axis=0), "correction")
+    model.graph.initializer.append(correction)
+    add = onnx.helper.make_node("Add", [sigmoid.input[0], correction.name], ["corrected"], "/correction/Add")
+    model.graph.node.insert(list(model.graph.node).index(sigmoid), add)
+    sigmoid.input[0] = "corrected"
+    onnx.save(model, str(target))
+
+
+def logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits of probabilities, float32, within the 16 that float32 tells from 0 and 1."""
+    return np.log(probabilities / (1 - probabilities).clip(1e-7)).clip(-16, 16)
+
+
 def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarray]) -> None:
     """Write an exported network with its backbone in integers: uint8 activations, whose ranges are those
     on `batches` of pictures, uint8 (B, 3, 256, 128), and int8 weights with a scale per channel.
 
-    Weights use 7 of their 8 bits: on a processor without VNNI, its sums of 16 bits would overflow. Raises
-    DataError if onnxruntime's tools are missing, or the network has no convolution.
+    Weights use 7 of their 8 bits: on a processor without VNNI, its sums of 16 bits would overflow. Those of
+    depthwise convolutions, which are summed in 32 bits everywhere, use all 8. Raises DataError if
+    onnxruntime's tools are missing, or the network has no convolution.
     """
     onnxruntime_package()
     try:
@@ -194,6 +223,9 @@ def quantize(source: str | Path, target: str | Path, batches: Iterable[np.ndarra
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={
+                "TensorQuantOverrides": dict.fromkeys(depthwise_weights(prepared.graph), EIGHT_BITS)
+            },
         )
     model = onnx.load(str(target))
     store_in_float16(model.graph)
@@ -215,6 +247,20 @@ def store_in_float16(graph) -> None:
         if np.isfinite(halves).all():
             tensor.CopyFrom(numpy_helper.from_array(halves, f"{name}_float16"))
             graph.node.insert(0, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+
+
+def depthwise_weights(graph) -> list[str]:
+    """Return the names of the weights of an ONNX graph's depthwise convolutions: (C, 1, h, w), C groups."""
+    shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
+    return [
+        weight
+        for node in graph.node
+        if node.op_type == "Conv"
+        for weight, groups in [
+            (node.input[1], max([a.i for a in node.attribute if a.name == "group"] or [1]))
+        ]
+        if weight in shapes and groups == shapes[weight][0] > 1 == shapes[weight][1]
+    ]
 
 
 def backbone_nodes(nodes: Iterable) -> list[str]:

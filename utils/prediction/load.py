@@ -1,10 +1,14 @@
 """A checkpoint, ours, published or exported -> its predictor, and the names of its attributes."""
 
+from pathlib import Path
+
 from alm.devices.host import default_threads
 from alm.errors import AlmError
 from alm.inference.prediction import PicturePredictor
 from alm.inference.predictor import Predictor, is_onnx
 from utils.data.catalog import EXPERIMENTS, get_experiment, read_names
+
+COMES_ALONG = Path(__file__).resolve().parents[2] / "run_scripts" / "models" / "peta.onnx"
 
 
 def load_predictor(
