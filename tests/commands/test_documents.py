@@ -107,6 +107,7 @@ def test_the_readmes_commands_do_what_they_say_in_their_order(tmp_path, monkeypa
     monkeypatch.setattr(run_ALM, "REPOSITORY", tmp_path)
     ensure_dataset(tmp_path / "PETA", train=4, test=2)
     shutil.copytree(tmp_path / "PETA" / "synthetic", tmp_path / "pictures")
+    Image.new("RGB", (60, 150)).save(tmp_path / "photo.jpg")
     short = ("--epochs", 1, "--batch_size", 2, "--max_iters", 1, "--workers", 0, "--device", "cpu")
     for file, words in commands_of("README.md"):
         if "synthetic" not in words:  # the one that trains for minutes

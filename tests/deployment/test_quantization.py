@@ -42,7 +42,7 @@ def copied(monkeypatch, model_file):
         path.write_bytes(model_file.read_bytes())
         describe_onnx(path, about)
 
-    def quantize(source, target, batches):
+    def quantize(source, target, batches, _bits=7):
         quantize.pictures = sum(len(batch) for batch in batches)
         target.write_bytes(source.read_bytes())
 
@@ -80,7 +80,7 @@ def test_the_file_says_what_it_was_calibrated_and_measured_on(
     options = ("--int8", "--calibrate", pictures / "list.txt")
     output, _ = exported(*options, checkpoint, path)
     assert copied.pictures == 4
-    assert "int8, calibrated on 4 pictures of list.txt: mA 0." in output
+    assert "int8, weights of 7 bits, calibrated on 4 pictures of list.txt: mA 0." in output
     assert "on 4 other pictures of list.txt; fewer than 30 pictures are too few" in output
     assert "one answer changes this mA by up to 8.3 points, so these pictures are too few to tell" in output
     assert "the network was trained on" not in output
@@ -136,6 +136,43 @@ def test_what_loses_too_much_is_not_written(
         assert list(tmp_path.iterdir()) == []
     else:
         exported(*options[:-1], tmp_path / "strict.onnx", "--max_loss", "0.1", status=1)
+
+
+def test_weights_get_8_bits_if_7_lose_too_much(
+    checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
+):
+    accuracies = iter([(0.9, 0.89), (0.9, 0.899)])
+    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: next(accuracies))
+    output, _ = exported("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
+    assert "weights of 8 bits" in output
+    assert "mA 0.8990, in float32 0.9000" in output
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_of_depthwise_convolutions_are_signed_and_of_8_bits(bits, tmp_path):
+    draw = np.random.default_rng(1)
+    weights = {"deep": (8, 1, 3, 3), "point": (8, 8, 1, 1)}
+    tensors = [onnx.numpy_helper.from_array(draw.standard_normal(shape).astype(np.float32), name)
+               for name, shape in weights.items()]  # fmt: skip
+    kinds = {"images": onnx.TensorProto.UINT8, "out": onnx.TensorProto.FLOAT}
+    ends = [onnx.helper.make_tensor_value_info(name, kind, ["n", 8, 6, 6]) for name, kind in kinds.items()]
+    nodes = [
+        onnx.helper.make_node("Cast", ["images"], ["x"], "cast", to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Conv", ["x", "deep"], ["y"], "deep", group=8, pads=[1] * 4),
+        onnx.helper.make_node("Conv", ["y", "point"], ["out"], "point"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+              str(tmp_path / "a.onnx"))  # fmt: skip
+    batch = draw.integers(0, 256, (4, 8, 6, 6), dtype=np.uint8)
+    quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", iter([batch]), bits)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in
+              onnx.load(str(tmp_path / "b.onnx")).graph.initializer}  # fmt: skip
+    deep, point = (stored[f"{name}_quantized"].astype(int) for name in weights)
+    assert stored["deep_quantized"].dtype == np.int8
+    assert abs(deep).max() >= 126
+    assert stored["point_quantized"].dtype == (np.int8 if bits == 7 else np.uint8)
+    assert abs(point - (0 if bits == 7 else 128)).max() in (range(62, 65) if bits == 7 else range(126, 129))
 
 
 @pytest.mark.parametrize(
