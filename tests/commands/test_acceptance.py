@@ -17,7 +17,17 @@ from utils.data.catalog import EXPERIMENTS
 from utils.runs.log_reader import read_losses
 from utils.synthetic import ensure_dataset
 
-EVERYTHING = {"torch", "torchvision", "numpy", "pillow", "jinja2", "tqdm", "matplotlib", "scipy"}
+EVERYTHING = {
+    "onnxruntime",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "jinja2",
+    "tqdm",
+    "matplotlib",
+    "scipy",
+}
 
 
 def start(seed):
