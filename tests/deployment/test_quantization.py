@@ -18,7 +18,7 @@ from run_scripts import export
 from utils.data.catalog import EXPERIMENTS
 from utils.data.dataset import MultiLabelDataset
 from utils.deployment import quantization as export_int8
-from utils.deployment.quantization import quantize, store_in_float16
+from utils.deployment.quantization import Sample, correct_logits, probabilities, quantize, store_in_float16
 from utils.errors import DataError
 from utils.synthetic import LISTS, ensure_dataset
 
@@ -116,7 +116,7 @@ def test_the_result_says_if_float32_is_at_chance(
     ma, is_chance, checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
 ):
     """Of 12 answers drawn by chance, four for each attribute, mA is 0.5 with a spread of 0.144."""
-    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (ma, ma))
+    monkeypatch.setattr(export_int8, "mean_accuracy", lambda *_: ma)
     options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
     output, _ = exported(*options)
     assert ("; in float32 it is no better than chance already, so no loss can be seen" in output) == is_chance
@@ -126,7 +126,8 @@ def test_the_result_says_if_float32_is_at_chance(
 def test_what_loses_too_much_is_not_written(
     loss, status, checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
 ):
-    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: (0.9, 0.9 - loss))
+    accuracies = iter([0.9, 0.9 - loss, 0.9 - loss])
+    monkeypatch.setattr(export_int8, "mean_accuracy", lambda *_: next(accuracies))
     options = ("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
     _, errors = exported(*options, status=status)
     assert (tmp_path / "m.onnx").exists() == (status == 0)
@@ -135,14 +136,15 @@ def test_what_loses_too_much_is_not_written(
         assert errors.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
     else:
+        accuracies = iter([0.9, 0.9 - loss, 0.9 - loss])
         exported(*options[:-1], tmp_path / "strict.onnx", "--max_loss", "0.1", status=1)
 
 
 def test_weights_get_8_bits_if_7_lose_too_much(
     checkpoint, pictures, tmp_path, monkeypatch, exported, copied, few_will_do
 ):
-    accuracies = iter([(0.9, 0.89), (0.9, 0.899)])
-    monkeypatch.setattr(export_int8, "mean_accuracies", lambda *_: next(accuracies))
+    accuracies = iter([0.9, 0.89, 0.899])
+    monkeypatch.setattr(export_int8, "mean_accuracy", lambda *_: next(accuracies))
     output, _ = exported("--int8", "--calibrate", pictures / "list.txt", checkpoint, tmp_path / "m.onnx")
     assert "weights of 8 bits" in output
     assert "mA 0.8990, in float32 0.9000" in output
@@ -226,6 +228,26 @@ def test_without_a_backbone_nothing_is_quantized(tmp_path):
     with pytest.raises(DataError, match="has no convolution"):
         quantize(tmp_path / "a.onnx", tmp_path / "b.onnx", iter(()))
     assert not (tmp_path / "b.onnx").exists()
+
+
+def test_logits_get_the_means_back_that_they_have_in_float32(model_file, pictures, tmp_path):
+    model = onnx.load(str(model_file))
+    (sigmoid,) = (node for node in model.graph.node if "probabilities" in node.output)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([0.7, -0.2, 0.0]), "moved_by"))
+    add = onnx.helper.make_node("Add", [sigmoid.input[0], "moved_by"], ["moved"], "move")
+    model.graph.node.insert(list(model.graph.node).index(sigmoid), add)
+    sigmoid.input[0] = "moved"
+    onnx.save(model, str(tmp_path / "moved.onnx"))
+    seen = Sample(MultiLabelDataset(pictures, pictures / "list.txt"), range(8))
+    images, _ = next(seen.batches("Read"))
+    before, after = (
+        probabilities(OnnxPredictor(file), images) for file in (model_file, tmp_path / "moved.onnx")
+    )
+    assert np.abs(after - before).max() > 0.01
+    correct_logits(model_file, tmp_path / "moved.onnx", seen)
+    np.testing.assert_allclose(
+        probabilities(OnnxPredictor(tmp_path / "moved.onnx"), images), before, atol=1e-5
+    )
 
 
 def test_large_constants_are_stored_in_halves_unless_these_overflow():
