@@ -70,6 +70,8 @@ class TimmBackbone(nn.Module):
 
     def _prepare(self, maps: Sequence[Tensor]) -> None:
         """Let the model train as this program trains; `maps` say what its taps depend on."""
+        from timm.layers import Conv2dSame
+
         trained = leaves(maps)
         for module in self.features.modules():
             # What is random must follow from the seed, the epoch and the picture: so nothing is dropped.
@@ -77,7 +79,7 @@ class TimmBackbone(nn.Module):
                 module.p = 0.0
             elif hasattr(module, "drop_prob"):
                 module.drop_prob = 0.0
-            if type(module).__name__ == "Conv2dSame":  # timm is imported for who asks for it alone
+            if type(module) is Conv2dSame:
                 module.__class__ = PaddedConvolution
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 module.__class__ = depthwise(type(module))
