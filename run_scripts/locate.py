@@ -23,6 +23,7 @@ import argparse
 import time
 from pathlib import Path
 
+from alm.devices.host import keep_freed_memory
 from alm.errors import AlmError
 from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
 from utils.diagnostics.fingerprint_comparison import (
@@ -35,7 +36,7 @@ from utils.diagnostics.fingerprint_comparison import (
 from utils.diagnostics.operator_report import operator_lines, operator_record, verdict
 from utils.io.atomic import unwritable, write_json
 from utils.io.phrases import counted
-from utils.io.process import tell, temporary_directory
+from utils.io.process import tell, tell_written, temporary_directory
 
 STATUS = {True: 0, False: 1, None: 2}
 BATCH = 4
@@ -92,6 +93,7 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     from utils.runs.training_log import TrainingLog
     from utils.synthetic import ensure_dataset
 
+    keep_freed_memory()
     with temporary_directory("a training step of drawn people") as directory:
         step.batch_size = getattr(step, "batch_size", BATCH)
         if "experiment" not in step and "resume" not in step:
@@ -113,6 +115,7 @@ def check(options: argparse.Namespace, step: argparse.Namespace) -> int:
     tell("", f"{seconds:.0f} s:", *operator_lines(checked))
     if options.json:
         write_json(options.json, operator_record(checked))
+    tell_written(options.json)
     return STATUS[verdict(checked)]
 
 
@@ -123,4 +126,5 @@ def compare(options: argparse.Namespace) -> int:
         write_json(options.json, fingerprint_record(comparison))
     if options.plot:
         plot_fingerprints(comparison, options.plot)
+    tell_written(options.json, options.plot)
     return STATUS[comparison.passed]

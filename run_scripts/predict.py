@@ -81,16 +81,8 @@ def main() -> None:
         options = parse_options()
     with distributed.ranks(options.timeout):
         if not is_onnx(options.checkpoint):
-            options.device = own_device(options.device, distributed.local_rank())
+            options.device = str(distributed.own_device(options.device))
         predict(options, Ranks(distributed.rank(), distributed.world(), distributed.gather))
-
-
-def own_device(name: str, local_rank: int) -> str:
-    """Return which of this machine's accelerators is this process's own, or the name as it is."""
-    from alm.devices.device import choose_device, is_accelerator
-
-    device = choose_device(name)
-    return f"{device.type}:{local_rank}" if is_accelerator(device) and ":" not in name else name
 
 
 def predict(options: argparse.Namespace, ranks: Ranks) -> None:

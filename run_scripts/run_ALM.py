@@ -26,6 +26,7 @@ from pathlib import Path
 
 from alm.checkpoint.restore import is_own
 from alm.constants import LAST, RANK_LOG
+from alm.devices.host import keep_freed_memory
 from alm.errors import AlmError
 from alm.training import distributed
 from alm.training.run import RunProgress, RunSettings, TrainingRun
@@ -55,6 +56,7 @@ def main() -> int:
     with distributed.hushed():
         options = build_parser().parse_args()
     refuse_other_launchers()
+    keep_freed_memory()
     with distributed.ranks(getattr(options, "timeout", DEFAULTS["timeout"])):
         if "runs" not in options:
             return start(options) or 0

@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alm.constants import TORCHRUN, UNKNOWN
-from alm.devices.device import exchange_library, is_accelerator
+from alm.devices.device import choose_device, exchange_library, is_accelerator
 from alm.errors import AlmError
 
 Value = TypeVar("Value")
@@ -127,6 +127,24 @@ def local_rank() -> int:
 def local_world() -> int:
     """Return the number of ranks on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if is_started() else 1
+
+
+def own_device(name: str) -> torch.device:
+    """Return the device of that name. Of several ranks on a machine, each has its own accelerator.
+
+    Raises AlmError if it does not work, or if the name is of a single one and there are several ranks.
+    """
+    device = choose_device(name)
+    if not is_accelerator(device) or not is_started():
+        return device
+    if ":" not in name:
+        return choose_device(f"{device.type}:{local_rank()}")
+    if local_world() > 1:
+        raise AlmError(
+            f"--device {name}: {local_world()} processes of this machine would share it; name "
+            f"{name.partition(':')[0]}, and each takes its own"
+        )
+    return device
 
 
 def is_orphan() -> bool:

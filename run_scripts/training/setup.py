@@ -15,8 +15,8 @@ from alm.checkpoint import restore
 from alm.checkpoint.backbone_weights import load_backbone, load_imagenet
 from alm.checkpoint.retention import Position
 from alm.devices.capabilities import abilities, explain_abilities, layout
-from alm.devices.device import choose_device, explain_choice, is_accelerator
-from alm.devices.host import keep_freed_memory, usable_cores
+from alm.devices.device import explain_choice
+from alm.devices.host import usable_cores
 from alm.devices.precision import choose_precision, gradient_scaler, set_arithmetic
 from alm.errors import AlmError
 from alm.inference.thresholds import read_thresholds
@@ -87,9 +87,8 @@ def set_up(typed: Namespace) -> TrainingSetup:
         check_epochs(options, resumed, position)
     elif position.epoch >= options.epochs and position.evaluated:
         resume.notes.append(f"Resume: all {options.epochs} epochs are done")
-    keep_freed_memory()
     with checkpoint_named(resume.typed, options):
-        device = own_device(options.device)
+        device = distributed.own_device(options.device)
         precision = choose_precision(device, options.amp)
         with distributed.first_on_machine():  # which draws and decodes for the others
             experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
@@ -171,24 +170,6 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
         device=setup.device,
         replaces=training and options.on_bad_image == "skip",
     )
-
-
-def own_device(name: str) -> torch.device:
-    """Return the device of that name. Of several ranks on a machine, each has its own accelerator.
-
-    Raises AlmError if it does not work, or if the name is of a single one and there are several ranks.
-    """
-    device = choose_device(name)
-    if not is_accelerator(device) or not distributed.is_started():
-        return device
-    if ":" not in name:
-        return choose_device(f"{device.type}:{distributed.local_rank()}")
-    if distributed.local_world() > 1:
-        raise AlmError(
-            f"--device {name}: {distributed.local_world()} processes of this machine would share it; name "
-            f"{name.partition(':')[0]}, and each takes its own"
-        )
-    return device
 
 
 def check_ranks(options: Namespace, position: Position, data: Data) -> None:

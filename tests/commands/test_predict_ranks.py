@@ -57,7 +57,16 @@ def start(tmp_path, monkeypatch):
             command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         paths = os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "tests")))
         environ = {**os.environ, "PYTHONPATH": paths, "KILLED": killed, "OMP_NUM_THREADS": "1"}
-        command += ["program.py", "--checkpoint", "program.py", "--batch_size", "2", *options]
+        command += [
+            "program.py",
+            "--checkpoint",
+            "program.py",
+            "--device",
+            "cpu",
+            "--batch_size",
+            "2",
+            *options,
+        ]
         with subprocess.Popen(
             command,
             env=environ,

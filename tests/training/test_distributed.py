@@ -5,6 +5,7 @@ import torch
 from support.drawn import drawn_set
 from support.ranks import finished, torchrun, train_in_float64, with_unknown_labels
 
+from alm.errors import AlmError
 from alm.training import distributed
 
 
@@ -54,3 +55,16 @@ def test_three_ranks_train_as_one_process_does(tmp_path_factory, tmp_path):
     assert losses == pytest.approx(expected_losses, abs=1e-9, rel=0)
     for name, expected in expected_weights.items():
         assert torch.allclose(weights[name], expected, atol=1e-9, rtol=0), name
+
+
+def test_each_rank_of_a_machine_has_its_own_accelerator(monkeypatch):
+    monkeypatch.setattr(distributed, "is_started", lambda: True)
+    monkeypatch.setattr(distributed, "choose_device", torch.device)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert distributed.own_device("cuda") == torch.device("cuda:1")
+    assert distributed.own_device("cpu") == torch.device("cpu")
+    with pytest.raises(AlmError, match="2 processes of this machine would share it; name cuda, "):
+        distributed.own_device("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert distributed.own_device("cuda:0") == torch.device("cuda:0")
