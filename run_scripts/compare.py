@@ -41,7 +41,7 @@ from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Pai
 from utils.io.atomic import unwritable, write_json
 from utils.io.figure import plot_format
 from utils.io.phrases import counted, first_few, ma_title
-from utils.io.process import tell
+from utils.io.process import tell, tell_written
 
 STATUS = {"better": 0, "not to be told apart": 0, "worse": 1, None: 2}  # of each verdict
 
@@ -68,6 +68,7 @@ def main() -> int:
         write_json(options.json, comparison_record(paired, attributes, counts, options))
     if options.plot:
         plot_differences(paired, attributes, options.a, options.b, options.plot)
+    tell_written(options.json, options.plot)
     return STATUS[paired.figures["ma"].verdict]
 
 
@@ -117,6 +118,7 @@ def judge_seeds(options: argparse.Namespace) -> int:
     tell(*seed_lines(sets, differences))
     if options.json:
         write_json(options.json, seed_record(sets, differences))
+    tell_written(options.json)
     return STATUS[differences["ma"].verdict]
 
 

@@ -28,7 +28,7 @@ from run_scripts.cli.messages import explain
 from run_scripts.cli.parser import Parser, not_negative, refuse_inputs_as_outputs, whole_number
 from utils.io.atomic import write_json
 from utils.io.phrases import counted
-from utils.io.process import tell
+from utils.io.process import tell, tell_written
 from utils.runs.log_reader import read_losses
 from utils.runs.loss_comparison import (
     ABSOLUTE_LIMIT,
@@ -55,6 +55,7 @@ def main() -> int:
     if options.json:
         write_json(options.json, results_record(comparisons, options))
     draw(comparisons, options.plot)
+    tell_written(options.json, options.plot)
     return {True: PASS, False: FAIL, None: NO_VERDICT}[overall(comparisons, options)]
 
 

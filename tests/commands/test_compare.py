@@ -49,7 +49,7 @@ def test_two_directories_are_sets_of_seeds(run, tmp_path):
         for seed, ma in enumerate(mas):
             write_run(tmp_path / name / str(seed), seed, ma)
     status, output, errors = run("a", "b", "--json", "out.json")
-    assert (status, errors) == (0, "")
+    assert (status, errors) == (0, "note: out.json is written\n")
     assert "A: a, epoch 2 of the seeds 0, 1, 2\n   mA          0.7100, standard deviation 0.0100\n" in output
     assert "\nB is better than A: the interval of B - A in mA does not contain 0.\n" in output
     record = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -119,8 +119,8 @@ def test_an_undefined_attribute_is_null_and_the_others_are_drawn(run, evaluation
     labels[:, 3] = 0
     write_list(tmp_path / "test.txt", paths, labels)
     words = ("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", "--plot", "c.png")
-    status, output, _ = run(*words)
-    assert status == 0
+    status, output, errors = run(*words)
+    assert (status, errors) == (0, "note: c.json is written\nnote: c.png is written\n")
     assert (
         "mA of 34 of 35 attributes: the list has no positives or no negatives of 1 attribute (Age" in output
     )
@@ -154,7 +154,10 @@ def test_without_an_interval_there_is_no_verdict(run, evaluations, tmp_path, pos
     labels[range(35 * positives), range(35 * positives)] = 1
     write_list(tmp_path / "test.txt", paths, labels)
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json", *plot)
-    assert (status, errors) == (2, "")
+    assert (status, errors) == (
+        2,
+        "note: c.json is written\n" + "".join(f"note: {file} is written\n" for file in plot[1:]),
+    )
     assert words in output
     assert "None of 0 attributes differs in mA" in output
     assert "No verdict: the interval of B - A in mA" in output

@@ -203,7 +203,9 @@ def test_json(run):
     write_log("b.log", [*FALLING[:10], float("nan")])
     write_log("c.log", FALLING[:15])
     logs = ["a.log", "a.log", "b.log", "c.log"]
-    assert run("--compare", *logs, "--json", "figures.json", "--limit", 0.01)[0] == 1
+    status, _, errors = run("--compare", *logs, "--json", "figures.json", "--limit", 0.01)
+    assert status == 1
+    assert "note: figures.json is written" in errors.splitlines()
     text = Path("figures.json").read_text(encoding="utf-8")
     content = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     assert (content["passed"], content["rule"]) == (False, "official")

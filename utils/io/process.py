@@ -42,6 +42,11 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
     (to or sys.stdout).flush()
 
 
+def tell_written(*paths: str | Path | None) -> None:
+    """Name the files that were written, on standard error: other programs may read standard output."""
+    tell(*(f"note: {path} is written" for path in paths if path), to=sys.stderr)
+
+
 def send_to_null(stream: TextIO) -> None:
     """Point a broken stream at the null device, because Python flushes it again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
