@@ -9,7 +9,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from alm.devices.device import is_accelerator
 from alm.models.bn_inception import BNInception, ConvNorm, Inception
 
-CACHED_PICTURES = 4  # that pass the stem at once on the CPU: its large maps, 3.7 MB a picture, stay in caches
+FEW_PICTURES = 4  # that pass the stem at once on the CPU: its maps, 3.7 MB a picture, need little new memory
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -45,4 +45,4 @@ class FoldedBNInception(BNInception):
         traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # for any batch size
         if traced or is_accelerator(images.device):
             return stem(images)
-        return torch.cat([stem(part) for part in images.split(CACHED_PICTURES)])
+        return torch.cat([stem(part) for part in images.split(FEW_PICTURES)])

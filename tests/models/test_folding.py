@@ -6,10 +6,10 @@ from torch import nn
 
 import alm
 from alm.models.bn_inception import BNInception
-from alm.models.folding import CACHED_PICTURES, folded, relu_early
+from alm.models.folding import FEW_PICTURES, folded, relu_early
 
 
-@pytest.mark.parametrize("count", [1, CACHED_PICTURES + 1])
+@pytest.mark.parametrize("count", [1, FEW_PICTURES + 1])
 def test_a_folded_backbone_takes_any_batch_and_an_early_relu_changes_nothing(count):
     torch.manual_seed(0)
     backbone = BNInception().double().eval()
