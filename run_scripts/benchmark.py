@@ -3,6 +3,7 @@
 python benchmark.py                       the table, within 5 minutes on 2 cores
 python benchmark.py --device cuda --amp fp16 --json figures.json
 python benchmark.py --deploy 60.pth.tar   the forms of a trained network
+python benchmark.py --ranks 2             what two processes exchange in a step
 
 Nearly all figures are ratios of two things that are timed in turn.
 
@@ -23,7 +24,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch.distributed import GradBucket, all_reduce
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.futures import Future
 
 from alm import WeightedBCELoss, build_model
 from alm.constants import HEIGHT, WIDTH
@@ -43,6 +47,7 @@ from alm.devices.host import HOST, keep_freed_memory
 from alm.devices.precision import PRECISIONS, autocast, choose_precision, gradient_scaler
 from alm.errors import AlmError
 from alm.models.folding import folded
+from alm.training import distributed
 from alm.training.trainer import Trainer
 from run_scripts.cli.parser import Parser, device_name, whole_number
 from run_scripts.training.setup import build_optimizer
@@ -59,12 +64,13 @@ def main() -> None:
     if options.deploy:
         measure_forms(options)
         return
-    tell(machine(options), "", columns("what", "median (quartiles)", "goal"))
+    tell(machine(options), "", columns("what", "median (quartiles)", "" if options.ranks else "goal"))
     figures = []
     with temporary_directory("timing") as directory:
-        options.pictures = directory / "pictures"
-        ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
-        for measurement, goals in GOALS.items():
+        options.pictures, options.meeting = directory / "pictures", directory / "ranks"
+        if not options.ranks:
+            ensure_dataset(options.pictures, train=2 * options.batch_size * (options.rounds + 2), test=1)
+        for measurement, goals in (RANKS if options.ranks else GOALS).items():
             for goal, values in zip(goals, in_own_process(measurement, options), strict=True):
                 figures.append(figure_of(goal, values, options))
                 tell(row(figures[-1]))
@@ -87,20 +93,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="precision of all rows but the one that compares bf16 with float32 (default: off)")  # fmt: skip
     add("--rounds", type=whole_number(1), default=15, metavar="N",
         help="ratios behind each median (default: 15)")  # fmt: skip
-    add("--threads", type=whole_number(1), default=2, metavar="N", help="CPU threads (default: 2)")
+    add("--threads", type=whole_number(1), default=2, metavar="N",
+        help="CPU threads, which --ranks shares out (default: 2)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     add("--deploy", metavar="CHECKPOINT",
         help="time a trained network instead, by PyTorch, onnxruntime and in 8-bit integers: a checkpoint, "
         "ours or a published one, or an .onnx file. Only --device and --threads go with it")  # fmt: skip
+    add("--ranks", type=whole_number(2), metavar="N",
+        help="time the exchange between N processes of this machine instead, in a training step whose "
+        "batch they share out")  # fmt: skip
     return parser
 
 
 def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
-    for name in ("batch_size", "backbone", "attributes", "amp", "rounds", "json"):
+    for name in ("batch_size", "backbone", "attributes", "amp", "rounds", "json", "ranks"):
         if options.deploy and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name} has no meaning for --deploy; leave it out")
+    if options.ranks and options.ranks > options.batch_size:
+        parser.error(
+            f"--ranks {options.ranks}: --batch_size {options.batch_size} is of all of them together, and "
+            "some would have no picture; lower one, or raise the other"
+        )
     if options.json and (reason := unwritable(options.json)):
         parser.error(f"--json {options.json}: {reason}")
     options.device = choose_device(options.device)
@@ -109,26 +124,35 @@ def parse_options() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Goal:
-    """A row of the table, and the goal of its median."""
+    """A row of the table, and the goal of its median, if it has one."""
 
     what: str
-    limit: float
+    limit: float | None = None
     at_least: bool = False  # else at most
 
-    def met(self, median: float) -> bool:
+    def met(self, median: float) -> bool | None:
+        if self.limit is None:
+            return None
         return median >= self.limit if self.at_least else median <= self.limit
 
     def __str__(self) -> str:
-        return f"{'>=' if self.at_least else '<='} {self.limit:g}"
+        return "" if self.limit is None else f"{'>=' if self.at_least else '<='} {self.limit:g}"
 
 
 def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[np.ndarray]:
-    """Measure in a process with a heap of its own. Raises AlmError if the process dies."""
-    with ProcessPoolExecutor(1, get_context("spawn"), begin_process, (options.threads,)) as pool:
+    """Measure in a process with a heap of its own, or in one for each rank, and return what the first says.
+
+    Raises AlmError if a process dies.
+    """
+    places = [(rank,) for rank in range(options.ranks)] if options.ranks else [()]
+    threads = max(options.threads // len(places), 1)
+    with ProcessPoolExecutor(len(places), get_context("spawn"), begin_process, (threads,)) as pool:
         try:
             with beyond_interrupts():
-                measured = pool.submit(measurement, options)
-            return measured.result()
+                measured = [pool.submit(measurement, options, *place) for place in places]
+            for ended in as_completed(measured):
+                ended.result()  # the first error is the cause of the others'
+            return measured[0].result()
         except KeyboardInterrupt:  # without its end the process goes on for a minute
             for process in active_children():
                 process.terminate()
@@ -158,20 +182,20 @@ def figure_of(goal: Goal, values: np.ndarray, options: argparse.Namespace) -> di
 def row(figure: dict) -> str:
     if not figure["rounds"]:
         return columns(figure["what"], "not on this device", figure["goal"])
-    median = "{median:.3g}" if figure["rounds"] == 1 else "{median:.3g} ({lower:.3g}-{upper:.3g})"
-    goal = figure["goal"] if figure["met"] else f"{figure['goal']} missed"
+    median = "{median:.3g}" if figure["rounds"] == 1 else "{median:.3g} ({lower:.3g} to {upper:.3g})"
+    goal = f"{figure['goal']} missed" if figure["met"] is False else figure["goal"]
     return columns(figure["what"], median.format(**figure), goal)
 
 
 def columns(what: str, figures: str, goal: str) -> str:
-    return f"{what:44}{figures:22}{goal}"
+    return f"{what:44}{figures:26}{goal}".rstrip()
 
 
 def machine(options: argparse.Namespace) -> str:
     words = [time.strftime("%Y-%m-%d"), devices.device_name(options.device), f"torch {torch.__version__}"]
     words += [f"Python {platform.python_version()}", f"{options.device.type}, {options.threads} threads"]
     words += [options.backbone, f"batch {options.batch_size}", f"{options.attributes} attributes"]
-    words += [f"amp {options.amp}"]
+    words += [f"amp {options.amp}"] + ([f"{options.ranks} ranks"] if options.ranks else [])
     return ", ".join(words)
 
 
@@ -246,6 +270,41 @@ def warm_to_decoding(options: argparse.Namespace) -> list[np.ndarray]:
     return ratios(options, *pairs)
 
 
+def exchange(options: argparse.Namespace, rank: int) -> list[np.ndarray]:
+    """Return the seconds of a step without the exchange of gradients, how the exchange multiplies them, its
+    megabytes, its seconds alone, and how much of these (%) the backward pass hides.
+    """
+    with distributed.ranks_of_a_command(options.meeting, rank, options.ranks):
+        options.device = distributed.own_device(str(options.device))
+        options.batch_size = len(distributed.slices([torch.arange(options.batch_size)])[0])
+        trainer = trainer_of(options, "alm", options.attributes, options.amp)
+        network, group, buckets = trainer.network, distributed.group_of(options.device), {}
+
+        def note(_, bucket: GradBucket) -> Future[torch.Tensor]:
+            buckets[bucket.index()] = bucket.buffer()
+            return allreduce_hook(group, bucket)  # as without this hook
+
+        network.register_comm_hook(None, note)
+        step = step_of(options, trainer, options.attributes)
+
+        def step_without() -> None:
+            with network.no_sync():
+                step()
+
+        def exchange_alone() -> None:
+            works = [all_reduce(bucket, group=group, async_op=True) for bucket in buckets.values()]
+            for work in works:
+                work.wait()
+
+        step()  # DistributedDataParallel forms other buckets by what it sees in the first step
+        buckets.clear()
+        steps = step, step_without, exchange_alone
+        seconds = in_turn(steps, options.rounds, lambda: clock(options))
+        whole, without, alone = (np.array(seconds[step]) for step in steps)
+        megabytes = np.array([sum(bucket.nbytes for bucket in buckets.values()) / 1e6])
+        return [without, whole / without, megabytes, alone, 100 * (1 - (whole - without) / alone)]
+
+
 # The rows that are measured together, in a process of their own.
 GOALS = {
     localization_and_format: (
@@ -262,6 +321,15 @@ GOALS = {
     warm_to_decoding: (
         Goal("reading, 0 workers: warm cache / decoding", 12, at_least=True),
         Goal("reading, 1 worker: warm cache / decoding", 5, at_least=True),
+    ),
+}
+RANKS = {  # the same, with a process for each rank
+    exchange: (
+        Goal("step without the exchange, seconds"),
+        Goal("step with the exchange / without it"),
+        Goal("exchange: MB of gradients in a step"),
+        Goal("exchange: seconds alone"),
+        Goal("exchange: % that the backward pass hides"),
     ),
 }
 
@@ -293,6 +361,11 @@ def training_step(
     if nchw:
         trainer.model.to(memory_format=torch.contiguous_format)
         trainer.model.register_forward_pre_hook(lambda _, inputs: inputs[0].contiguous())
+    return step_of(options, trainer, count)
+
+
+def step_of(options: argparse.Namespace, trainer: Trainer, count: int) -> Step:
+    """Return a step over a batch of random pictures with `count` labels."""
     images = torch.randint(0, 256, (options.batch_size, 3, HEIGHT, WIDTH), dtype=torch.uint8)
     labels = torch.randint(0, 2, (options.batch_size, count), dtype=torch.uint8)
     batch = images, labels, torch.zeros(options.batch_size, dtype=torch.bool)
@@ -307,8 +380,9 @@ def trainer_of(options: argparse.Namespace, approach: str, attributes: int, amp:
     settings = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 5e-4, "momentum": 0.9}
     optimizer = build_optimizer(model, device=device, **settings)
     criterion, scaler = WeightedBCELoss([0.5] * attributes), gradient_scaler(device, precision)
+    network = distributed.parallel(model, device)
     log = SimpleNamespace(iteration=lambda *_: None, note=lambda *_, **__: None)
-    return Trainer(model, criterion, optimizer, scaler, device, precision, log)
+    return Trainer(model, criterion, optimizer, scaler, device, precision, log, network=network)
 
 
 def inference_step(options: argparse.Namespace, network: torch.nn.Module) -> Step:

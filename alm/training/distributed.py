@@ -31,6 +31,7 @@ Value = TypeVar("Value")
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels (B, K) and mirror, on the CPU
 
 LONGEST_BUILD = timedelta(days=1)  # the most that ranks wait for the one that prepares its machine's files
+MINUTES_OF_A_COMMAND = 10.0  # the limit of a wait among ranks that it starts itself
 PATIENCE = 2.0  # seconds in which torchrun ends the ranks that a failed one leaves waiting
 
 # Set by `ranks`.
@@ -88,6 +89,23 @@ def ranks(minutes: float) -> Iterator[None]:
         record(error)
         raise
     dist.destroy_process_group()  # not after an error: no other rank must fail before this one has said why
+
+
+@contextmanager
+def ranks_of_a_command(meeting: Path, rank: int, world: int) -> Iterator[None]:
+    """Meet the other ranks, which one command starts on this machine by itself, without torchrun. They find
+    each other by a file that is not there yet.
+    """
+    global _minutes
+    _minutes = MINUTES_OF_A_COMMAND
+    os.environ.update(LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+    store, limit = dist.FileStore(str(meeting), world), timedelta(minutes=_minutes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=limit)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if rank else nullcontext():
+            yield
+    finally:
+        dist.destroy_process_group()  # after an error too: nobody needs to wait for this rank
 
 
 def record(error: Exception) -> None:

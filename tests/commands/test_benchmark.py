@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import REPOSITORY
 
+import alm
 from alm import AlmError
 from run_scripts import benchmark
 from run_scripts.benchmark import GOALS, Goal, figure_of, gigabytes_of_training, in_own_process, ratios, row
@@ -33,6 +34,24 @@ def test_command_prints_and_writes_every_figure(start_here, monkeypatch, tmp_pat
         assert figure["rounds"] == 1
         assert 0 < figure["lower"] == figure["median"] == figure["upper"]
         assert figure["met"] == goal.met(figure["median"])
+    assert errors == ""
+
+
+@pytest.mark.slow
+def test_ranks_are_started_and_their_exchange_is_measured(start_here, tmp_path):
+    """All gradients are exchanged, once; the backbone's classes of ImageNet are not among them."""
+    options = ("--batch_size", 3, "--attributes", 3, "--rounds", 2, "--json", tmp_path / "x.json")
+    output, errors = start_here(benchmark, "--ranks", 2, *options)
+    record = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert output.splitlines()[0] == record["machine"]
+    assert record["machine"].endswith("batch 3, 3 attributes, amp off, 2 ranks")
+    assert output.splitlines()[3:] == [row(figure) for figure in record["figures"]]
+    without, growth, megabytes, alone, hidden = (figure["median"] for figure in record["figures"])
+    parameters = alm.build_model("alm", 3).parameters()
+    assert megabytes == pytest.approx(sum(4 * parameter.numel() for parameter in parameters) / 1e6)
+    assert 0 < alone < without
+    assert growth > 0.5
+    assert hidden < 1000
     assert errors == ""
 
 
@@ -71,10 +90,11 @@ def test_ratios_time_in_turn(monkeypatch):
 @pytest.mark.parametrize(
     ("goal", "values", "expected"),
     [
-        (Goal("a: {many} / {few}", 1.25), [1.2, 1.3, 1.4], "1.3 (1.25-1.35)       <= 1.25 missed"),
-        (Goal("a: {many} / {few}", 1.3), [1.2, 1.3, 1.4], "1.3 (1.25-1.35)       <= 1.3"),
-        (Goal("a: {many} / {few}", 20, at_least=True), [19.0], "19                    >= 20 missed"),
-        (Goal("a: {many} / {few}", 0.6), [], "not on this device    <= 0.6"),
+        (Goal("a: {many} / {few}", 1.25), [1.2, 1.3, 1.4], "1.3 (1.25 to 1.35)        <= 1.25 missed"),
+        (Goal("a: {many} / {few}", 1.3), [1.2, 1.3, 1.4], "1.3 (1.25 to 1.35)        <= 1.3"),
+        (Goal("a: {many} / {few}", 20, at_least=True), [19.0], "19                        >= 20 missed"),
+        (Goal("a: {many} / {few}"), [-1.2, -1.1, -1.0], "-1.1 (-1.15 to -1.05)"),
+        (Goal("a: {many} / {few}", 0.6), [], "not on this device        <= 0.6"),
     ],
 )
 def test_rows(goal, values, expected):
@@ -91,6 +111,9 @@ def test_rows(goal, values, expected):
         (("--json", REPOSITORY), "is a directory"),
         (("--amp", "int8"), "--amp: invalid choice"),
         (("--deploy", "a.pth.tar", "--rounds", 3), "--rounds has no meaning for --deploy"),
+        (("--deploy", "a.pth.tar", "--ranks", 2), "--ranks has no meaning for --deploy"),
+        (("--ranks", 1), "--ranks: '1' is not a whole number from 2"),
+        (("--ranks", 5, "--batch_size", 4), "--ranks 5: --batch_size 4 is of all of them together"),
     ],
 )
 def test_bad_option_is_a_clear_error(start_here, options, word):
