@@ -122,7 +122,7 @@ def restore(run: TrainingRun, options: Namespace, checkpoint: dict, reached: Pos
         raise AlmError(f"{options.resume}: {error}") from error
     checkpoint.clear()
     if goes_on:
-        return f"Optimizer: {options.optimizer} goes on from {options.resume}"
+        return f"Optimizer: {options.optimizer} with its state in {options.resume}"
     reason = "the checkpoint's is {}, with --freeze {}".format(*before)
     reason = reason if theirs else "a published checkpoint holds no state of it"
     return f"Optimizer: {options.optimizer} starts anew; {reason}"

@@ -75,7 +75,7 @@ def test_it_is_evaluated_and_resumed(old, pictures, run_here, tmp_path):
     _, errors = run_here(*command, status=1)
     assert "its pictures or labels are not those that" in errors
     output, _ = run_here(*command, "--force")
-    assert f"Optimizer: adam goes on from {old}" in output
+    assert f"Optimizer: adam with its state in {old}" in output
     assert [step[:2] for step in losses(output)] == [(1, 1), (1, 2)]
     end = torch.load(tmp_path / "run" / "last.pth.tar", weights_only=True)
     assert (end["epoch"], end["iterations"], end["optimizer"]["state"][0]["step"]) == (2, 5, 5)

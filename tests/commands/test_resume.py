@@ -33,7 +33,7 @@ def test_nothing_but_resume_goes_on_bit_for_bit(trained, run_here, tmp_path):
     assert f"Learning Rate: {0.0002 * 0.1}" in resumed
     assert [line for line in resumed.split("\n") if line.startswith("Opti")] == [
         f"Option: --workers 2, 0 in {directory / '1.pth.tar'}",
-        f"Optimizer: adam goes on from {directory / '1.pth.tar'}",
+        f"Optimizer: adam with its state in {directory / '1.pth.tar'}",
     ]
     assert errors == ""
     first, second = (load_checkpoint(path / "2.pth.tar") for path in (directory, tmp_path / "run"))
@@ -155,7 +155,7 @@ def test_the_checkpoint_is_read_once_and_dropped_when_it_is_restored(train, tmp_
 @pytest.mark.parametrize(
     ("theirs", "words"),
     [
-        ({"optimizer": "sgd", "freeze": 3}, "goes on from 4.pth.tar"),
+        ({"optimizer": "sgd", "freeze": 3}, "with its state in 4.pth.tar"),
         ({"optimizer": "sgd"}, "starts anew; the checkpoint's is sgd, with --freeze 0"),
         ({"optimizer": "adam", "freeze": 3}, "starts anew; the checkpoint's is adam, with --freeze 3"),
         ({}, "starts anew; a published checkpoint holds no state of it"),
