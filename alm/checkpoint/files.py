@@ -92,7 +92,7 @@ def other_kind(path: Path) -> str | None:
     if ONNX.match(head):
         return (
             "an ONNX network, which predict.py and alm.Predictor.from_file take if its name ends in .onnx; "
-            "name its checkpoint"
+            "name the checkpoint that it was exported from"
         )
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "a safetensors file; save what is in it with torch.save"

@@ -9,6 +9,7 @@ from alm.errors import AlmError
 
 WEIGHTINGS = ("reference", "paper", "none")
 EPSILON = 1e-12  # inside the logarithms, as published
+RAREST = 1e-3  # positive ratio of an attribute that is rarer, for its adjustment, which would be infinite
 
 
 class WeightedBCELoss(nn.Module):
@@ -17,9 +18,13 @@ class WeightedBCELoss(nn.Module):
     With r the attribute's positive ratio, the weights are exp(1 - r) for positives and exp(r) for negatives:
     "paper" uses both; "reference" weights the positives alone, as the published program does; "none" uses
     neither. Computed in float32 or better, also under autocast.
+
+    p is the sigmoid of z + adjustment log(r / (1 - r)), z the logit (logit adjustment; Menon et al., ICLR
+    2021, section 5). Rare attributes are found more often then. With an adjustment of 1 and no weights the
+    best z is above 0 if the picture is likelier among the positives than among the negatives, which mA asks.
     """
 
-    def __init__(self, positive_ratio, weighting: str = "reference"):
+    def __init__(self, positive_ratio, weighting: str = "reference", adjustment: float = 0.0):
         """`positive_ratio`: K numbers in [0, 1]. Raises AlmError if they are not, or `weighting` is none
         of `WEIGHTINGS`.
         """
@@ -33,11 +38,12 @@ class WeightedBCELoss(nn.Module):
             raise AlmError(f"positive ratio {wrong[0].item()} is not in [0, 1]; give each attribute's share")
         self.num_attributes = len(ratio)
         one = torch.ones_like(ratio)
-        self._exact_weights = (  # no buffers: some devices have no float64
+        self._exact = (  # no buffers: some devices have no float64
             one if weighting == "none" else (1 - ratio).exp(),
             ratio.exp() if weighting == "paper" else one,
+            adjustment * ratio.logit(RAREST),
         )
-        self._rounded_weights: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._rounded: dict[tuple, tuple[Tensor, ...]] = {}
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar, of logits (B, K) and labels (B, K): 0, 1, or 2 for unknown.
@@ -47,7 +53,8 @@ class WeightedBCELoss(nn.Module):
         """
         check_answers(logits, targets, self.num_attributes)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        positive_weight, negative_weight = self._weights_like(logits)
+        positive_weight, negative_weight, shift = self._like(logits)
+        logits = logits + shift
         positive = positive_weight * (logits.sigmoid() + EPSILON).log()
         negative = negative_weight * ((-logits).sigmoid() + EPSILON).log()
         known = targets != UNKNOWN
@@ -55,14 +62,15 @@ class WeightedBCELoss(nn.Module):
         terms = terms.masked_fill(is_no_label(targets), torch.nan)
         return -terms.sum() / known.sum().clamp(min=1)
 
-    def _weights_like(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weights of positives and negatives (K,), made once for each type and device."""
+    def _like(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Return the weights of positives and negatives, and what is added to the logits, each (K,), made
+        once for each type and device.
+        """
         key = logits.dtype, logits.device
-        if key not in self._rounded_weights:
+        if key not in self._rounded:
             with torch.inference_mode(False):  # else an evaluation could spoil them for training
-                positive, negative = (w.to(logits.dtype).to(logits.device) for w in self._exact_weights)
-            self._rounded_weights[key] = positive, negative
-        return self._rounded_weights[key]
+                self._rounded[key] = tuple(x.to(logits.dtype).to(logits.device) for x in self._exact)
+        return self._rounded[key]
 
 
 def is_no_label(targets: Tensor) -> Tensor:

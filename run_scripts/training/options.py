@@ -190,6 +190,7 @@ RECIPES = {
         "lr": 1e-3,
         "weight_decay": 0.05,
         "schedule": "onecycle",
+        "adjust": 0.5,
         "clip_grad": 5.0,
         "augment": "crop",
     },
@@ -294,6 +295,9 @@ GROUPS = {
                traits=RESTORED | STEP),
         Option("freeze", whole(0), "leave the backbone's first N stages as they are, their batch statistics "
                "too", 0, traits=RESTORED | STEP),
+        Option("adjust", NOT_NEGATIVE, "add X log(r / (1 - r)) to each logit in the loss, r the attribute's "
+               "positive ratio, so that rare attributes are found more often. 1 aims at mA alone; the "
+               "default is 0", 0.0, traits=RESTORED | STEP),
         Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
                "0, the default: never", 0.0, traits=RESTORED | STEP),
         Option("augment", one_of("flip", "crop"), "what is random in a training picture. flip: half of "

@@ -133,7 +133,7 @@ def build_trainer(setup: TrainingSetup, log: TrainingLog) -> Trainer:
     options, device, precision = setup.options, setup.device, setup.precision
     return Trainer(
         setup.model,
-        WeightedBCELoss(setup.ratio, options.loss),
+        WeightedBCELoss(setup.ratio, options.loss, options.adjust),
         build_optimizer(
             setup.model,
             device=device,

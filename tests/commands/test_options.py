@@ -271,6 +271,7 @@ WRONG = {
     "warmup": 1,
     "head_lr": 0,
     "freeze": -1,
+    "adjust": -0.5,
     "clip_grad": -1.0,
     "ema": 1.0,
     "augment": "erase",

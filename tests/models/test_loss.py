@@ -10,8 +10,8 @@ import alm
 from alm.models import loss as loss_module
 
 
-def written_out(logits, targets, ratio, weighting):
-    p = 1 / (1 + np.exp(-logits))
+def written_out(logits, targets, ratio, weighting, adjustment):
+    p = 1 / (1 + np.exp(-logits) * ((1 - ratio) / ratio) ** adjustment)
     positive = np.exp(1 - ratio) if weighting != "none" else 1
     negative = np.exp(ratio) if weighting == "paper" else 1
     terms = positive * targets * np.log(p + 1e-12) + negative * (1 - targets) * np.log(1 - p + 1e-12)
@@ -19,13 +19,25 @@ def written_out(logits, targets, ratio, weighting):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(0, 2**31), st.sampled_from(["reference", "paper", "none"]))
-def test_is_the_formula(seed, weighting):
+@given(
+    st.integers(0, 2**31), st.sampled_from(["reference", "paper", "none"]), st.sampled_from([0.0, 0.5, 1.0])
+)
+def test_is_the_formula(seed, weighting, adjustment):
     rng = np.random.default_rng(seed)
     logits, targets = rng.normal(0, 3, (6, 4)), rng.integers(0, 2, (6, 4))
-    ratio = rng.uniform(0, 1, 4)
-    ours = alm.WeightedBCELoss(ratio, weighting)(torch.from_numpy(logits), torch.from_numpy(targets))
-    assert ours.item() == pytest.approx(written_out(logits, targets, ratio, weighting), rel=1e-12)
+    ratio = rng.uniform(0.01, 0.99, 4)
+    criterion = alm.WeightedBCELoss(ratio, weighting, adjustment)
+    ours = criterion(torch.from_numpy(logits), torch.from_numpy(targets)).item()
+    assert ours == pytest.approx(written_out(logits, targets, ratio, weighting, adjustment), rel=1e-12)
+
+
+@pytest.mark.parametrize("positives", [0, 1, 7, 19, 20])
+def test_an_adjustment_of_one_makes_a_picture_that_says_nothing_undecided(positives):
+    """That is where mA has its best threshold. An attribute that all have, or none, has no infinite logit."""
+    targets = (torch.arange(20) < positives).long()[:, None]
+    logits = torch.zeros(20, 1, dtype=torch.float64, requires_grad=True)
+    alm.WeightedBCELoss([positives / 20], "none", adjustment=1.0)(logits, targets).backward()
+    assert logits.grad.sum().item() == pytest.approx(0, abs=2e-3 if positives in (0, 20) else 1e-12)
 
 
 def test_unknown_labels_count_neither_way():
@@ -49,7 +61,7 @@ def test_half_precision_logits_give_a_float32_loss(dtype):
     loss = criterion(logits.to(dtype), targets)
     assert loss.dtype == torch.float32
     assert list(criterion.buffers()) == []
-    assert {tensor.dtype for pair in criterion._rounded_weights.values() for tensor in pair} == {loss.dtype}
+    assert {tensor.dtype for one in criterion._rounded.values() for tensor in one} == {loss.dtype}
     assert loss.item() == pytest.approx(criterion(logits, targets).item())
 
 

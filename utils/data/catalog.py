@@ -193,7 +193,10 @@ def resolve_paths(
     train = find_list(root, train_list, experiment.train_lists, "--train_list")
     if train is None and train_required:
         names = ", ".join(experiment.train_lists)
-        raise DataError(f"no training list in {root} (looked for {names}); name one with --train_list")
+        raise DataError(
+            f"no training list in {root} (looked for {names}); name one with --train_list, or let "
+            "prepare_data.py write one from the data set's own files"
+        )
     return root, train, find_list(root, val_list, experiment.val_lists, "--val_list")
 
 
