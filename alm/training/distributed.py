@@ -12,7 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alm.constants import TORCHRUN, UNKNOWN
-from alm.devices.device import choose_device, exchange_library, is_accelerator
+from alm.devices.device import LIBRARIES, choose_device, exchange_library, is_accelerator
 from alm.errors import AlmError
 
 Value = TypeVar("Value")
@@ -32,6 +32,7 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images, labels (B, K) and mirror, on th
 
 LONGEST_BUILD = timedelta(days=1)  # the most that ranks wait for the one that prepares its machine's files
 MINUTES_OF_A_COMMAND = 10.0  # the limit of a wait among ranks that it starts itself
+EXCHANGE_LIBRARIES = ("gloo", *LIBRARIES.values())  # one of them is named in what it raises
 PATIENCE = 2.0  # seconds in which torchrun ends the ranks that a failed one leaves waiting
 
 # Set by `ranks`.
@@ -337,9 +338,14 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
         return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, process_group=group)
 
 
-def exchanging(network: nn.Module, now: bool) -> AbstractContextManager:
-    """Return the context of a backward pass that exchanges gradients, or that leaves it to a later one."""
-    return nullcontext() if now or not is_started() else network.no_sync()
+@contextmanager
+def exchanging(network: nn.Module, now: bool) -> Iterator[None]:
+    """Let a forward and a backward pass exchange gradients, or leave that to a later one."""
+    if not is_started():
+        yield
+        return
+    with _explained(EXCHANGE_LIBRARIES), nullcontext() if now else network.no_sync():
+        yield
 
 
 def share_buffers(model: nn.Module) -> None:
@@ -359,11 +365,13 @@ def group_of(device: torch.device) -> dist.ProcessGroup | None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what torch raises if a rank does not answer into a PeerError."""
+def _explained(words: Sequence[str] = ("",)) -> Iterator[None]:
+    """Turn what torch raises if a rank does not answer, and has one of the words in it, into a PeerError."""
     try:
         yield
     except RuntimeError as error:  # DistError is one
+        if not any(word in str(error).lower() for word in words):
+            raise
         time.sleep(PATIENCE)
         raise PeerError from error
 

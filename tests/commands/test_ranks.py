@@ -135,6 +135,24 @@ def test_a_rank_that_fails_says_why_once_and_what_was_trained_is_saved(start, da
     assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"] == done
 
 
+def test_no_rank_waits_for_ever_for_one_that_hangs(start, tmp_path):
+    log = tmp_path / "run" / "train.log"
+    training = start(2, "--epochs", 50, "--timeout", 0.1)
+    wait_for_lines(training, log, 1)
+    pids = ranks_of(training)
+    os.kill(pids[1], signal.SIGSTOP)
+    since = time.monotonic()
+    while is_running(pids[0]):
+        assert time.monotonic() - since < 30
+        time.sleep(0.1)
+    os.kill(pids[1], signal.SIGKILL)  # as torchrun does, after 30 seconds
+    status, _, errors = finished(training, 60)
+    assert status == 1
+    line = "another rank has ended, or did not answer within 0.1 minutes (--timeout)"
+    assert errors.count(f"error: {line}") == 1, errors
+    assert f"Ended: {line}" in log.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

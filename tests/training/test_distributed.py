@@ -68,3 +68,12 @@ def test_each_rank_of_a_machine_has_its_own_accelerator(monkeypatch):
         distributed.own_device("cuda:0")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert distributed.own_device("cuda:0") == torch.device("cuda:0")
+
+
+def test_what_an_exchange_raises_in_the_midst_of_a_step_is_explained_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(distributed, "is_started", lambda: True)
+    monkeypatch.setattr(distributed, "PATIENCE", 0)
+    with pytest.raises(distributed.PeerError), distributed.exchanging(None, now=True):
+        raise RuntimeError("[third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting")
+    with pytest.raises(RuntimeError, match="out of memory"), distributed.exchanging(None, now=True):
+        raise RuntimeError("CUDA out of memory")
