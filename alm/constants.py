@@ -24,6 +24,7 @@ class Tap(NamedTuple):
 
 
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # in the environment of its processes, and of no other launcher's
+PATIENCE = 2.0  # seconds before a rank ends if another one says why: torchrun ends the others at once
 
 # Names of the files in a run's directory.
 BEST, LAST = "best.pth.tar", "last.pth.tar"

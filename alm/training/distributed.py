@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from alm.constants import TORCHRUN, UNKNOWN
+from alm.constants import PATIENCE, TORCHRUN, UNKNOWN
 from alm.devices.device import LIBRARIES, choose_device, exchange_library, is_accelerator
 from alm.errors import AlmError
 
@@ -33,7 +33,6 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images, labels (B, K) and mirror, on th
 LONGEST_BUILD = timedelta(days=1)  # the most that ranks wait for the one that prepares its machine's files
 MINUTES_OF_A_COMMAND = 10.0  # the limit of a wait among ranks that it starts itself
 EXCHANGE_LIBRARIES = ("gloo", *LIBRARIES.values())  # one of them is named in what it raises
-PATIENCE = 2.0  # seconds in which torchrun ends the ranks that a failed one leaves waiting
 
 # Set by `ranks`.
 _minutes = 0.0  # the limit of a wait
@@ -58,7 +57,11 @@ def hushed() -> Iterator[None]:
         yield
         return
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
+        try:
+            yield
+        except SystemExit:
+            time.sleep(PATIENCE)
+            raise
 
 
 @contextmanager

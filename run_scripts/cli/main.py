@@ -25,6 +25,7 @@ TERMINATED = 143  # one that SIGTERM ended
 HUNG_UP = 129  # one whose terminal was closed
 READER_GONE = 141  # one whose output nobody reads any more
 
+SHARED = ("run_ALM", "predict")  # commands that several processes of torchrun share
 JUDGES = ("compare", "locate", "loss")  # their status 1 is a verdict, so bad input is 2
 PYTHON = (3, 10)  # or newer
 
@@ -45,11 +46,25 @@ def run(module: str) -> None:
         sys.exit(bad_input)
     try:
         with clear_ending(bad_input):
+            refuse_torchrun(module.rpartition(".")[2], bad_input)
             status = importlib.import_module(module).main()
         sys.exit(status)
     finally:  # Ctrl-C while Python shuts down ends it without a traceback
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def refuse_torchrun(command: str, status: int) -> None:
+    """End all processes that torchrun started of a command that is for one, with one error from the first."""
+    from alm.constants import PATIENCE, TORCHRUN
+    from alm.errors import AlmError
+
+    if command in SHARED or TORCHRUN not in os.environ or os.environ["WORLD_SIZE"] == "1":
+        return
+    if os.environ["RANK"] != "0":
+        time.sleep(PATIENCE)
+        sys.exit(status)
+    raise AlmError(f"{command}.py is for one process; start it without torchrun")
 
 
 def bad_input_status(module: str) -> int:

@@ -24,14 +24,36 @@ from support.logs import write_log
 from support.models import ATTRIBUTES, model_of, own_checkpoint
 
 from alm.checkpoint.restore import save_checkpoint
+from alm.constants import PATIENCE, TORCHRUN
 from alm.errors import AlmError, PictureError
-from run_scripts.cli.main import Interruption, bad_input_status, clear_ending, run
+from run_scripts.cli.main import SHARED, Interruption, bad_input_status, clear_ending, run
 from run_scripts.cli.parser import Parser
 from run_scripts.cli.reference import EXIT_STATUS
 from run_scripts.loss import PLOT
 from utils.diagnostics.fingerprint_comparison import FORMAT, STAGES
 from utils.errors import DataError, LogError
 from utils.io.process import beyond_interrupts
+
+# Beginnings.
+
+
+@pytest.mark.parametrize("command", sorted({file.stem for file in SCRIPTS.glob("*.py")} - set(SHARED)))
+def test_torchrun_starts_no_command_twice_that_is_for_one_process(command, monkeypatch, capsys):
+    slept = []
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # `run` ends a process
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("importlib.import_module", lambda module: pytest.fail("it has begun"))
+    monkeypatch.setenv(TORCHRUN, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    line = f"error: {command}.py is for one process; start it without torchrun\n"
+    for rank, errors in ("0", line), ("1", ""):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as ending:
+            run(f"run_scripts.{command}")
+        assert ending.value.code == bad_input_status(command)
+        assert capsys.readouterr() == ("", errors)
+    assert slept == [PATIENCE]
+
 
 # Errors, warnings and streams.
 

@@ -5,8 +5,10 @@ import torch
 from support.drawn import drawn_set
 from support.ranks import finished, torchrun, train_in_float64, with_unknown_labels
 
+from alm.constants import PATIENCE, TORCHRUN
 from alm.errors import AlmError
 from alm.training import distributed
+from run_scripts.cli.parser import Parser
 
 
 def test_one_process_is_the_first_of_one_and_waits_for_nobody(monkeypatch):
@@ -68,6 +70,17 @@ def test_each_rank_of_a_machine_has_its_own_accelerator(monkeypatch):
         distributed.own_device("cuda:0")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert distributed.own_device("cuda:0") == torch.device("cuda:0")
+
+
+def test_the_first_rank_has_time_to_say_what_is_wrong(monkeypatch, capsys):
+    slept = []
+    monkeypatch.setattr(distributed.time, "sleep", slept.append)
+    monkeypatch.setenv(TORCHRUN, "1")
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit), distributed.hushed():
+            Parser("A command.").error("wrong")
+    assert (capsys.readouterr().err.count("error: wrong"), slept) == (1, [PATIENCE])
 
 
 def test_what_an_exchange_raises_in_the_midst_of_a_step_is_explained_and_nothing_else(monkeypatch):
