@@ -10,21 +10,26 @@ from alm.training import distributed
 
 def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
     """Return a model whose batch normalization has the statistics of all ranks' pictures. Its names in a
-    checkpoint stay. An accelerator has torch's own; the CPU, which that refuses, the same formula.
+    checkpoint stay. An accelerator has torch's own, or timm's; the CPU, which those refuse, the same formula.
 
-    Raises AlmError if the model normalizes its batches by another module than torch.nn.BatchNorm2d.
+    Raises AlmError if the model normalizes its batches by another module than torch's or timm's.
     """
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:
-            raise AlmError(
-                f"--sync_bn: the backbone has a {type(module).__name__}, which cannot be synchronized; leave "
-                "the option out, or take --backbone bn_inception"
-            )
+    convert, synchronized = nn.SyncBatchNorm.convert_sync_batchnorm, {nn.BatchNorm2d: SynchronizedBatchNorm}
+    kinds = {type(module) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    if kinds - synchronized.keys():  # it is a model of timm's, which converts torch's module too
+        from timm.layers import BatchNormAct2d
+        from timm.layers import convert_sync_batchnorm as convert
+
+        synchronized[BatchNormAct2d] = SynchronizedBatchNormAct
+    for kind in kinds - synchronized.keys():
+        raise AlmError(
+            f"--sync_bn: the backbone has a {kind.__name__}, which cannot be synchronized; leave the option "
+            "out, or take --backbone bn_inception"
+        )
     if is_accelerator(device):
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model, distributed.group_of(device))
+        return convert(model, distributed.group_of(device))
     for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SynchronizedBatchNorm
+        module.__class__ = synchronized.get(type(module), type(module))
     return model
 
 
@@ -57,6 +62,14 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
+
+
+class SynchronizedBatchNormAct(SynchronizedBatchNorm):
+    """The same for timm's BatchNormAct2d, whose activation follows."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the activations of the normalized images."""
+        return self.act(self.drop(super().forward(images)))
 
 
 class Total(torch.autograd.Function):

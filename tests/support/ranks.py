@@ -42,11 +42,11 @@ def finished(process, seconds=280):
     return process.returncode, output, errors
 
 
-def train_in_float64(root, labels, epochs=1, sync_bn=True, accumulate=1):
+def train_in_float64(root, labels, backbone="bn_inception", epochs=1, sync_bn=True, accumulate=1):
     """Train ALM in float64 on a list, on as many ranks as there are; return its weights and the losses."""
     torch.manual_seed(0)
     dataset = MultiLabelDataset(root, labels, num_attributes=35)
-    model = alm.build_model("alm", 35, width=32).double()
+    model = alm.build_model("alm", 35, backbone=backbone, width=32).double()
     model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
     if sync_bn and distributed.world() > 1:
         synchronize(model, CPU)
@@ -69,8 +69,8 @@ def with_unknown_labels(source, path):
 
 
 if __name__ == "__main__":
-    root, labels, out = sys.argv[1:]
+    root, labels, out, backbone = sys.argv[1:]
     with distributed.ranks(minutes=3):
-        trained = train_in_float64(root, labels)
+        trained = train_in_float64(root, labels, backbone)
         if distributed.is_main():
             torch.save(trained, out)

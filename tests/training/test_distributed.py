@@ -4,10 +4,12 @@ import pytest
 import torch
 from support.drawn import drawn_set
 from support.ranks import finished, torchrun, train_in_float64, with_unknown_labels
+from support.tiny import CPU
+from torch import nn
 
 from alm.constants import PATIENCE, TORCHRUN
 from alm.errors import AlmError
-from alm.training import distributed
+from alm.training import batch_norm, distributed
 from run_scripts.cli.parser import Parser
 
 
@@ -42,17 +44,20 @@ def test_the_parts_of_all_ranks_are_the_whole_in_its_order(monkeypatch, batches)
 
 
 @pytest.mark.slow
-def test_three_ranks_train_as_one_process_does(tmp_path_factory, tmp_path):
+@pytest.mark.parametrize("backbone", ["bn_inception", "tf_efficientnet_lite0"])
+def test_three_ranks_train_as_one_process_does(tmp_path_factory, tmp_path, backbone):
     """In float64, with unknown labels, and a last batch of fewer pictures than ranks."""
+    if backbone != "bn_inception":
+        pytest.importorskip("timm", reason="timm is not installed")
     root = drawn_set(tmp_path_factory, train=34, test=1)
     labels, out = (
         with_unknown_labels(root / "PETA_train_list.txt", tmp_path / "list.txt"),
         tmp_path / "out.pt",
     )
-    status, output, errors = finished(torchrun(3, "tests/support/ranks.py", root, labels, out))
+    status, output, errors = finished(torchrun(3, "tests/support/ranks.py", root, labels, out, backbone))
     assert status == 0, output + errors
     weights, losses = torch.load(out, weights_only=True)
-    expected_weights, expected_losses = train_in_float64(root, labels)
+    expected_weights, expected_losses = train_in_float64(root, labels, backbone)
     assert len(losses) == 5
     assert losses == pytest.approx(expected_losses, abs=1e-9, rel=0)
     for name, expected in expected_weights.items():
@@ -90,3 +95,22 @@ def test_what_an_exchange_raises_in_the_midst_of_a_step_is_explained_and_nothing
         raise RuntimeError("[third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting")
     with pytest.raises(RuntimeError, match="out of memory"), distributed.exchanging(None, now=True):
         raise RuntimeError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("is_on_accelerator", [False, True])
+def test_synchronized_normalization_keeps_the_names_of_a_checkpoint_and_what_is_predicted(
+    monkeypatch, is_on_accelerator
+):
+    """Of torch's module, and of timm's with its activation; others are refused."""
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    monkeypatch.setattr(batch_norm, "is_accelerator", lambda device: is_on_accelerator)
+    monkeypatch.setattr(distributed, "group_of", lambda device: None)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), timm.layers.BatchNormAct2d(4)).eval()
+    images = torch.randn(2, 3, 8, 4, generator=torch.Generator().manual_seed(0))
+    before, names = plain(images), list(plain.state_dict())
+    model = batch_norm.synchronize(plain, CPU)
+    assert all("Sync" in type(module).__name__ for module in model[1:])
+    assert list(model.state_dict()) == names
+    assert torch.equal(model(images), before)
+    with pytest.raises(AlmError, match=r"^--sync_bn: the backbone has a Other, which cannot be synchronized"):
+        batch_norm.synchronize(nn.Sequential(type("Other", (nn.BatchNorm2d,), {})(4)), CPU)
