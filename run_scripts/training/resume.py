@@ -8,12 +8,11 @@ from typing import NamedTuple
 from alm.checkpoint.restore import load_checkpoint
 from alm.checkpoint.retention import Position, newest_checkpoint, position
 from alm.errors import AlmError
-from alm.training import distributed
 from alm.training.run import TrainingRun
 from run_scripts.training.options import AUTO, build_parser
 from utils.data.dataset import MultiLabelDataset
 
-DIRECTORY = "output_dir"  # of a training, as `kept_over_restarts` names it
+DIRECTORY = "output_dir"  # of a training, as it is kept over restarts
 
 
 class Resumption(NamedTuple):
@@ -68,11 +67,10 @@ def check_resume(typed: Namespace) -> None:
         build_parser().error("--resume auto looks for checkpoints in --output_dir; name it")
 
 
-def after_restart(typed: Namespace) -> Namespace:
-    """Return the options of the command line; those of a training that torchrun has started again lead to the
-    newest checkpoint of its directory, if there is one already.
+def after_restart(typed: Namespace, directory: str | None) -> Namespace:
+    """Return the options of the command line; those of a training that torchrun has started again, in a
+    `directory`, lead to its newest checkpoint, if there is one already.
     """
-    directory = distributed.kept_over_restarts(DIRECTORY)
     if directory is None or "evaluate" in typed:
         return typed
     typed = Namespace(**vars(typed) | {"output_dir": directory})

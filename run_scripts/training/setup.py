@@ -27,7 +27,7 @@ from alm.training.batch_norm import synchronize
 from alm.training.trainer import NonFiniteSteps, Trainer
 from run_scripts.training.options import AUTO
 from run_scripts.training.resolve import checkpoint_named, chosen, resolve
-from run_scripts.training.resume import after_restart, check_data, find_checkpoint, start_position
+from run_scripts.training.resume import DIRECTORY, after_restart, check_data, find_checkpoint, start_position
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
 from utils.data.dataset import MultiLabelDataset
@@ -79,7 +79,7 @@ class TrainingSetup:
 
 def set_up(typed: Namespace) -> TrainingSetup:
     """Return what the options of the command line ask for. Raises AlmError if it cannot be had."""
-    resume = find_checkpoint(after_restart(typed))
+    resume = find_checkpoint(after_restart(typed, distributed.kept_over_restarts(DIRECTORY)))
     resumed = resume.checkpoint
     options, differences = resolve(resume.typed, resumed)
     position = start_position(resumed, options.start_epoch)
