@@ -153,7 +153,7 @@ def in_own_process(measurement: Callable, options: argparse.Namespace) -> list[n
             for ended in as_completed(measured):
                 ended.result()  # the first error is the cause of the others'
             return measured[0].result()
-        except KeyboardInterrupt:  # without its end the process goes on for a minute
+        except (KeyboardInterrupt, SystemExit):  # without their end the processes go on for a minute
             for process in active_children():
                 process.terminate()
             raise

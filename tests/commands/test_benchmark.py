@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
+import threading
+import time
 from argparse import Namespace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import alm
 from alm import AlmError
 from run_scripts import benchmark
 from run_scripts.benchmark import GOALS, Goal, figure_of, gigabytes_of_training, in_own_process, ratios, row
+from run_scripts.cli.main import exit_on_signals
 
 ALL_GOALS = [goal for goals in GOALS.values() for goal in goals]
 
@@ -122,6 +127,20 @@ def test_bad_option_is_a_clear_error(start_here, options, word):
     assert (output, errors.count("\n")) == ("", 1)
 
 
+def sleep(_options, _rank):
+    time.sleep(100)
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_processes_of_all_ranks():
+    since = time.monotonic()
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(SystemExit), exit_on_signals():
+        in_own_process(sleep, Namespace(threads=1, ranks=2))
+    assert not active_children()
+    assert time.monotonic() - since < 50
+
+
 def die(_options):
     os._exit(9)
 
@@ -129,7 +148,13 @@ def die(_options):
 @pytest.mark.slow
 def test_a_measurement_has_a_process_of_its_own():
     options = Namespace(
-        threads=1, device=torch.device("cpu"), amp="off", attributes=3, batch_size=2, backbone="bn_inception"
+        threads=1,
+        ranks=None,
+        device=torch.device("cpu"),
+        amp="off",
+        attributes=3,
+        batch_size=2,
+        backbone="bn_inception",
     )
     [gigabytes] = in_own_process(gigabytes_of_training, options)
     assert 0 < gigabytes[0] < 2
