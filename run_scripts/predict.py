@@ -269,8 +269,8 @@ def conclude(options: argparse.Namespace, tally: Tally) -> DataError | None:
     number, first = tally.wide
     if number and not options.boxes:
         tell(
-            f"warning: {counted(number, 'picture')}, such as {first}, less than {UPRIGHT:g} times as tall as "
-            "wide: probably not one person, whom the network needs. Give the box of each, from any detector, "
+            f"warning: {counted(number, 'picture')} less than {UPRIGHT:g} times as tall as wide, such as {first}: "
+            "probably not one person, whom the network needs. Give the box of each, from any detector, "
             "with --boxes",
             to=sys.stderr,
         )

@@ -205,7 +205,7 @@ def test_a_damaged_file_is_one_line_and_nothing_is_written(run, evaluations, tmp
     path.write_text(path.read_text().replace("_1.jpeg", "_3.jpeg"))
     status, output, errors = run("a.csv", "b.csv", "--labels", "test.txt", "--json", "c.json")
     assert (status, output) == (2, "")
-    lacking = "0000_3.jpeg, and lacks 60 pictures of test.txt; give the list that was evaluated: PETA_dataset"
+    lacking = "0000_3.jpeg, and lacks 60 pictures of test.txt; give the list that was evaluated, or predict"
     assert errors.startswith("error: b.csv has paths such as PETA_dataset/GRID/archive/" + lacking)
     assert errors.count("\n") == 1
     assert not (tmp_path / "c.json").exists()

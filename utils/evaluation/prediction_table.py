@@ -135,7 +135,7 @@ def in_list_order(file: PredictionsFile, names: Sequence[str], list_path: str | 
         twice = [name for name, count in Counter(paths).items() if count > 1]
         refuse(twice, f"{path} has", "more than once; keep one line of each")
     index_of = {name: index for index, name in enumerate(in_file)}
-    remedy = "give the list that was evaluated"
+    remedy = "give the list that was evaluated, or predict the pictures of this one with predict.py LIST"
     known = set(listed)
     others = [name for path, name in zip(in_file, file.names, strict=True) if path not in known]
     also = f" has paths such as {others[0]}, and" if others else ""
