@@ -18,6 +18,7 @@ if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the c
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test imports onnxruntime
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's `pytest &`
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup pytest` hands on, ignored
 sys.modules["torch_sdaa"] = None  # the stand-in beside these tests is for processes that ask for it
 
 
