@@ -269,9 +269,9 @@ def conclude(options: argparse.Namespace, tally: Tally) -> DataError | None:
     number, first = tally.wide
     if number and not options.boxes:
         tell(
-            f"warning: {counted(number, 'picture')} less than {UPRIGHT:g} times as tall as wide, such as {first}: "
-            "probably not one person, whom the network needs. Give the box of each, from any detector, "
-            "with --boxes",
+            f"warning: {counted(number, 'picture')} less than {UPRIGHT:g} times as tall as wide, such as "
+            f"{first}: probably not one person, whom the network needs. Give the box of each, from any "
+            "detector, with --boxes",
             to=sys.stderr,
         )
     stream = sys.stderr if STANDARD_OUTPUT in (options.csv, options.json) else sys.stdout
