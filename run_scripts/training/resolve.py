@@ -34,7 +34,8 @@ def resolve(typed: Namespace, resumed: Mapping | None) -> tuple[Namespace, list[
     if resumed and "options" in resumed:
         restored = absolute(restored_options(resumed["options"], typed))
     recipe = (DEFAULTS | restored | typed)["recipe"]
-    options = Namespace(**(DEFAULTS | RECIPES[recipe] | restored | typed))
+    started_with = restored or RECIPES[recipe]  # a recipe may have changed since the run began
+    options = Namespace(**(DEFAULTS | started_with | typed))
     parser = build_parser()
     if restored and recipe != restored.get("recipe", DEFAULTS["recipe"]):
         parser.error(

@@ -59,6 +59,8 @@ def test_a_recipe_stands_below_what_is_named_and_what_a_run_has(checkpoint, caps
     for words in ((), ("--recipe", "modern")):
         options, told = options_of(*resume, *words, resumed=saved)
         assert (options.recipe, options.weight_decay, options.lr, told) == ("modern", 0, 0.25, [])
+    del saved["options"]["adjust"]  # of a modern recipe that had none
+    assert options_of(*resume, resumed=saved)[0].adjust == 0
     saved = checkpoint("--experiment", "peta")
     for old in (saved, {**saved, "options": {"experiment": "peta"}}):
         said = refused(capsys, *resume, "--recipe", "modern", resumed=old)
