@@ -9,7 +9,7 @@ from alm.errors import AlmError
 
 WEIGHTINGS = ("reference", "paper", "none")
 EPSILON = 1e-12  # inside the logarithms, as published
-RAREST = 1e-3  # positive ratio of an attribute that is rarer, for its adjustment, which would be infinite
+RAREST = 1e-3  # the least share of positives, or of negatives, to adjust by: that of none is infinite
 
 
 class WeightedBCELoss(nn.Module):

@@ -33,7 +33,7 @@ def test_is_the_formula(seed, weighting, adjustment):
 
 @pytest.mark.parametrize("positives", [0, 1, 7, 19, 20])
 def test_an_adjustment_of_one_makes_a_picture_that_says_nothing_undecided(positives):
-    """That is where mA has its best threshold. An attribute that all have, or none, has no infinite logit."""
+    """Its best threshold for mA is 0 then. An attribute that all have, or none, has no infinite logit."""
     targets = (torch.arange(20) < positives).long()[:, None]
     logits = torch.zeros(20, 1, dtype=torch.float64, requires_grad=True)
     alm.WeightedBCELoss([positives / 20], "none", adjustment=1.0)(logits, targets).backward()
