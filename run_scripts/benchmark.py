@@ -49,12 +49,12 @@ from alm.errors import AlmError
 from alm.models.folding import folded
 from alm.training import distributed
 from alm.training.trainer import Trainer
-from run_scripts.cli.parser import Parser, device_name, whole_number
+from run_scripts.cli.parser import Parser, check_outputs, device_name, whole_number
 from run_scripts.training.setup import build_optimizer
 from utils.data.dataset import MultiLabelDataset
 from utils.data.loader import Loader
 from utils.deployment.benchmark import Step, benchmark, in_turn
-from utils.io.atomic import unwritable, write_json
+from utils.io.atomic import write_json
 from utils.io.process import beyond_interrupts, tell, temporary_directory
 from utils.synthetic import LISTS, ensure_dataset
 
@@ -116,8 +116,7 @@ def parse_options() -> argparse.Namespace:
             f"--ranks {options.ranks}: --batch_size {options.batch_size} is of all of them together, and "
             "some would have no picture; lower one, or raise the other"
         )
-    if options.json and (reason := unwritable(options.json)):
-        parser.error(f"--json {options.json}: {reason}")
+    check_outputs(parser, [options.deploy], json=options.json)
     options.device = choose_device(options.device)
     return options
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from alm.errors import AlmError
-from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs
+from run_scripts.cli.parser import Parser, check_outputs
 from utils.data.catalog import EXPERIMENTS, identities, read_names
 from utils.data.list_file import read_list
 from utils.evaluation.difference_plot import plot_differences
@@ -38,8 +38,7 @@ from utils.evaluation.prediction_table import (
 from utils.evaluation.results import ends, lacking, none_for_nan, undefined_draws
 from utils.evaluation.seeds import SeedSet, compare_seeds, read_seeds, set_lines, set_record
 from utils.evaluation.significance import DRAWS, FIGURES, LEVEL, Difference, Paired, compare, tally
-from utils.io.atomic import unwritable, write_json
-from utils.io.figure import plot_format
+from utils.io.atomic import write_json
 from utils.io.phrases import counted, first_few, ma_title
 from utils.io.process import tell, tell_written
 
@@ -76,12 +75,7 @@ def parse_options() -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args()
     inputs = options.a, options.b, options.labels, options.attributes
-    refuse_inputs_as_outputs(parser, inputs, json=options.json, plot=options.plot)
-    for option, path in (("--json", options.json), ("--plot", options.plot)):
-        if path and (reason := unwritable(path)):
-            parser.error(f"{option} {path}: {reason}")
-    if options.plot:
-        plot_format(options.plot)
+    check_outputs(parser, inputs, json=options.json, plot=options.plot)
     are_directories = [Path(path).is_dir() for path in (options.a, options.b)]
     if any(are_directories) and not all(are_directories):
         parser.error("A and B: give two directories of runs, or two files of predictions")

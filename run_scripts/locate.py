@@ -25,7 +25,7 @@ from pathlib import Path
 
 from alm.devices.host import keep_freed_memory
 from alm.errors import AlmError
-from run_scripts.cli.parser import Parser, refuse_inputs_as_outputs, whole_number
+from run_scripts.cli.parser import Parser, check_outputs, whole_number
 from utils.diagnostics.fingerprint_comparison import (
     compare_fingerprints,
     fingerprint_lines,
@@ -34,7 +34,7 @@ from utils.diagnostics.fingerprint_comparison import (
     read_fingerprint,
 )
 from utils.diagnostics.operator_report import operator_lines, operator_record, verdict
-from utils.io.atomic import unwritable, write_json
+from utils.io.atomic import write_json
 from utils.io.phrases import counted
 from utils.io.process import tell, tell_written, temporary_directory
 
@@ -66,10 +66,7 @@ def parse_options() -> tuple[argparse.Namespace, argparse.Namespace | None]:
     step = None if options.compare else parse_step(parser, others)
     if options.plot and not options.compare:
         parser.error("--plot goes with --compare")
-    for option, path in (("--json", options.json), ("--plot", options.plot)):
-        if path and (reason := unwritable(path)):
-            parser.error(f"{option} {path}: {reason}")
-    refuse_inputs_as_outputs(parser, options.compare or [], json=options.json, plot=options.plot)
+    check_outputs(parser, options.compare or [], json=options.json, plot=options.plot)
     return options, step
 
 
@@ -82,6 +79,11 @@ def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
         parser.error(f"--{name} has no meaning for single steps; leave it out")
     if getattr(step, "resume", None) == options.AUTO:
         parser.error("--resume auto has no meaning for single steps; name a checkpoint")
+    if "experiment" not in step and "resume" not in step:
+        for name in sorted({"data_root", "train_list", "attributes"} & vars(step).keys()):
+            parser.error(
+                f"--{name}: say which data set it is of with --experiment; without it people are drawn"
+            )
     step.start_epoch = 0  # a run that is finished has weights to take a step from, too
     return step
 

@@ -25,7 +25,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from run_scripts.cli.messages import explain
-from run_scripts.cli.parser import Parser, not_negative, refuse_inputs_as_outputs, whole_number
+from run_scripts.cli.parser import (
+    Parser,
+    check_outputs,
+    not_negative,
+    refuse_inputs_as_outputs,
+    whole_number,
+)
 from utils.io.atomic import write_json
 from utils.io.phrases import counted
 from utils.io.process import tell, tell_written
@@ -69,6 +75,7 @@ def parse_options() -> argparse.Namespace:
         parser.error("--compare names all logs; leave out --sdaa-log and --cuda-log")
     elif len(options.compare) < 2:
         parser.error("--compare needs at least two logs, the reference first")
+    check_outputs(parser, options.compare, json=options.json, plot=options.plot)
     refuse_inputs_as_outputs(parser, options.compare, json=options.json, plot=options.plot or PLOT)
     return options
 

@@ -35,15 +35,14 @@ from alm.inference.predictor import is_onnx
 from alm.inference.thresholds import thresholds_of
 from run_scripts.cli.parser import (
     Parser,
+    check_outputs,
     positive,
-    refuse_inputs_as_outputs,
     refuse_other_launchers,
     share_or_file,
     whole_number,
 )
 from utils.data.catalog import EXPERIMENTS
 from utils.errors import DataError
-from utils.io.atomic import unwritable
 from utils.io.phrases import counted, nearest
 from utils.io.process import tell
 from utils.prediction.batched import Ranks, Result, in_turn, predictions
@@ -308,10 +307,8 @@ def parse_options() -> argparse.Namespace:
     outputs = {name: path for name, path in outputs.items() if path not in (None, STANDARD_OUTPUT)}
     threshold_file = options.threshold if isinstance(options.threshold, str) else None
     inputs = [options.checkpoint, options.names, options.boxes, threshold_file, *options.paths]
-    refuse_inputs_as_outputs(parser, inputs, **outputs)
+    check_outputs(parser, inputs, **outputs)
     for name, path in outputs.items():
-        if reason := unwritable(path):
-            parser.error(f"--{name} {path}: {reason}")
         if is_picture(path):
             parser.error(f"--{name} {path}: that is a picture's name; name another file")
     return options

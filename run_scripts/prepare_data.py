@@ -24,10 +24,10 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from run_scripts.cli.parser import Parser, number, refuse_inputs_as_outputs, whole_number
+from run_scripts.cli.parser import Parser, check_outputs, number, whole_number
 from utils.data.catalog import EXPERIMENTS, Experiment, read_names
 from utils.errors import DataError
-from utils.io.atomic import unwritable, write_json
+from utils.io.atomic import write_json
 from utils.io.phrases import counted
 from utils.io.process import tell
 from utils.prepare.check import Check, check, find_lists
@@ -236,15 +236,12 @@ def add_check(subcommands) -> None:
 
 def check_data(options: Namespace) -> Iterator[str]:
     """Say what is there, and what to type next. Raises DataError if training would fail."""
-    for option, path in (("--json", options.json), ("--plot", options.plot)):
-        if path and (reason := unwritable(path)):
-            options.parser.error(f"{option} {path}: {reason}")
     experiment = EXPERIMENTS[options.experiment] if options.experiment else None
     if options.attributes:
         experiment = Experiment("custom", Path(), read_names(options.attributes))
     experiment, lists = find_lists(options.paths, experiment)
     inputs = *lists.values(), options.attributes
-    refuse_inputs_as_outputs(options.parser, inputs, json=options.json, plot=options.plot)
+    check_outputs(options.parser, inputs, json=options.json, plot=options.plot)
     first = options.paths[0]
     root = options.data_root or (first if first.is_dir() else first.parent)
     result = check(root, experiment, lists, options.follow_links)

@@ -14,6 +14,8 @@ from alm.constants import TORCHRUN
 from alm.errors import AlmError
 from run_scripts.cli.main import BAD_INPUT, WRONG_OPTION
 from run_scripts.cli.messages import on_one_line
+from utils.io.atomic import unwritable
+from utils.io.figure import plot_format
 from utils.io.phrases import nearest
 
 LARGEST = 2**31 - 1  # of a whole number on the command line: no count is larger
@@ -193,6 +195,23 @@ def is_file_name_part(text: str) -> bool:
 
 
 # Refusals of what no single value shows.
+
+
+def check_outputs(
+    parser: argparse.ArgumentParser, inputs: Iterable[str | Path | None], **outputs: str | Path | None
+) -> None:
+    """End with status 2 if `refuse_inputs_as_outputs` does, or if an option names a file that cannot be
+    written, or a `plot` that cannot be drawn: before the work, not after it.
+    """
+    refuse_inputs_as_outputs(parser, inputs, **outputs)
+    for option, path in outputs.items():
+        if path and (reason := unwritable(path)):
+            parser.error(f"--{option} {path}: {reason}")
+        if path and option == "plot":
+            try:
+                plot_format(path)
+            except AlmError as error:
+                parser.error(f"--plot: {error}")
 
 
 def refuse_inputs_as_outputs(

@@ -55,6 +55,8 @@ def test_a_finished_checkpoint_and_other_lists_make_a_step(train, pictures, star
         (["--compare", "a", "b", "--device", "cpu"], "--device has no meaning for --compare"),
         (["--compare", "missing.jsonl", "b"], "cannot read missing.jsonl"),
         (["--json", "no/where.json"], "--json no/where.json: there is no such directory"),
+        (["--compare", "a", "b", "--plot", "a.xyz"], "--plot: cannot draw a.xyz: choose a suffix of"),
+        (["--data_root", "mine"], "--data_root: say which data set it is of with --experiment"),
         (["--device", "abacus"], "'abacus' is none of auto, "),
     ],
 )

@@ -231,6 +231,9 @@ def test_json(run):
         (["--json", "./sdaa.log"], "--json sdaa.log: the command reads it, and it would be written over"),
         (["--plot", "link.jpg"], "--plot link.jpg: the command reads it"),
         (["--json", "a.png", "--plot", "a.png"], "--plot a.png: --json names it too"),
+        (["--plot", "missing/loss.png"], "--plot missing/loss.png: there is no such directory"),
+        (["--plot", "loss"], "--plot: cannot draw loss: choose a suffix of "),
+        (["--json", "missing/figures.json"], "--json missing/figures.json: there is no such directory"),
     ],
 )
 def test_usage_errors(run, arguments, reason):
@@ -245,23 +248,6 @@ def test_usage_errors(run, arguments, reason):
     assert errors.endswith(" (loss.py --help shows the options)\n")
     assert len(errors.splitlines()) == 1
     assert Path("cuda.log").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["--plot", "missing/loss.png"], "missing/loss.png: No such file or directory"),
-        (["--plot", "loss"], "cannot draw loss: choose a suffix of "),
-        (["--json", "missing/figures.json"], "missing/figures.json: No such file or directory"),
-    ],
-)
-def test_a_file_that_cannot_be_written_is_an_error_after_the_figures(run, arguments, reason):
-    for name in ("sdaa.log", "cuda.log"):
-        write_log(name, FALLING)
-    status, output, errors = run(*arguments)
-    assert status == 2
-    assert output.splitlines()[3].startswith("pass ")
-    assert errors.startswith(f"error: {reason}")
 
 
 def test_a_picture_that_nobody_named_changes_no_verdict(run):

@@ -259,7 +259,7 @@ def test_data_of_ones_own(run, peta):
         (("peta", "--plot", "peta"), 2, "--plot peta: that is a directory; name a file"),
         (("peta", "--json", "peta/PETA_test_list.txt"), 2,
          "--json peta/PETA_test_list.txt: the command reads it, and it would be written over; name another"),
-        (("peta", "--plot", "a.xyz"), 1, "cannot draw a.xyz: choose a suffix of"),
+        (("peta", "--plot", "a.xyz"), 2, "--plot: cannot draw a.xyz: choose a suffix of"),
         (("peta", "--experiment", "peta", "--attributes", "a"), 2, "not allowed with argument --experiment"),
     ],
 )  # fmt: skip
