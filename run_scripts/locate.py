@@ -81,9 +81,8 @@ def parse_step(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
         parser.error("--resume auto has no meaning for single steps; name a checkpoint")
     if "experiment" not in step and "resume" not in step:
         for name in sorted({"data_root", "train_list", "attributes"} & vars(step).keys()):
-            parser.error(
-                f"--{name}: say which data set it is of with --experiment; without it people are drawn"
-            )
+            reason = "say which data set it is of with --experiment; without it people are drawn"
+            parser.error(f"--{name}: {reason}")
     step.start_epoch = 0  # a run that is finished has weights to take a step from, too
     return step
 

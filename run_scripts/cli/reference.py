@@ -44,7 +44,8 @@ EXIT_STATUS = {
     "locate.py": (
         "everything is within its limits",
         "something is beyond its limit, or missing from a fingerprint",
-        "no verdict: an operator could not be checked; or a wrong option, a file that cannot be used, or a fault",
+        "no verdict: an operator could not be checked; or a wrong option, a file that cannot be used, or a "
+        "fault",
     ),
     "benchmark.py": (
         "everything is measured, whether the goals are met or missed",

@@ -263,22 +263,22 @@ def open_data(experiment: Experiment, options: Namespace, to_count: bool) -> Dat
             raise DataError(f"{absence}; name one with --val_list")
         warnings.warn(f"{absence}; training goes on without evaluation", stacklevel=1)
 
-    def pictures(label: Path, skip_missing: bool) -> MultiLabelDataset:
+    def pictures(label: Path, **skips: bool) -> MultiLabelDataset:
         return MultiLabelDataset(
             root,
             label,
             num_attributes=len(experiment.attributes),
-            skip_missing=skip_missing,
             cache=cache_directory(options.cache, root),
             seed=options.seed,
             follow_links=options.follow_links,
+            **skips,
         )
 
     data = Data(train_path, None, None)
     if val_path:
-        data.val = pictures(val_path, options.allow_missing)
+        data.val = pictures(val_path, skip_missing=options.allow_missing)
     if training:
-        data.train = pictures(train_path, skip_missing=True)
+        data.train = pictures(train_path, skip_missing=True, skip_unreadable=options.on_bad_image == "skip")
         if data.train.missing:
             warnings.warn(f"{data.train.missing_summary()}; training goes on without them", stacklevel=1)
     return data

@@ -18,6 +18,7 @@ from alm.inference.image_io import read_resized
 from utils.data import cache as cache_module
 from utils.data.cache import cache_directory, open_cache
 from utils.data.dataset import MultiLabelDataset
+from utils.io.atomic import temporary_name
 
 COUNT = 6
 
@@ -202,18 +203,30 @@ def test_a_damaged_picture_is_named_and_leaves_nothing(root):
     assert files(root) == []
 
 
-def test_what_a_killed_build_left_is_removed_and_a_running_one_left_alone(root):
-    open_dataset(root)
+def test_a_cache_may_lack_a_damaged_picture(root):
+    (root / "3.png").write_bytes((root / "3.png").read_bytes()[:900])
+    for _ in range(2):
+        data = open_dataset(root, skip_unreadable=True)
+        written = (root / "cache" / files(root)[0]).stat().st_mtime_ns
+    assert (root / "cache" / files(root)[0]).stat().st_mtime_ns == written  # the second one built nothing
+    assert torch.equal(data.images([0, 5]), open_dataset(root, cached=False).images([0, 5]))
+    with pytest.raises(PictureError, match=r"cannot read picture .*3\.png"):
+        data.images([3])
+
+
+@pytest.mark.parametrize("stem", ["list", "a_list_with_a_name_of_more_than_fifty_characters_in_all"])
+def test_what_a_killed_build_left_is_removed_and_a_running_one_left_alone(root, stem):
+    (root / "list.txt").rename(root / f"{stem}.txt")
+    open_dataset(root, f"{stem}.txt")
     (name,) = files(root)
-    stem = (root / "cache" / name).stem
-    for suffix, age in (("killed", 1e6), ("running", 0)):
-        path = root / "cache" / f".{stem}.rgb.{suffix}.tmp"
+    killed, running = (temporary_name(root / "cache" / name) for _ in range(2))
+    for path, age in ((killed, 1e6), (running, 0)):
         path.touch()
         os.utime(path, (path.stat().st_mtime - age,) * 2)
     os.utime(root / "2.png", (1, 1))
-    open_dataset(root)
-    assert f".{stem}.rgb.killed.tmp" not in files(root)
-    assert f".{stem}.rgb.running.tmp" in files(root)
+    open_dataset(root, f"{stem}.txt")
+    assert not killed.exists()
+    assert running.exists()
 
 
 def test_a_disk_without_room_is_a_warning_and_nothing_is_written(root, monkeypatch):

@@ -14,7 +14,8 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from alm.constants import HEIGHT, WIDTH
+from alm.constants import HEIGHT, KEPT, WIDTH
+from alm.devices.host import usable_cores
 from alm.inference.image_io import READING_VERSION
 from utils.io.atomic import whole_file
 
@@ -25,6 +26,8 @@ ODD_NUMBERS = np.arange(
 SPOT_CHECKS = 32  # pictures that are decoded anew when a cache is opened
 DECODED_AHEAD = 256  # pictures that may wait for the disk: 25 MB
 ABANDONED_AFTER = 600  # seconds without a write: a build that was killed
+
+Reader = Callable[[str], np.ndarray | None]  # of a path
 
 
 def cache_directory(option: str, root) -> Path | None:
@@ -61,13 +64,13 @@ def checksum(picture: np.ndarray, index: int) -> np.uint64:
 
 
 def open_cache(
-    directory, list_path, root, paths: Sequence[str], read: Callable[[str], np.ndarray], seed: int
+    directory, list_path, root, paths: Sequence[str], read: Reader, seed: int
 ) -> PictureCache | None:
     """Return the cache of a list's pictures; it is built if there is none, or if a picture has changed.
 
-    `paths` are the files under `root`; `read(path)` returns uint8 (256, 128, 3), and its errors are raised.
-    `seed` decides which pictures are checked. If the disk is full or the directory cannot be written, warns
-    and returns None.
+    `paths` are the files under `root`. `read(path)` returns uint8 (256, 128, 3), or None for a picture that
+    the cache is to lack; its errors are raised. `seed` decides which pictures are checked. If the disk is full
+    or the directory cannot be written, warns and returns None.
     """
     directory = Path(directory)
     prefix = list_prefix(list_path, root)
@@ -82,19 +85,25 @@ def open_cache(
             with whole_file(path) as file:
                 # Written, not mapped, so that a full disk is an error.
                 for index, picture in enumerate(decoded(paths, read)):
-                    file.write(picture)
-                    file.write(checksum(picture, index))
+                    file.write(record_of(picture, index))
         return PictureCache(path)
     except OSError as error:
         warnings.warn(f"no cache in {directory} ({error}); pictures are decoded each time", stacklevel=2)
         return None
 
 
-def agrees(path, paths: Sequence[str], read: Callable[[str], np.ndarray], seed: int) -> bool:
+def agrees(path, paths: Sequence[str], read: Reader, seed: int) -> bool:
     """Whether some pictures of a cache are what `read` makes of their files now."""
-    cache, picture = PictureCache(path), np.empty(RECORD["picture"].shape, np.uint8)
+    records = PictureCache(path).records
     places = np.random.default_rng(seed).permutation(len(paths))[:SPOT_CHECKS]
-    return all(cache.copy(place, picture) and np.array_equal(picture, read(paths[place])) for place in places)
+    return all(records[place].tobytes() == record_of(read(paths[place]), place) for place in places)
+
+
+def record_of(picture: np.ndarray | None, index: int) -> bytes:
+    """Return the bytes of a picture's record; those of a lacking one fit no picture."""
+    if picture is None:
+        return bytes(RECORD.itemsize)
+    return picture.tobytes() + checksum(picture, index).tobytes()
 
 
 def list_prefix(list_path, root) -> str:
@@ -119,16 +128,18 @@ def digest(root, paths: Sequence[str]) -> str:
 def remove_stale(directory: Path, prefix: str, current: Path) -> None:
     """Remove a list's former cache, which would take space twice, and files that killed builds left."""
     for path in directory.iterdir():
-        if not path.name.lstrip(".").startswith(prefix) or path == current:
+        is_whole = path.suffix == ".rgb"
+        if path == current or not path.name.startswith(prefix if is_whole else f".{prefix[:KEPT]}"):
             continue
         with contextlib.suppress(FileNotFoundError):  # another process has finished its build, or removed it
-            if path.suffix == ".rgb" or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+            if is_whole or time.time() - path.stat().st_mtime > ABANDONED_AFTER:
                 path.unlink()
 
 
-def decoded(paths: Sequence[str], read: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:
+def decoded(paths: Sequence[str], read: Reader) -> Iterator[np.ndarray | None]:
     """Yield the pictures in order, read by threads: Pillow resizes without the GIL."""
-    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="Cache", leave=False, disable=None) as bar:
+    bar = tqdm(total=len(paths), desc="Cache", leave=False, disable=None)
+    with ThreadPoolExecutor(usable_cores() + 4) as pool, bar:  # some wait for the disk
         for first in range(0, len(paths), DECODED_AHEAD):
             for picture in pool.map(read, paths[first : first + DECODED_AHEAD]):
                 yield picture

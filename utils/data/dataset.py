@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from alm.constants import HEIGHT, WIDTH
+from alm.errors import PictureError
 from alm.inference.image_io import read_picture, read_resized
 from utils.data.cache import open_cache
 from utils.data.catalog import TRAIN_LISTS
@@ -27,7 +29,8 @@ class MultiLabelDataset(torch.utils.data.Dataset):
     `dataset[i]` is an image, uint8 (3, 256, 128), or what `transform` makes of the PIL picture, and its
     labels, uint8 (K,); `batch` reads many at once. `num_attributes` is K, by default that of the list's
     first line. `cache` names a directory that keeps the resized pictures, so that each is decoded once;
-    `seed` decides which of them are compared with their files.
+    `seed` decides which of them are compared with their files. A picture that cannot be read is an error when
+    the cache is built; with `skip_unreadable` it is one when the picture is asked for, as without a cache.
 
     Attributes: `names`, the list's paths, and `paths`, the files; `labels`, uint8 (N, K); `missing`, the
     list's paths without a file; `listed`, the number of pictures in the list.
@@ -39,7 +42,7 @@ class MultiLabelDataset(torch.utils.data.Dataset):
 
     def __init__(
         self, root, label, transform=None, *, num_attributes=None, skip_missing=False, cache=None,
-        follow_links=False, seed=1,
+        follow_links=False, seed=1, skip_unreadable=False,
     ):  # fmt: skip
         if transform is not None and cache is not None:
             raise ValueError("a cache keeps resized pictures, which no transform sees; give one of the two")
@@ -58,7 +61,8 @@ class MultiLabelDataset(torch.utils.data.Dataset):
         self.names = [names[i] for i in there]
         self.paths = [paths[i] for i in there]
         self.labels = torch.from_numpy(labels[there])
-        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read_resized, seed)
+        read = read_readable if skip_unreadable else read_resized
+        self.cache = None if cache is None else open_cache(cache, label, root, self.paths, read, seed)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -102,3 +106,11 @@ class MultiLabelDataset(torch.utils.data.Dataset):
             f"{len(self.missing)} of {self.listed} pictures of {self.label} not found in {self.root}: "
             f"{first_few(self.missing)}"
         )
+
+
+def read_readable(path: str) -> np.ndarray | None:
+    """Return a picture as `read_resized` does, None if it cannot be read."""
+    try:
+        return read_resized(path)
+    except PictureError:
+        return None

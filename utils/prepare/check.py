@@ -1,7 +1,6 @@
 """A data set's lists and its pictures, each of them opened: what is there, twice, missing or damaged."""
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from alm.constants import UNKNOWN
+from alm.devices.host import usable_cores
 from alm.errors import PictureError
 from alm.inference.image_io import FORMATS, read_picture
 from utils.data.catalog import EXPERIMENTS, Experiment, find_list, identities
@@ -170,7 +170,7 @@ def check(
 
 def open_pictures(files: Sequence[str]) -> dict[str, Picture | PictureError]:
     """Return what each picture is, or why it cannot be read. Threads read them, as decoders free the GIL."""
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         bar = tqdm(pool.map(open_picture, files), "Pictures", len(files), leave=False, disable=None)
         return dict(zip(files, bar, strict=True))

@@ -1,7 +1,6 @@
 """A person, drawn part by part in the order in which these cover each other; and many of them at once."""
 
 import multiprocessing
-import os
 from collections.abc import Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from alm.devices.host import usable_cores
 from utils.io.process import beyond_interrupts
 from utils.synthetic.belongings import (
     draw_accessories,
@@ -119,7 +119,7 @@ def draw_pages(
     for folder in {(directory / page.path).parent for page in pages}:
         folder.mkdir(parents=True, exist_ok=True)
     if processes is None:
-        processes = (os.cpu_count() or 1) if len(pages) >= POOL_PAYS else 1
+        processes = usable_cores() if len(pages) >= POOL_PAYS else 1
     draw = partial(draw_page, directory)
     if processes == 1:
         boxes = list(_watched(map(draw, pages), len(pages)))
