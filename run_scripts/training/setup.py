@@ -31,7 +31,7 @@ from run_scripts.training.resume import DIRECTORY, after_restart, check_data, fi
 from utils.data.cache import cache_directory
 from utils.data.catalog import Experiment, find_root, get_experiment, read_names, resolve_paths
 from utils.data.dataset import MultiLabelDataset
-from utils.data.list_file import positive_ratio, read_list
+from utils.data.list_file import constant_columns, positive_ratio, read_list
 from utils.data.loader import Loader
 from utils.data.true_boxes import find_true_boxes
 from utils.errors import DataError
@@ -307,15 +307,14 @@ def count_ratio(experiment: Experiment, train_list: Path | None) -> list[float]:
             "the loss needs the positive ratios of the list that the model was trained on: name that list "
             "with --train_list; without it, give --loss none, which needs no ratios"
         )
-    ratio = positive_ratio(read_list(train_list, len(experiment.attributes))[1]).tolist()
-    for value in (0, 1):
-        constant = [name for name, share in zip(experiment.attributes, ratio, strict=True) if share == value]
-        if constant:
-            names = f"{', '.join(constant)} {'is' if len(constant) == 1 else 'are'}"
+    labels = read_list(train_list, len(experiment.attributes))[1]
+    for constant, columns in constant_columns(labels):
+        if names := ", ".join(experiment.attributes[k] for k in columns):
+            verb = "is" if len(columns) == 1 else "are"
             warnings.warn(
-                f"{names} always {value} in {train_list}, so nothing can be learned of it", stacklevel=1
+                f"{names} {verb} {constant} in {train_list}, so nothing can be learned of it", stacklevel=1
             )
-    return ratio
+    return positive_ratio(labels).tolist()
 
 
 def start_model(

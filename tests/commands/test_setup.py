@@ -258,10 +258,11 @@ def test_an_evaluation_needs_no_training_list_if_its_loss_does_not(pictures, tmp
 
 
 def test_what_never_changes_is_named_in_one_warning_for_each_value(tmp_path, recwarn):
-    custom = Experiment("custom", None, ("Age", *ATTRIBUTES))
-    (tmp_path / "train.txt").write_text("a.jpg 1 1 1 0\nb.jpg 0 1 2 0\n", encoding="utf-8")
-    assert count_ratio(custom, tmp_path / "train.txt") == [0.5, 1, 1, 0]
-    zero, one = (str(warning.message) for warning in recwarn)
+    custom = Experiment("custom", None, ("Age", *ATTRIBUTES, "Cap"))
+    (tmp_path / "train.txt").write_text("a.jpg 1 1 1 0 2\nb.jpg 0 1 2 0 2\n", encoding="utf-8")
+    assert count_ratio(custom, tmp_path / "train.txt") == [0.5, 1, 1, 0, 0]
+    zero, one, unknown = (str(warning.message) for warning in recwarn)
+    assert unknown.startswith("Cap is always unknown in ")
     assert zero.startswith("Skirt is always 0 in ")
     assert one.startswith("Hat, Bag are always 1 in ")
     with pytest.raises(DataError, match="--train_list"):

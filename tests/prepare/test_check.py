@@ -194,20 +194,20 @@ def test_identities_in_both_lists(run, peta):
 def test_attributes_that_never_change_and_unknown_labels(run, peta):
     for part, people in PEOPLE.items():
         labels = np.array([labels_of(person) for person in people])
-        labels[:, 3], labels[:, 4] = 0, 1
+        labels[:, 3], labels[:, 4], labels[:, 5] = 0, 1, 2
         labels[0, 4] = labels[1, 10] = 2
         (peta / f"PETA_{part}_list.txt").unlink()
         for person, row in zip(people, labels, strict=True):
             add(peta, part, picture_of(person), row)
     output, _ = run("peta")
     for part, consequence in (("train", "learned"), ("test", "mA is undefined")):
-        for value, name in ((0, "AgeAbove61"), (1, "Backpack")):
+        for value, name in ((0, "AgeAbove61"), (1, "Backpack"), ("unknown", "CarryingOther")):
             (note,) = lines_of(output, f"note: always {value} in the {part} list")
             assert consequence in note
             assert note.endswith(f": {name}")
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "positives, ratio train test published unknown" in lines
-    assert "unknown labels 2 2" in lines
+    assert "unknown labels 14 8" in lines
     assert "Backpack 11 1.0000 5 1.0000 0.1986 2" in lines
 
 

@@ -2,9 +2,12 @@
 
 import errno
 import os
+import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.official import write_picture
 
 from utils.data.list_file import read_list
@@ -88,7 +91,10 @@ def test_all_files_or_none(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a b.jpg", "c\td.jpg"], r"2 file names with blanks, .*: a b.jpg, c\td.jpg; rename the files"),
+        (
+            [" a.jpg", "a\nb.jpg", "a.jpg 1"],
+            r"(?s)3 file names that a list's line cannot hold: .*; rename the",
+        ),
         (["../a.jpg"], "1 file name outside of .*: ../a.jpg"),
         (["/a.jpg", "C:\\b.jpg"], r"2 file names outside .*: /a.jpg, C:\\b.jpg"),
         (["a\udcff.jpg"], "1 file name not in UTF-8: a\udcff.jpg"),
@@ -101,6 +107,18 @@ def test_names_that_no_list_can_hold_are_refused(tmp_path, names, message):
     with pytest.raises(DataError, match=message):
         write_data_set(data_set(*names), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@given(stem=st.text("a .,;0\t\n\r\x85", max_size=6))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_name_that_is_written_is_read_as_it_was(tmp_path, stem):
+    name = f"{stem}é 1.jpg{stem}"
+    try:
+        written = write_data_set(data_set(name, "b.jpg"), tmp_path, force=True)
+    except DataError:
+        assert re.search(r"[,;0\t\n\r\x85]|^ | $", name)  # blanks are no fault within a name
+    else:
+        assert read_list(written["train"], 3)[0] == [name, "b.jpg"]
 
 
 def test_an_empty_list_is_refused(tmp_path):

@@ -33,6 +33,7 @@ def lists(tmp_path, *texts):
         "PETA_dataset/MIT/archive/00002_male.jpg 0 1 0 \n",
         "PETA dataset/MIT/archive/00002_male.jpg\t1\t1\r\n",
         "PETA_dataset/MIT/archive/00002_male.jpg,0,1,0,1,\n",
+        "PETA_dataset/MIT/archive/00002_male.jpg;0;1\n",
         "MIT/archive/00002_male.jpg",
         "D:\\data\\PETA dataset\\MIT\\archive\\00002_male.jpg 0 0\n",
         "\ufeff  ./PETA_dataset/MIT/archive/00002_male.jpg -1 7 no\n\n",

@@ -69,8 +69,8 @@ def open_cache(
     """Return the cache of a list's pictures; it is built if there is none, or if a picture has changed.
 
     `paths` are the files under `root`. `read(path)` returns uint8 (256, 128, 3), or None for a picture that
-    the cache is to lack; its errors are raised. `seed` decides which pictures are checked. If the disk is full
-    or the directory cannot be written, warns and returns None.
+    the cache is to lack; its errors are raised. `seed` decides which pictures are checked. If the disk is
+    full or the directory cannot be written, warns and returns None.
     """
     directory = Path(directory)
     prefix = list_prefix(list_path, root)

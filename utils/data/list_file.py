@@ -135,6 +135,16 @@ def positive_ratio(labels) -> np.ndarray:
     return (labels == 1).sum(axis=0) / np.maximum(known, 1)
 
 
+def constant_columns(labels: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield "always 0", "always 1" and "always unknown", each with the columns of the labels (N, K) of which
+    it is true; unknown ones may stand beside the first two.
+    """
+    has_no, has_yes = (labels == 0).any(axis=0), (labels == 1).any(axis=0)
+    yield "always 0", np.flatnonzero(has_no & ~has_yes)
+    yield "always 1", np.flatnonzero(has_yes & ~has_no)
+    yield "always unknown", np.flatnonzero(~has_no & ~has_yes)
+
+
 def find_picture(root, name: str) -> str | None:
     """Return the file of a list's path, or None if it is missing.
 

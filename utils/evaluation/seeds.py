@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
 from alm.constants import METRICS, OPTIONS
 from alm.errors import AlmError
@@ -116,6 +115,8 @@ def compare_seeds(first: SeedSet, second: SeedSet) -> dict[str, Difference]:
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Return the interval of mean(second) - mean(first); NaN if nothing scatters or one is NaN."""
+    from scipy.stats import t as student  # a second and more, for the one command that asks
+
     parts = [(np.var(values, ddof=1) / len(values), len(values) - 1) for values in (first, second)]
     variance = sum(part for part, _ in parts)
     if not variance > 0:

@@ -1,6 +1,7 @@
 """A sheet for each picture: the person, and for each attribute the levels' boxes and the evidence."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import chain, count
@@ -105,23 +106,27 @@ def with_places(pictures: Iterable[Source]) -> Iterator[Source]:
     list. No place leads out of the directory, whatever it says, and none comes twice, on any file system.
     """
     files, folders = {INDEX}, set()
+    numbers = defaultdict(lambda: count(2))  # of each place, those not taken yet: a million may have one name
     for source in pictures:
         _, below = os.path.splitdrive(source.place.replace("\\", "/"))
         *above, name = [part for part in PurePosixPath(below).parts if part not in ("/", "..")] or ["_"]
         place = PurePosixPath()
         for part in above[-DEEPEST:]:
-            place = free_place(place, part, "", files)
+            place = free_place(place, part, "", count(2), files)
             folders.add(str(place).casefold())
-        place = free_place(place, PurePosixPath(name).stem, ".png", files, folders)
+        stem = PurePosixPath(name).stem
+        place = free_place(place, stem, ".png", numbers[str(place / stem).casefold()], files, folders)
         files.add(str(place).casefold())
         yield source._replace(place=str(place))
 
 
-def free_place(folder: PurePosixPath, stem: str, suffix: str, *used: set[str]) -> PurePosixPath:
-    """Return a path that is not used, with a number behind the stem if it is needed."""
+def free_place(
+    folder: PurePosixPath, stem: str, suffix: str, numbers: Iterable[int], *used: set[str]
+) -> PurePosixPath:
+    """Return a path that is not used, with one of `numbers` behind the stem if it is needed."""
     stem = os.fsdecode(os.fsencode(stem)[:LONGEST_PART])
-    numbers = chain([""], (f"_{number}" for number in count(2)))
-    places = (folder / f"{stem}{number}{suffix}" for number in numbers)
+    ends = chain([""], (f"_{number}" for number in numbers))
+    places = (folder / f"{stem}{end}{suffix}" for end in ends)
     return next(place for place in places if not any(str(place).casefold() in paths for paths in used))
 
 

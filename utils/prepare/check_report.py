@@ -7,6 +7,7 @@ from textwrap import wrap
 
 import numpy as np
 
+from utils.data.list_file import constant_columns
 from utils.io.figure import BLUE, VERMILION, drawable, drawn_figure
 from utils.io.phrases import first_few
 from utils.io.untrusted import printable
@@ -57,10 +58,9 @@ def notes(check: Check) -> Iterator[str]:
 def constant_notes(check: Check) -> Iterator[str]:
     consequence = {TRAIN: "so nothing can be learned of it", TEST: "so its mA is undefined"}
     for part, each in check.lists.items():
-        for value in (0, 1):
-            names = [check.attributes[k] for k in np.flatnonzero(each.ratio == value)]
-            if names:
-                yield f"always {value} in the {part} list, {consequence[part]}: {', '.join(names)}"
+        for constant, columns in constant_columns(each.labels):
+            if names := ", ".join(check.attributes[k] for k in columns):
+                yield f"{constant} in the {part} list, {consequence[part]}: {names}"
 
 
 def repetition_notes(check: Check) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from alm.constants import MAX_ATTRIBUTES
 from utils.data.catalog import Experiment, read_names
-from utils.data.list_file import LEAVES_ROOT
+from utils.data.list_file import LEAVES_ROOT, parse_line
 from utils.errors import DataError
 from utils.io.atomic import whole_file
 from utils.io.phrases import counted, first_few, nearest
@@ -135,16 +135,24 @@ def check_rows(lists: dict[str, Rows]) -> None:
 def check_names(names: Sequence[str]) -> None:
     """Raise DataError if a list's line cannot hold a name; it says how many and which."""
     for is_faulty, fault, remedy in (
-        (lambda name: name.split() != [name], "with blanks, which end a name in a list",
-         "rename the files, with _ for example"),
         (LEAVES_ROOT.search, "outside of the pictures' directory",
          "give paths relative to it, or name it with --source"),
+        (is_read_otherwise, "that a list's line cannot hold",
+         "rename the files: no line end, no blank at either end, no 0, 1 or 2 as the last word"),
         # The system's names need not be UTF-8: bytes that are not come as lone surrogates.
         (re.compile("[\ufffd\ud800-\udfff]").search, "not in UTF-8", "rename the files"),
     ):  # fmt: skip
         faulty = [name for name in names if is_faulty(name)]
         if faulty:
             raise DataError(f"{counted(faulty, 'file name')} {fault}: {first_few(faulty)}; {remedy}")
+
+
+def is_read_otherwise(name: str) -> bool:
+    """Whether a line with this name and a label would be read as something else."""
+    try:
+        return len(name.splitlines()) != 1 or parse_line(f"{name} 0", 1) != (name, "0")
+    except DataError:
+        return True
 
 
 # Attributes.

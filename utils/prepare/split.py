@@ -18,7 +18,7 @@ DRAWS = 100  # of identities, to choose from
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}  # by the number of lists
 # The first words of a line up to a picture's suffix: a folder may have blanks, `PETA dataset/...`.
 ENDINGS = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES))
-PICTURE = re.compile(rf"\s*(.+?(?:{ENDINGS}))(?=[\s,]|$)", re.IGNORECASE)
+PICTURE = re.compile(rf"\s*(.+?(?:{ENDINGS}))(?=[\s,;]|$)", re.IGNORECASE)
 
 
 def split_by_lists(files: Sequence[Path], names: Sequence[str]) -> tuple[dict[str, list[int]], list[str]]:
