@@ -69,20 +69,25 @@ def start_all(options: Namespace) -> int:
         raise AlmError("--runs: torchrun starts one run; leave it out, and start one for each --seed")
     runs = runs_of(options, REPOSITORY / "runs")
     for number, run in enumerate(runs, start=1):
-        tell(f"Run {number} of {len(runs)}: seed {run.seed}, in {run.output_dir}")
-        status = start(run)
+        place = f"run {number} of {len(runs)}"
+        status = start(run, f"{place.capitalize()}: seed {run.seed}, in {run.output_dir}")
         if status is not None:
-            everything = f"--resume auto --output_dir {Path(run.output_dir).parent}"
-            tell(f"Stopped in run {number} of {len(runs)}; all go on with {everything}")
+            options = f"--resume auto --output_dir {Path(run.output_dir).parent}"
+            tell(f"Stopped in {place}; the same command with {options} goes on")
             return status
     report_runs(runs)
     return 0
 
 
-def start(options: Namespace) -> int | None:
-    """Evaluate, or do one run; return the exit status that a signal asked for, None if there was none."""
+def start(options: Namespace, title: str = "") -> int | None:
+    """Evaluate, or do one run; return the exit status that a signal asked for, None if there was none.
+
+    The `title` is told when nothing is wrong with the options.
+    """
     with distributed.hushed():
         setup = set_up(options)
+    if title:
+        tell(title)
     if setup.options.runs and not setup.data.val:
         raise AlmError("--runs ends with figures of evaluations; give the list to evaluate with --val_list")
     with open_directory(setup) as directory, open_log(setup, directory) as log:

@@ -91,7 +91,7 @@ class Option:
         group.add_argument(*self.flags, dest=self.name, help=self.help + self._defaults(), **words)
 
     def _defaults(self) -> str:
-        if self.default in (None, False, ""):
+        if self.default is None or self.default is False or self.default == "":  # 0 is one to show
             return ""
         if self.synthetic is None:
             return f" (default: {self.default})"
@@ -296,15 +296,15 @@ GROUPS = {
         Option("freeze", whole(0), "leave the backbone's first N stages as they are, their batch statistics "
                "too", 0, traits=RESTORED | STEP),
         Option("adjust", NOT_NEGATIVE, "add X log(r / (1 - r)) to each logit in the loss, r the attribute's "
-               "positive ratio, so that rare attributes are found more often. 1 aims at mA alone; the "
-               "default is 0", 0.0, traits=RESTORED | STEP),
+               "positive ratio, so that rare attributes are found more often. 1 aims at mA alone",
+               0.0, traits=RESTORED | STEP),
         Option("clip_grad", NOT_NEGATIVE, "scale a step's gradients down if their norm is larger than X. "
-               "0, the default: never", 0.0, traits=RESTORED | STEP),
+               "0: never", 0.0, traits=RESTORED | STEP),
         Option("augment", one_of("flip", "crop"), "what is random in a training picture. flip: half of "
                "them are mirrored. crop: each is moved by up to 10 pixels each way, too", "flip",
                traits=RESTORED | STEP),
         Option("ema", BELOW_ONE, "evaluate, and predict with, a moving average of the weights; X, such as "
-               "0.999, is its decay per step. 0, the default: the weights themselves", 0.0,
+               "0.999, is its decay per step. 0: the weights themselves", 0.0,
                traits=RESTORED | STEP),
     ),
     "device and speed": (

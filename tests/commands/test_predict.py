@@ -424,6 +424,32 @@ def test_what_another_run_has_begun_is_not_gone_on_with(known_until, crowd, tmp_
     assert (tmp_path / "o.csv.part").read_bytes() == rows
 
 
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "ab") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks are POSIX")
+def test_two_processes_do_not_write_one_part_file(known_until, crowd, tmp_path):
+    begin = "--csv", "o.csv", "--batch_size", 3, "--resume"
+    known_until(2, *begin, *crowd)
+    part = tmp_path / "o.csv.part"
+    rows = part.read_bytes()
+    command = [sys.executable, "-c", HOLD, str(part)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        errors, batches = known_until(None, *begin, *crowd, status=1)
+        assert "error: o.csv.part: another predict.py is writing it at this moment; let" in errors
+        assert (part.read_bytes(), batches) == (rows, [])
+        other.communicate("")
+    known_until(None, *begin, *crowd, status=1)
+    assert not part.exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -39,7 +39,7 @@ def test_one_signal_ends_all_runs_and_they_go_on_to_a_table(train, tmp_path, sig
     signal_at(first, signal.SIGUSR1)
     output, _ = train(*words)
     assert output.startswith(f"Run 1 of 2: seed 1, in {first}\n")
-    assert output.endswith(f"Stopped in run 1 of 2; all go on with --resume auto --output_dir {runs}\n")
+    assert output.endswith(f"; the same command with --resume auto --output_dir {runs} goes on\n")
     assert [path.name for path in runs.iterdir()] == ["seed1"]
 
     signal_at(second, signal.SIGINT)
@@ -92,7 +92,7 @@ def test_a_run_that_fails_ends_all(train, tmp_path, monkeypatch):
 def test_what_makes_no_sense_for_several_runs_is_refused(run_here, tmp_path, monkeypatch, options, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").touch()
-    _, errors = run_here("--experiment", "peta", "--runs", 3, *options, status=2)
-    assert words in errors
+    output, errors = run_here("--experiment", "peta", "--runs", 3, *options, status=2)
+    assert (output, words in errors) == ("", True)
     assert errors.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

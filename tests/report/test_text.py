@@ -1,5 +1,8 @@
 """The report's words: probabilities, intervals, and how an epoch's figures may be quoted."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from support.reports import report_of
 
@@ -41,6 +44,16 @@ def test_evaluations_on_another_list_are_told(tmp_path):
     history = History([(1.0, 2.0)], {}, 3)
     (note,) = text.epoch_notes(report_of(tmp_path, history=history))
     assert note == "The course of the training leaves out 3 evaluations on another list than this one."
+
+
+def test_thresholds_of_a_file_are_named(tmp_path):
+    report = report_of(tmp_path)
+    file = tmp_path / "thresholds.json"
+    file.write_text(json.dumps({"list": str(report.pictures.label)}), encoding="utf-8")
+    assert text.about_predictions(report.record).endswith(" if its probability is over 50 %.")
+    record = report.record | {"thresholds": str(file)}
+    assert text.about_predictions(record).endswith(f" if its probability is over its threshold in {file}.")
+    assert "that is this list: quote none of these" in text.epoch_notes(replace(report, record=record))[0]
 
 
 def test_the_best_epoch_is_not_to_be_quoted_and_the_last_one_is_named(tmp_path):

@@ -157,13 +157,17 @@ def test_a_run_that_fails_later_leaves_its_files(tmp_path):
 
 
 def test_what_an_earlier_run_left_is_added_to(tmp_path):
-    """The log is appended to by TrainingLog; options are told a line a start."""
+    """The log is appended to by TrainingLog. Of the options there is a line for each later start, but none of
+    a start that saved nothing.
+    """
     (tmp_path / "train.log").write_text("earlier", encoding="utf-8")
-    for number in range(3):
+    for number in (-1, 0, 1, 2):
         with opened_run_directory(tmp_path, {"number": number}):
-            pass
+            if number == 0:
+                (tmp_path / "last.pth.tar").touch()
     left = contents(tmp_path)
     left.pop(".lock", None)
+    left.pop("last.pth.tar")
     assert left == {
         "train.log": "earlier",
         "options.json": '{\n "number": 0\n}\n',

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 from alm.errors import AlmError
 from utils.io.untrusted import printable
@@ -98,14 +98,22 @@ def locked(directory: Path) -> Iterator[bool]:
         yield False
         return
     with open(directory / LOCK, "ab") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise AlmError(
-                    f"--output_dir {directory}: another run is writing there at this moment; name a new "
-                    "directory"
-                ) from error
-            alone = False
-        yield alone
+        yield lock(
+            file,
+            f"--output_dir {directory}: another run is writing there at this moment; name a new directory",
+        )
+
+
+def lock(file: IO, refusal: str) -> bool:
+    """Lock an open file against other processes until it is closed, under any handle of this process; return
+    whether it is locked. Raises AlmError, the `refusal`, if another process holds the lock.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise AlmError(refusal) from error
+        return False
+    return True

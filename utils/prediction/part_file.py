@@ -15,7 +15,7 @@ from alm.inference.prediction import Prediction
 from utils.errors import DataError
 from utils.io.atomic import naming, whole_file
 from utils.io.phrases import counted
-from utils.io.process import tell
+from utils.io.process import lock, tell
 from utils.io.untrusted import open_regular, parsed
 from utils.prediction.batched import Ranks
 from utils.prediction.sources import Source
@@ -74,6 +74,7 @@ class PartFile:
         )
         self.paths = list(map(Path, names))  # of all processes
         self.path = self.paths[ranks.rank]
+        self._end: int | None = None  # of the records that stay
 
     def is_begun(self, may_resume: bool) -> bool:
         """Whether an ended run is there to go on with. Raises DataError if it is there and may not be, or if
@@ -107,7 +108,7 @@ class PartFile:
                 behind.append(self.next_picture(pictures, number, record))
                 if number % batch_size == 0:
                     end, behind = file.tell(), []
-        os.truncate(self.path, end)
+        self._end = end
         return number - len(behind), chain(behind, pictures)
 
     def check_basis(self, theirs) -> None:
@@ -137,18 +138,22 @@ class PartFile:
     @contextmanager
     def opened(self) -> Iterator[IO]:
         """Give the file, to write behind its last record. If an error or a signal comes, it stays, unless it
-        has no prediction. Otherwise `finish` is to follow.
+        has no prediction. Otherwise `finish` is to follow. Raises AlmError if another process is writing it.
         """
-        try:
-            with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
-                if not file.tell():
-                    file.write(f"{self.basis}\n")
-                    file.flush()
-                yield file
-        except BaseException:
-            with suppress(OSError):
-                self.leave()
-            raise
+        with naming(self.path), open(self.path, "ab") as locked:
+            lock(locked, f"{self.path}: another predict.py is writing it at this moment; let that end first")
+            if self._end is not None:
+                locked.truncate(self._end)
+            try:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    if not file.tell():
+                        file.write(f"{self.basis}\n")
+                        file.flush()
+                    yield file
+            except BaseException:
+                with suppress(OSError):
+                    self.leave()
+                raise
 
     def leave(self) -> None:
         if number := sum(record.size is not None for record in records_of(self.path)):

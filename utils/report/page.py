@@ -77,6 +77,7 @@ def content(report: Report) -> dict:
         "about_intervals": text.about_intervals(record["intervals"]),
         "charts": training_charts(report.history, ma_title),
         "epochs": report.history.evaluations,
+        "about_predictions": text.about_predictions(record),
         "attributes": attribute_rows(report),
         "weakest": weakest_attributes(report, wrong),
         "about_mistakes": text.about_mistakes(report.branch_names),

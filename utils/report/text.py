@@ -8,6 +8,7 @@ from alm.constants import BEST, GLOBAL, UNKNOWN
 from utils.data.catalog import EXPERIMENTS
 from utils.evaluation.results import lacking
 from utils.evaluation.significance import FEWEST
+from utils.evaluation.thresholds import about_thresholds
 from utils.io import phrases
 from utils.io.phrases import counted
 from utils.report.evaluation import Report
@@ -54,7 +55,7 @@ def lead(report: Report) -> str:
 
 
 def epoch_notes(report: Report) -> list[str]:
-    """Return what a reader must know about the epoch before quoting its figures."""
+    """Return what a reader must know about the epoch and the thresholds before quoting the figures."""
     record, name = report.record, report.evaluated
     sentences = []
     experiment = EXPERIMENTS.get(record["experiment"])
@@ -69,6 +70,8 @@ def epoch_notes(report: Report) -> list[str]:
         )
     if record["experiment"] == "synthetic":
         sentences.append("These people are drawn: what is true of them may not be true of photographs.")
+    if "thresholds" in record:
+        sentences.append(about_thresholds(record["thresholds"], report.pictures.label))
     evaluations = report.history.evaluations
     last = max(evaluations, default=0)
     if last > record["epoch"]:
@@ -98,6 +101,11 @@ def about_intervals(intervals: Mapping) -> str:
             "interval."
         )
     return sentences
+
+
+def about_predictions(record: Mapping) -> str:
+    threshold = f"its threshold in {record['thresholds']}" if "thresholds" in record else "50 %"
+    return f"An attribute is predicted if its probability is over {threshold}."
 
 
 def about_mistakes(branches: Sequence[str]) -> str:

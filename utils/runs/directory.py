@@ -107,9 +107,12 @@ def make_directory(directory: Path, must_be_new: bool) -> tuple[Path, list[Path]
 
 
 def write_options(directory: Path, options: dict) -> Path:
-    """Write the options of a run's first start to options.json, or add a later one's to options.jsonl."""
+    """Write the options of a run's first start to options.json, or add a later one's to options.jsonl.
+
+    A start that died before it saved anything is none: the next one begins again, perhaps with other options.
+    """
     first, later = directory / OPTIONS, directory / LATER_OPTIONS
-    if not first.exists():
+    if not first.exists() or not checkpoints(directory):
         write_json(first, options)
         return first
     earlier = later.read_text(encoding="utf-8") if later.exists() else ""

@@ -20,6 +20,7 @@ WHITE, BLACK = (252, 252, 252), (24, 24, 28)
 
 ENLARGEMENT = 3  # drawn three times as large and averaged down: Pillow's shapes are not anti-aliased
 INK = 0.6  # outlines are this dark a shade of what they enclose
+STEPS = 6  # of a smooth curve between two of its points
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)), np.sin(np.linspace(0, 2 * np.pi, 33))], axis=1)
 
 
@@ -50,11 +51,11 @@ def mirrored(*right: Point) -> list[Point]:
     return [*right, *((-x, y) for x, y in reversed(right) if x)]
 
 
-def smooth(points: Sequence[Point], steps: int = 6) -> np.ndarray:
-    """Return the closed Catmull-Rom curve through n points, (n * steps, 2)."""
+def smooth(points: Sequence[Point]) -> np.ndarray:
+    """Return the closed Catmull-Rom curve through n points, (n * STEPS, 2)."""
     p = np.asarray(points, dtype=float)[:, None]
     before, after, beyond = (np.roll(p, shift, axis=0) for shift in (1, -1, -2))
-    t = (np.arange(steps) / steps)[None, :, None]
+    t = (np.arange(STEPS) / STEPS)[None, :, None]
     slope, bend = after - before, 2 * before - 5 * p + 4 * after - beyond
     curve = p + t / 2 * (slope + t * (bend + t * (3 * (p - after) + beyond - before)))
     return curve.reshape(-1, 2)
