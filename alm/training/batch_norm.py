@@ -3,22 +3,20 @@
 import torch
 from torch import Tensor, nn
 
-from alm.devices.device import is_accelerator
 from alm.errors import AlmError
 from alm.training import distributed
 
 
-def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return a model whose batch normalization has the statistics of all ranks' pictures. Its names in a
-    checkpoint stay. An accelerator has torch's own, or timm's; the CPU, which those refuse, the same formula.
+def synchronize(model: nn.Module) -> None:
+    """Let a model's batch normalization have the statistics of all ranks' pictures. Its names in a checkpoint
+    stay. torch's own module does not serve: it holds the group of ranks, so no model with it can be copied.
 
     Raises AlmError if the model normalizes its batches by another module than torch's or timm's.
     """
-    convert, synchronized = nn.SyncBatchNorm.convert_sync_batchnorm, {nn.BatchNorm2d: SynchronizedBatchNorm}
+    synchronized = {nn.BatchNorm2d: SynchronizedBatchNorm}
     kinds = {type(module) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
-    if kinds - synchronized.keys():  # it is a model of timm's, which converts torch's module too
+    if kinds - synchronized.keys():  # it is a model of timm's
         from timm.layers import BatchNormAct2d
-        from timm.layers import convert_sync_batchnorm as convert
 
         synchronized[BatchNormAct2d] = SynchronizedBatchNormAct
     for kind in kinds - synchronized.keys():
@@ -26,11 +24,8 @@ def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
             f"--sync_bn: the backbone has a {kind.__name__}, which cannot be synchronized; leave the option "
             "out, or take --backbone bn_inception"
         )
-    if is_accelerator(device):
-        return convert(model, distributed.group_of(device))
     for module in model.modules():
         module.__class__ = synchronized.get(type(module), type(module))
-    return model
 
 
 def leave_out(model: nn.Module) -> None:

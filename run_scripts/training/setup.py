@@ -108,7 +108,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
         **chosen(options, "backbone", "width", "seed", "resume", "pretrained", "init_from"),
     )
     if options.sync_bn and distributed.world() > 1 and not options.evaluate:
-        model = synchronize(model, device)
+        synchronize(model)
     model.freeze(options.freeze)
     machine = (
         explain_choice(options.device, device), explain_abilities(device), set_arithmetic(device, precision)

@@ -49,7 +49,7 @@ def train_in_float64(root, labels, backbone="bn_inception", epochs=1, sync_bn=Tr
     model = alm.build_model("alm", 35, backbone=backbone, width=32).double()
     model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
     if sync_bn and distributed.world() > 1:
-        synchronize(model, CPU)
+        synchronize(model)
     trainer = trainer_of(model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-4))
     trainer.criterion = alm.WeightedBCELoss([0.3] * 35)
     trainer.network, trainer.accumulate = distributed.parallel(model, CPU), accumulate

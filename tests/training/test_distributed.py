@@ -4,12 +4,14 @@ import pytest
 import torch
 from support.drawn import drawn_set
 from support.ranks import finished, torchrun, train_in_float64, with_unknown_labels
-from support.tiny import CPU
 from torch import nn
 
 from alm.constants import PATIENCE, TORCHRUN
 from alm.errors import AlmError
-from alm.training import batch_norm, distributed
+from alm.models.folding import folded
+from alm.training import distributed
+from alm.training.average import WeightAverage
+from alm.training.batch_norm import synchronize
 from run_scripts.cli.parser import Parser
 
 
@@ -97,20 +99,24 @@ def test_what_an_exchange_raises_in_the_midst_of_a_step_is_explained_and_nothing
         raise RuntimeError("CUDA out of memory")
 
 
-@pytest.mark.parametrize("is_on_accelerator", [False, True])
-def test_synchronized_normalization_keeps_the_names_of_a_checkpoint_and_what_is_predicted(
-    monkeypatch, is_on_accelerator
-):
-    """Of torch's module, and of timm's with its activation; others are refused."""
+@pytest.fixture
+def group_of_one(tmp_path):
+    """Let this process be the only rank of a real group."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_synchronized_normalization_keeps_the_names_of_a_checkpoint_and_what_is_predicted(group_of_one):
+    """Of torch's module, and of timm's with its activation, in copies too; others are refused."""
     timm = pytest.importorskip("timm", reason="timm is not installed")
-    monkeypatch.setattr(batch_norm, "is_accelerator", lambda device: is_on_accelerator)
-    monkeypatch.setattr(distributed, "group_of", lambda device: None)
     plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), timm.layers.BatchNormAct2d(4)).eval()
     images = torch.randn(2, 3, 8, 4, generator=torch.Generator().manual_seed(0))
     before, names = plain(images), list(plain.state_dict())
-    model = batch_norm.synchronize(plain, CPU)
-    assert all("Sync" in type(module).__name__ for module in model[1:])
-    assert list(model.state_dict()) == names
-    assert torch.equal(model(images), before)
+    synchronize(plain)
+    assert all("Synchronized" in type(module).__name__ for module in plain[1:])
+    assert list(plain.state_dict()) == names
+    for model in (plain, folded(plain), WeightAverage(plain, 0.9).model):
+        assert torch.equal(model(images), before)
     with pytest.raises(AlmError, match=r"^--sync_bn: the backbone has a Other, which cannot be synchronized"):
-        batch_norm.synchronize(nn.Sequential(type("Other", (nn.BatchNorm2d,), {})(4)), CPU)
+        synchronize(nn.Sequential(type("Other", (nn.BatchNorm2d,), {})(4)))
