@@ -1,7 +1,10 @@
 """Batch normalization over the pictures of all ranks."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from alm.errors import AlmError
 from alm.training import distributed
@@ -13,8 +16,9 @@ def synchronize(model: nn.Module) -> None:
 
     Raises AlmError if the model normalizes its batches by another module than torch's or timm's.
     """
-    synchronized = {nn.BatchNorm2d: SynchronizedBatchNorm}
-    kinds = {type(module) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    torchs = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+    synchronized = dict.fromkeys(torchs, SynchronizedBatchNorm)
+    kinds = {type(module) for module in model.modules() if isinstance(module, _BatchNorm)}
     if kinds - synchronized.keys():  # it is a model of timm's
         from timm.layers import BatchNormAct2d
 
@@ -31,12 +35,12 @@ def synchronize(model: nn.Module) -> None:
 def leave_out(model: nn.Module) -> None:
     """Let a batch without pictures pass; statistics of this rank alone cannot be made of it."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, SynchronizedBatchNorm):
+        if isinstance(module, _BatchNorm) and not isinstance(module, SynchronizedBatchNorm):
             module.eval()
 
 
-class SynchronizedBatchNorm(nn.BatchNorm2d):
-    """Batch normalization whose mean and variance are of the pictures (B, C, H, W) of all ranks, also if this
+class SynchronizedBatchNorm(_BatchNorm):
+    """Batch normalization whose mean and variance are of the pictures (B, C, ...) of all ranks, also if this
     rank has none.
     """
 
@@ -44,19 +48,23 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
         """Return the normalized images, and take their statistics into the running ones in training."""
         if not self.training:
             return super().forward(images)
-        x = images.to(torch.promote_types(images.dtype, torch.float32))
-        ones = x.new_full((1,), len(x) * x.shape[2] * x.shape[3])
-        *sums, count = Total.apply(torch.cat([x.sum((0, 2, 3)), ones])).split([x.shape[1], 1])
-        mean = sums[0] / count
-        centred = x - mean[:, None, None]
-        variance = Total.apply(centred.square().sum((0, 2, 3))) / count
+        x = images.to(torch.promote_types(images.dtype, torch.float32)).transpose(1, -1)  # (B, ..., C)
+        channels, others = x.shape[-1], tuple(range(x.dim() - 1))
+        ones = x.new_full((1,), math.prod(x.shape[:-1]))
+        sums, count = Total.apply(torch.cat([x.sum(others), ones])).split([channels, 1])
+        mean = sums / count
+        centred = x - mean
+        variance = Total.apply(centred.square().sum(others)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             unbiased = variance * count / (count - 1)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
+        return (centred * scale + self.bias).transpose(1, -1).to(images.dtype)
+
+    def _check_input_dim(self, images: Tensor) -> None:
+        """Take any shape: torch has a module for each number of axes."""
 
 
 class SynchronizedBatchNormAct(SynchronizedBatchNorm):

@@ -1,5 +1,7 @@
 """Ranks: what one process does without any, and that three of them train as one does."""
 
+import copy
+
 import pytest
 import torch
 from support.drawn import drawn_set
@@ -120,3 +122,24 @@ def test_synchronized_normalization_keeps_the_names_of_a_checkpoint_and_what_is_
         assert torch.equal(model(images), before)
     with pytest.raises(AlmError, match=r"^--sync_bn: the backbone has a Other, which cannot be synchronized"):
         synchronize(nn.Sequential(type("Other", (nn.BatchNorm2d,), {})(4)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (nn.BatchNorm1d, (5, 3)),
+        (nn.BatchNorm1d, (5, 3, 4)),
+        (nn.BatchNorm2d, (5, 3, 4, 2)),
+        (nn.BatchNorm3d, (5, 3, 4, 2, 6)),
+    ],
+)
+def test_synchronized_normalization_is_torchs_over_any_number_of_axes(kind, shape):
+    plain = nn.Sequential(kind(3)).double()
+    model, images = copy.deepcopy(plain), torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    synchronize(model)
+    assert type(model[0]) is not kind
+    for training in (True, False):
+        expected, found = (each.train(training)(images.double()) for each in (plain, model))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for found, expected in zip(model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
