@@ -1,6 +1,8 @@
 """Batch normalization over the pictures of all ranks."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +34,16 @@ def synchronize(model: nn.Module) -> None:
         module.__class__ = synchronized.get(type(module), type(module))
 
 
-def leave_out(model: nn.Module) -> None:
+@contextmanager
+def without_statistics(model: nn.Module) -> Iterator[None]:
     """Let a batch without pictures pass; statistics of this rank alone cannot be made of it."""
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and not isinstance(module, SynchronizedBatchNorm):
-            module.eval()
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    norms = [module for module in norms if not isinstance(module, SynchronizedBatchNorm)]
+    for module in norms:
+        module.eval()
+    yield
+    for module in norms:
+        module.train()
 
 
 class SynchronizedBatchNorm(_BatchNorm):

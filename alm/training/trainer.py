@@ -19,7 +19,7 @@ from alm.models.network import vote
 from alm.models.preprocessing import preprocess
 from alm.training import distributed
 from alm.training.average import WeightAverage
-from alm.training.batch_norm import leave_out
+from alm.training.batch_norm import without_statistics
 from alm.training.distributed import Whole, in_order, known_labels
 from alm.training.step_queue import Step, StepQueue, StepValues
 
@@ -384,10 +384,9 @@ class Trainer:
         self, part: Batch, share: float | None = None, is_last: bool = True
     ) -> tuple[Tensor, Tensor]:
         images, labels, mirror = self._on_device(*part)
-        if not len(images):
-            leave_out(self.model)
         network = self.network or self.model
-        with distributed.exchanging(network, is_last):
+        mode = nullcontext() if len(images) else without_statistics(self.model)
+        with mode, distributed.exchanging(network, is_last):
             predictions = self._predict(network, images, mirror)
             loss = self._loss(predictions, labels)
             # The mean over the ranks is their sum then.

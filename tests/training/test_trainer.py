@@ -170,6 +170,19 @@ def test_a_step_whose_gradients_are_not_finite_can_be_skipped():
     assert [note["count"] for (note,) in trainer.log.of("gradients_not_finite")] == [1, 2, 3, 4]
 
 
+def test_a_part_without_pictures_costs_the_others_no_statistics():
+    """Not those of the batches behind it either; nor does it end what stays in evaluation mode."""
+    model = Normalized()
+    model.frozen = nn.BatchNorm1d(3).eval()
+    trainer, modes = trainer_of(model=model), []
+    trainer.accumulate = 4
+    trainer.network = lambda images: modes.append((len(images), model.norm.training)) or model(images)
+    model.train = lambda: None  # a network that freezes a part of itself
+    train(trainer, Batches((3, 4)))
+    assert modes == [(1, True)] * 3 + [(0, False)] + [(1, True)] * 4
+    assert not model.frozen.training
+
+
 def test_ten_skipped_steps_in_a_row_end_the_run():
     trainer = trainer_of()
     trainer.nonfinite = NonFiniteSteps(skip=True)
