@@ -173,16 +173,18 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
 
 
 def check_ranks(options: Namespace, position: Position, data: Data) -> None:
-    """Raise AlmError if the ranks cannot train together: if they have no picture each in a whole batch, or
-    have different lists or checkpoints.
+    """Raise AlmError if a part of a whole batch, of one rank or of --accumulate, would have no picture, or if
+    several ranks cannot train together: if they have different lists or checkpoints.
     """
+    parts = distributed.world() * options.accumulate
+    if options.batch_size < parts and not options.evaluate:
+        raise AlmError(
+            f"--batch_size {options.batch_size} is cut into {parts} parts (--accumulate "
+            f"{options.accumulate}, processes: {distributed.world()}), and some would have no picture; raise "
+            "it, or let the parts be fewer"
+        )
     if distributed.world() == 1:
         return
-    if options.batch_size < distributed.world() and not options.evaluate:
-        raise AlmError(
-            f"--batch_size {options.batch_size} is of all {distributed.world()} processes together, and some "
-            "would have no picture; start fewer, or raise it"
-        )
     if options.compile and not options.evaluate:
         raise AlmError("--compile: several processes cannot train a compiled network yet; leave it out")
     start = position, *(pictures and pictures.digest() for pictures in (data.train, data.val))

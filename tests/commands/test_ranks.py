@@ -157,7 +157,7 @@ def test_no_rank_waits_for_ever_for_one_that_hangs(start, tmp_path):
     ("words", "line"),
     [
         (["--lr", "much"], "error: argument"),
-        (["--batch_size", "1"], "error: --batch_size 1 is of all 2 processes together"),
+        (["--batch_size", "1"], "error: --batch_size 1 is cut into 2 parts"),
     ],
 )
 def test_what_is_wrong_on_all_ranks_is_told_once(start, words, line):

@@ -23,6 +23,7 @@ from run_scripts.training.setup import (
     Data,
     build_loader,
     build_optimizer,
+    check_ranks,
     choose_experiment,
     compile_network,
     count_ratio,
@@ -43,6 +44,14 @@ def own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     return str(published_file(tmp_path_factory.mktemp("published") / "40.pth.tar", model_of()))
+
+
+def test_a_batch_with_fewer_pictures_than_parts_is_refused_of_one_process_too():
+    options = Namespace(batch_size=3, accumulate=4, evaluate=False)
+    with pytest.raises(alm.AlmError, match=r"^--batch_size 3 is cut into 4 parts \(--accumulate 4, proc"):
+        check_ranks(options, None, None)
+    options.evaluate = True
+    check_ranks(options, None, None)
 
 
 # Compiling.
