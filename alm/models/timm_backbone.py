@@ -17,6 +17,8 @@ from alm.errors import AlmError, in_short
 class TimmBackbone(nn.Module):
     """The maps of a model of timm's, called stride8, stride16 and stride32; see backbones.Backbone."""
 
+    @torch.inference_mode(False)  # the trial pass says by its gradients what each map depends on
+    @torch.enable_grad()
     def __init__(self, name: str):
         """Raises AlmError if timm is missing or does not know the name, or if the model has no maps at the
         strides 8, 16 and 32. Nothing is loaded or downloaded: a file from anyone may name the model.

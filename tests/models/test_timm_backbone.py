@@ -66,6 +66,15 @@ def test_names_that_are_no_backbone_are_refused(name, message, monkeypatch):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_its_parameters_are_the_same_whatever_gradients_the_caller_has(mode):
+    expected = [name for name, _ in build_backbone("test_efficientnet").named_parameters()]
+    with mode():
+        backbone = build_backbone("test_efficientnet")
+    assert [name for name, _ in backbone.named_parameters()] == expected
+    sum(features.sum() for features in backbone(IMAGES).values()).backward()
+
+
 def test_without_timm_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(alm.AlmError, match=r"'resnet18' is not bn_inception, .*pip install timm"):
