@@ -90,7 +90,7 @@ def newest_checkpoint(directory: Path) -> Newest | None:
     files = directory.glob("*.pth.tar")
     paths = [path for path in files if path.name in (BEST, LAST) or numbered_position(path.name)]
     # The newest file first, and of its names last.pth.tar.
-    for path in sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name != LAST)):
+    for path in sorted(paths, key=lambda path: (-path.lstat().st_mtime_ns, path.name != LAST)):
         if newest and is_no_later(path, newest):
             continue
         try:
@@ -111,4 +111,5 @@ def newest_checkpoint(directory: Path) -> Newest | None:
 def is_no_later(path: Path, newest: Newest) -> bool:
     """Whether a file need not be read to know that its run was no further than the newest one's."""
     by_name = numbered_position(path.name)
-    return path.samefile(newest.path) or (by_name is not None and by_name < position(newest.checkpoint))
+    is_same = path.exists() and path.samefile(newest.path)  # a link may lead nowhere
+    return is_same or (by_name is not None and by_name < position(newest.checkpoint))

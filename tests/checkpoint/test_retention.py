@@ -248,6 +248,19 @@ def test_the_newest_good_one_is_found_whatever_its_name_and_date(directory):
     }  # fmt: skip
 
 
+def test_a_link_that_leads_nowhere_is_passed_over_and_told(directory):
+    last = directory / "last.pth.tar"
+    last.unlink()
+    last.symlink_to(directory / "gone")
+    found = newest_checkpoint(directory)
+    assert (found.path.name, found.checkpoint["epoch"]) == ("3.pth.tar", 3)
+    assert found.passed_over == [f"{last}: no such file; check the path"]
+    for path in directory.glob("[!l]*"):
+        path.unlink()
+    with pytest.raises(alm.AlmError, match=r"every checkpoint .* cannot resume; .*last\.pth\.tar: no such"):
+        newest_checkpoint(directory)
+
+
 def test_one_checkpoint_is_read_whole(directory, monkeypatch):
     reads = []
     load = saves.load_checkpoint
