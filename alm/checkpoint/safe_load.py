@@ -21,6 +21,9 @@ from alm.devices.device import CPU
 from alm.errors import AlmError
 
 MOST_BYTES = 4 << 30  # a checkpoint of 1,000 attributes, with the optimizer's moments, has 1.3 GB
+# The types that every comparison and conversion of ours is defined for; torch has others.
+NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8,
+           torch.int16, torch.int32, torch.int64}  # fmt: skip
 ANEW = "copy it anew, or name another"
 _ALLOWING = threading.Lock()  # torch's list of what may be built is one for all threads
 
@@ -90,11 +93,13 @@ def is_tar(path: Path) -> bool:
 
 
 def refuse_inflated(content, size: int) -> None:
-    """Raise AlmError if tensors are more than a file of `size` bytes can hold."""
+    """Raise AlmError if tensors are more than a file of `size` bytes can hold, or no plain numbers."""
     storages = {}
     for tensor in tensors_in(content):
         if tensor.layout != torch.strided or tensor.is_meta:
             raise AlmError("it holds a tensor that is not plain numbers")
+        if tensor.dtype not in NUMBERS:
+            raise AlmError(f"it holds numbers of type {tensor.dtype}; save them as float32")
         storage = tensor.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
         if tensor.numel() * tensor.element_size() > storage.nbytes():

@@ -80,6 +80,19 @@ def test_only_tensors_and_numbers_are_taken(refuse, content, words, old):
     refuse(saved({"state_dict": {"a": content}}, old), words)
 
 
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(3).to(torch.float8_e4m3fn), "torch.float8_e4m3fn"),
+        (torch.zeros(3).to(torch.complex64), "torch.complex64"),
+        (torch.zeros(3).to(torch.uint16), "torch.uint16"),
+        (torch.zeros(3).byte().view(torch.bits8), "torch.bits8"),
+    ],
+)
+def test_numbers_that_torch_can_hardly_compute_with_are_refused(refuse, tensor, words):
+    refuse(saved({"state_dict": {"a": tensor}}), rf"it holds numbers of type {words}; save them as float32")
+
+
 @both_serializations
 @pytest.mark.parametrize(
     "content",
