@@ -1,6 +1,7 @@
 """Weights of a backbone alone, from a file, an installed package or timm -> the backbone of a model."""
 
 import logging
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +39,7 @@ def load_backbone(model: nn.Module, path: str | Path) -> BackboneWeights:
     or if the file holds a whole model.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise AlmError(
             f"{path}: no such file; docs/train.md says where it is to be had and what to take instead"
         )

@@ -1,6 +1,7 @@
 """Read tensors from a file that anyone may have made: nothing in it is executed."""
 
 import codecs
+import os
 import pickle
 import re
 import tarfile
@@ -36,9 +37,9 @@ def safe_load(path: Path, tensors: bool = True):
     them goes unseen. Raises AlmError if there is no such file, it is damaged, has more than MOST_BYTES, would
     unpack to more than it is, or asks for anything else.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises OSError for a name that is too long
         raise AlmError(f"{path}: no such file; check the path")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise AlmError(f"{path}: it is a directory, a device or a pipe; name a file")
     try:
         if path.stat().st_size > MOST_BYTES:

@@ -82,7 +82,7 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path, change, message):
     assert all(torch.equal(before[entry], tensor) for entry, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors"])
+@pytest.mark.parametrize("name", ["absent.pth", "absent.safetensors", f"{300 * 'a'}.pth"])
 def test_of_a_missing_file_it_is_said_where_it_is_to_be_had(tmp_path, name):
     with pytest.raises(
         alm.AlmError, match=rf"{name}: no such file; docs/train\.md says where it is to be had"
