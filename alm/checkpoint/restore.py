@@ -13,9 +13,11 @@ from alm.checkpoint.published import own_checkpoint, to_reference, views, withou
 from alm.checkpoint.published import reference_state as reference_state
 from alm.checkpoint.safe_load import safe_load
 from alm.checkpoint.schema import DEFAULTS, OWN_FORMAT, check_parts, is_own, state_dict_of
+from alm.constants import MAX_ATTRIBUTES, STRIDES
 from alm.devices.device import survive_forks
 from alm.errors import AlmError, first_few
-from alm.models.network import APPROACHES, LATERAL_CHANNELS, build_model
+from alm.models.localization import REDUCTION
+from alm.models.network import ALM, APPROACHES, LATERAL_CHANNELS, build_model
 
 
 def load_checkpoint(path: str | Path, weights: bool = True) -> dict:
@@ -67,6 +69,7 @@ def restored_model(checkpoint: Mapping, path: str | Path) -> nn.Module:
     approach, align_corners = checkpoint["approach"], checkpoint["align_corners"]
     width = lateral_channels(checkpoint["state_dict"]) or LATERAL_CHANNELS
     try:
+        check_size(checkpoint, count, width)
         model = build_model(approach, count, align_corners, checkpoint["backbone"], width)
     except AlmError as error:
         raise AlmError(f"{path}: {error}") from error
@@ -99,11 +102,30 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
 
 
 def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
-    """Return the number of attributes of a checkpoint. Raises AlmError if it has no classifier."""
+    """Return the number of attributes of a checkpoint. Raises AlmError if it has no classifier, or one of
+    more than there may be.
+    """
     bias = checkpoint["state_dict"].get("classifier.bias")
     if bias is None or bias.dim() != 1 or len(bias) == 0:
         raise AlmError(f"{path}: these are not the weights of a whole model: no classifier is among them")
+    if len(bias) > MAX_ATTRIBUTES:
+        raise AlmError(
+            f"{path}: its weights are of {len(bias)} attributes, and a model has at most {MAX_ATTRIBUTES}; "
+            "it is damaged, or of another program"
+        )
     return len(bias)
+
+
+def check_size(checkpoint: Mapping, count: int, width: int) -> None:
+    """Raise AlmError if an ALM's largest weights are not of so many attributes and lateral channels: a file
+    of 2 KB can have shapes of terabytes, and a model is only built if the file has its numbers.
+    """
+    channels = len(STRIDES) * width  # of the finest level's map
+    shapes = {tensor.shape for tensor in checkpoint["state_dict"].values()}
+    if APPROACHES[checkpoint["approach"]] is ALM and (count, channels, channels // REDUCTION) not in shapes:
+        raise AlmError(
+            f"its localization is not of {count} attributes and {width} lateral channels; it is damaged"
+        )
 
 
 def check_count(path: str | Path, theirs: int, ours: int) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+REDUCTION = 16  # channels of a map for each one in the hidden layer of its attention
 TINY = 1e-30  # stands for a scale that underflowed, so that positions can be divided by it
 
 
@@ -21,7 +22,7 @@ class Localization(nn.Module):
 
     def __init__(self, num_attributes: int, channels: int, parts: int):
         super().__init__()
-        k, c, hidden = num_attributes, channels, channels // 16
+        k, c, hidden = num_attributes, channels, channels // REDUCTION
         self.squeeze_weight, self.squeeze_bias = stacked_linear(k, c, hidden)
         self.excite_weight, self.excite_bias = stacked_linear(k, hidden, c)
         self.region_weight, self.region_bias = stacked_linear(k, c, 4)

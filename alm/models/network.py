@@ -13,6 +13,7 @@ from alm.constants import GLOBAL
 from alm.errors import AlmError
 from alm.models.backbones import build_backbone
 from alm.models.localization import (
+    REDUCTION,
     Localization,
     downsampled_weights,
     lateral_evidence,
@@ -24,7 +25,7 @@ from alm.models.localization import (
 )
 
 LATERAL_CHANNELS = 256  # as published
-LEAST_CHANNELS = 16  # a localization module has a sixteenth of them in its hidden layer
+LEAST_CHANNELS = REDUCTION  # with fewer a hidden layer would have none
 
 
 class Baseline(nn.Module):

@@ -5,6 +5,7 @@ import torch
 from support.models import ATTRIBUTES, model_of, own_checkpoint, published_file, same
 
 import alm
+from alm.checkpoint import restore
 from alm.checkpoint.restore import (
     check_attributes,
     initialize,
@@ -82,7 +83,8 @@ def test_a_subclass_restores_with_what_it_adds():
 def test_another_approach_or_attribute_count_says_the_way_out(tmp_path, source, words, own):
     """A published checkpoint's global branch alone would be a network too, and give other figures."""
     path = published_file(tmp_path / "f.tar", source)
-    checkpoint = checkpoint_of(source) if own else load_checkpoint(path)
+    names = "abcde"[: source.classifier.out_features]
+    checkpoint = checkpoint_of(source, attributes=names) if own else load_checkpoint(path)
     target = model_of(seed=1)
     with pytest.raises(alm.AlmError, match=words):
         restore_model(target, checkpoint, path)
@@ -100,8 +102,33 @@ def test_weights_that_are_not_finite_name_the_file(tmp_path):
 
 @pytest.mark.parametrize("state", [{"a": torch.zeros(1)}, {"classifier.bias": torch.tensor(1.0)}])
 def test_weights_without_a_classifier_are_no_model(state):
+    checkpoint = checkpoint_of(model_of(), state_dict=state)
     with pytest.raises(alm.AlmError, match="not the weights of a whole model"):
-        restore_model(model_of(), checkpoint_of(model_of(), state_dict=state))
+        restore_model(model_of(), checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "words"),
+    [
+        (3, 2**40, f"its localization is not of 3 attributes and {2**40} lateral channels; it is damaged"),
+        (1000, 0, "its localization is not of 1000 attributes and 256 lateral channels; it is damaged"),
+        (1001, 16, "its weights are of 1001 attributes, and a model has at most 1000; "),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_small_file_builds_no_large_model(tmp_path, monkeypatch, count, width, words, own):
+    state = {
+        "classifier.bias": torch.zeros(count, dtype=torch.uint8),
+        "lateral.3b.weight": torch.zeros(width, 0),
+        "localization.3b.excite_weight": torch.zeros(1, 1, 1),
+    }
+    names = [str(k) for k in range(count)]
+    torch.save(
+        own_checkpoint(model_of(), attributes=names, state_dict=state) if own else state, tmp_path / "a"
+    )
+    monkeypatch.setattr(restore, "build_model", None)
+    with pytest.raises(alm.AlmError, match=rf"a: {words}"):
+        load_model(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
