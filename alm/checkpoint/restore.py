@@ -103,11 +103,16 @@ def restore_model(model: nn.Module, checkpoint: Mapping, path: str | Path = "che
 
 def count_attributes(path: str | Path, checkpoint: Mapping) -> int:
     """Return the number of attributes of a checkpoint. Raises AlmError if it has no classifier, or one of
-    more than there may be.
+    another number than it names or than there may be.
     """
     bias = checkpoint["state_dict"].get("classifier.bias")
     if bias is None or bias.dim() != 1 or len(bias) == 0:
         raise AlmError(f"{path}: these are not the weights of a whole model: no classifier is among them")
+    named = checkpoint.get("attributes", bias)
+    if len(named) != len(bias):
+        raise AlmError(
+            f"{path}: it names {len(named)} attributes, and its weights are of {len(bias)}; it is damaged"
+        )
     if len(bias) > MAX_ATTRIBUTES:
         raise AlmError(
             f"{path}: its weights are of {len(bias)} attributes, and a model has at most {MAX_ATTRIBUTES}; "
@@ -206,9 +211,10 @@ def initialize(model: nn.Module, checkpoint: Mapping, names: Sequence[str], path
     another part does not fit.
     """
     own, given = model.state_dict(), checkpoint["state_dict"]
+    count = count_attributes(path, checkpoint)
     try:
         check_network(model, checkpoint)
-        rows = common_rows(names, checkpoint, count_attributes(path, checkpoint))
+        rows = common_rows(names, checkpoint, count)
         parts = {"backbone", *map(part_of, given)} & {*SHARED, *(OF_ATTRIBUTES if rows else ())}
         expected = {name: tensor for name, tensor in own.items() if part_of(name) in parts}
         weights = {
@@ -259,8 +265,6 @@ def lateral_channels(state: Mapping[str, Tensor]) -> int | None:
 def common_rows(names: Sequence[str], checkpoint: Mapping, count: int) -> dict[int, int]:
     """Return the rows, here -> there, of the attributes `names` that a checkpoint of `count` has too."""
     theirs = checkpoint.get("attributes", names if count == len(names) else ())
-    if "attributes" in checkpoint and len(theirs) != count:
-        raise AlmError(f"it names {len(theirs)} attributes, and its weights are of {count}; it is damaged")
     place = {name: row for row, name in enumerate(theirs)}
     return {row: place[name] for row, name in enumerate(names) if name in place}
 

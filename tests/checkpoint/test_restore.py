@@ -103,8 +103,9 @@ def test_weights_that_are_not_finite_name_the_file(tmp_path):
 @pytest.mark.parametrize("state", [{"a": torch.zeros(1)}, {"classifier.bias": torch.tensor(1.0)}])
 def test_weights_without_a_classifier_are_no_model(state):
     checkpoint = checkpoint_of(model_of(), state_dict=state)
-    with pytest.raises(alm.AlmError, match="not the weights of a whole model"):
-        restore_model(model_of(), checkpoint)
+    for use in (restore_model, lambda *given: initialize(*given[:2], ATTRIBUTES, given[2])):
+        with pytest.raises(alm.AlmError, match=r"^a\.tar: these are not the weights of a whole model"):
+            use(model_of(), checkpoint, "a.tar")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,12 @@ def test_a_small_file_builds_no_large_model(tmp_path, monkeypatch, count, width,
     monkeypatch.setattr(restore, "build_model", None)
     with pytest.raises(alm.AlmError, match=rf"a: {words}"):
         load_model(tmp_path / "a")
+
+
+def test_names_of_another_number_than_the_weights_have_are_refused(tmp_path):
+    save_checkpoint(tmp_path / "7.pth.tar", own_checkpoint(model_of(2)))
+    with pytest.raises(alm.AlmError, match=r"7\.pth\.tar: it names 3 attributes, and its weights are of 2; "):
+        load_model(tmp_path / "7.pth.tar")
 
 
 @pytest.mark.parametrize(
