@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from alm.checkpoint.files import is_zip
-from alm.constants import LEVELS
 from alm.errors import AlmError, first_few
 from alm.models.network import ALM, Baseline
 
@@ -102,7 +101,6 @@ def own_checkpoint(content: Mapping, path: Path) -> dict:
         "best_accu": accu,
         "approach": (ALM if is_alm else Baseline).approach,
         "backbone": "bn_inception",
-        "levels": LEVELS if is_alm else (),
         # What PyTorch before 1.6 serialized, no zip, is of 0.4, which aligned corners; 1.3 ended that.
         "align_corners": is_published and not is_zip(path),
         "state_dict": own_state(state, len(bias), path),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from alm.constants import LEVELS, MEAN, STD
+from alm.constants import MEAN, STD
 from alm.errors import AlmError, first_few
 from alm.models.network import APPROACHES
 
@@ -40,7 +40,6 @@ PARTS = {
     "best_accu": FINITE,
     "approach": tuple(APPROACHES),
     "backbone": str,
-    "levels": [str],
     "mean": [FINITE] * 3,
     "std": [Number(float, POSITIVE, sys.float_info.max)] * 3,
     "attributes": [str],
@@ -68,7 +67,6 @@ PARTS = {
 # What published checkpoints, and the first ones of our format, do not have.
 DEFAULTS = {
     "backbone": "bn_inception",
-    "levels": LEVELS,
     "mean": MEAN,
     "std": STD,
     "iterations": 0,
