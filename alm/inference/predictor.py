@@ -35,7 +35,7 @@ class Predictor(PicturePredictor):
     ):
         """Copy `model`. `attributes` are the names of its outputs, needed if `model.attributes` is None. A
         network that is not `folded` computes the same in more time. With `evidence`, predictions have it.
-        Raises AlmError if the names are too few, too many, or not the model's.
+        Raises AlmError if the names are too few, too many, not the model's, or if two are the same.
         """
         import torch
 
@@ -140,6 +140,9 @@ def output_names(model: nn.Module, attributes: Sequence[str] | None) -> tuple[st
     names = tuple(own if attributes is None else attributes)
     if len(names) != count:
         raise AlmError(f"{len(names)} names of attributes, but it has {count}; give one name per attribute")
+    if len(set(names)) < count:
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise AlmError(f"two of its attributes are named {repeated!r}; give each a name of its own")
     if own is not None and names != tuple(own):
         place = next(k for k in range(count) if names[k] != own[k])
         message = f"its attribute {place + 1} is {own[place]!r}, not {names[place]!r}; leave out the names"

@@ -210,6 +210,10 @@ def test_a_published_checkpoint_needs_the_names_of_its_attributes(tmp_path, peop
 def test_other_names_than_the_checkpoints_are_refused(checkpoint):
     with pytest.raises(alm.AlmError, match="2 names of attributes, but it has 3"):
         alm.Predictor(model_of(), ["a", "b"])
+    with pytest.raises(
+        alm.AlmError, match="two of its attributes are named 'b'; give each a name of its own"
+    ):
+        alm.Predictor(model_of(), ["a", "b", "b"])
     with pytest.raises(alm.AlmError, match=r"its attribute 2 is 'Bag', not 'Cap'"):
         alm.Predictor.from_checkpoint(checkpoint, attributes=("Hat", "Cap", "Skirt"))
 
