@@ -31,15 +31,17 @@ class OnnxPredictor(PicturePredictor):
         """`threads` of the CPU compute, by default `default_threads()`.
 
         Raises DataError if onnxruntime is missing, or the file is damaged, is not export.py's, or needs
-        anything from outside.
+        anything from outside. So do predictions if it does not compute what it declares.
         """
-        content = read_model(path)
+        self._path, content = path, read_model(path)
         try:
             self._session = open_session(content, threads)
             about = read_metadata(self._session.get_modelmeta().custom_metadata_map)
             self._outputs = checked_outputs(self._session, about)
         except AlmError as error:
             raise DataError(f"{path}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: it has a text that is not UTF-8; export it anew") from error
         self.attributes, self.thresholds = about.attributes, about.thresholds
         self.align_corners = about.align_corners
         self.levels = about.levels if "regions" in self._outputs else ()
@@ -62,9 +64,22 @@ class OnnxPredictor(PicturePredictor):
         return predictions_of(*figures, regions, evidence)
 
     def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the file's outputs for resized pictures, uint8 (B, 256, 128, 3), by their names."""
+        """Return the file's outputs for resized pictures, uint8 (B, 256, 128, 3), by their names. Raises
+        DataError if they have other shapes than it declares, or cannot be computed.
+        """
         images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        return dict(zip(self._outputs, self._session.run(self._outputs, {"images": images}), strict=True))
+        try:
+            values = self._session.run(list(self._outputs), {"images": images})
+        except Exception as error:  # of types that onnxruntime does not publish
+            raise DataError(
+                f"{self._path}: onnxruntime cannot compute {len(images)} pictures ({in_short(error)}); give "
+                "fewer at once, or export it anew"
+            ) from error
+        for value, (name, shape) in zip(values, self._outputs.items(), strict=True):
+            if value.shape != (len(images), *shape):
+                found = f"`{name}` {value.shape} for {len(images)} pictures"
+                raise DataError(f"{self._path}: it gives {found}; export it anew")
+        return dict(zip(self._outputs, values, strict=True))
 
 
 def read_model(path: str | Path) -> bytes:
@@ -120,8 +135,10 @@ def onnxruntime_package():
     return onnxruntime
 
 
-def checked_outputs(session, about: Metadata) -> list[str]:
-    """Return the names of a session's outputs. Raises DataError if one is not export.py's."""
+def checked_outputs(session, about: Metadata) -> dict[str, list[int]]:
+    """Return the names of a session's outputs, and their shapes of one picture. Raises DataError if one is
+    not export.py's.
+    """
     count = len(about.attributes)
     inputs = {value.name: (value.type, value.shape[1:]) for value in session.get_inputs()}
     outputs = {value.name: (value.type, value.shape[1:]) for value in session.get_outputs()}
@@ -138,4 +155,4 @@ def checked_outputs(session, about: Metadata) -> list[str]:
         raise DataError(f"it does not take `images`, uint8 (N, 3, {HEIGHT}, {WIDTH}); export it anew")
     if outputs not in (expected, expected | evidence):
         raise DataError(f"its outputs are not those of {count} attributes; export it anew")
-    return list(outputs)
+    return {name: shape for name, (_, shape) in outputs.items()}

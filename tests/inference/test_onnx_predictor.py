@@ -17,6 +17,7 @@ from support.toy import Toy, toy_checkpoint
 import alm
 from alm.errors import AlmError
 from alm.inference.export import Deployed
+from alm.inference.onnx_metadata import Metadata
 from alm.models.backbones import BACKBONES
 from run_scripts import export
 from utils.deployment.parity import compare, samples
@@ -242,6 +243,50 @@ def test_a_hostile_file_is_one_line(model_file, tmp_path, monkeypatch, change, m
     assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def small(path, *nodes):
+    """Write a file of two attributes without regions, whose graph is these nodes: images -> probabilities."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", kinds.UINT8, ["n", 3, 256, 128])],
+        [helper.make_tensor_value_info("probabilities", kinds.FLOAT, ["n", 2])],
+        [onnx.numpy_helper.from_array(np.array([[0.5, 0.5]], np.float32), "row")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, Metadata(("Hat", "Bag"), "ÿ", (0.5, 0.5), False, ()).texts())
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (
+            [("Identity", ["row"], "probabilities")],
+            r"it gives `probabilities` \(1, 2\) for 3 pictures; export it anew",
+        ),
+        (
+            [("Shape", ["images"], "places"), ("Gather", ["row", "places"], "probabilities")],
+            r"onnxruntime cannot compute 3 pictures \(.*Gather.*\); give fewer",
+        ),
+    ],
+)
+def test_a_graph_that_does_not_compute_what_it_declares_is_one_line(tmp_path, nodes, words):
+    nodes = [onnx.helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes]
+    predictor = OnnxPredictor(small(tmp_path / "x.onnx", *nodes))
+    with pytest.raises(DataError, match=rf"x\.onnx: {words}") as error:
+        predictor([np.zeros((8, 8, 3), np.uint8)] * 3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_that_is_not_utf8_is_one_line(tmp_path):
+    path = small(tmp_path / "x.onnx", onnx.helper.make_node("Identity", ["row"], ["probabilities"]))
+    path.write_bytes(path.read_bytes().replace("ÿ".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match=r"x\.onnx: it has a text that is not UTF-8; export it anew"):
+        OnnxPredictor(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 1000])
