@@ -236,15 +236,14 @@ def build_model(
     """Return a new network for K attributes, in float32 on the CPU, started as PyTorch does by default.
 
     `width` is the number of channels of the lateral layers, and so the size of the heads. Raises AlmError if
-    the approach or the backbone is unknown, K is not a whole number from 1 on, or the width is below 16.
+    the approach or the backbone is unknown, K is not a whole number from 1 on, or the width none from 16 on.
     """
     if approach not in list(APPROACHES):
         raise AlmError(f"unknown approach {approach!r}; known: {', '.join(APPROACHES)}")
-    if not isinstance(num_attributes, Integral) or isinstance(num_attributes, bool) or num_attributes < 1:
-        raise AlmError(f"{num_attributes!r} attributes: give a whole number from 1 on")
-    if width < LEAST_CHANNELS:
-        raise AlmError(f"a width of {width}: give a whole number from {LEAST_CHANNELS} on")
-    model = APPROACHES[approach](int(num_attributes), align_corners, backbone, width)
+    for what, value, least in (("attributes", num_attributes, 1), ("width", width, LEAST_CHANNELS)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise AlmError(f"{what} {value!r}: give a whole number from {least} on")
+    model = APPROACHES[approach](int(num_attributes), align_corners, backbone, int(width))
     return model.to(memory_format=torch.channels_last)  # a quarter faster; convolutions pass it on
 
 

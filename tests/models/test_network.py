@@ -32,8 +32,12 @@ def random_model(num_attributes=5, seed=0, **options):
 def test_a_wrong_number_of_attributes_is_refused(count):
     with pytest.raises(alm.AlmError, match="give a whole number from 1 on"):
         alm.build_model("inception_iccv", count)
-    with pytest.raises(alm.AlmError, match="a width of 15: give a whole number from 16 on"):
-        alm.build_model("alm", 3, width=15)
+
+
+@pytest.mark.parametrize("width", [15, 16.5, "256", None, True])
+def test_a_wrong_width_is_refused(width):
+    with pytest.raises(alm.AlmError, match=rf"^width {width!r}: give a whole number from 16 on$"):
+        alm.build_model("alm", 3, width=width)
 
 
 @pytest.mark.parametrize("name", ["resnet", None, ["inception_iccv"]])
