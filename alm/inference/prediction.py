@@ -26,6 +26,7 @@ from alm.inference.image_io import (
     to_rgb,
     turn,
 )
+from alm.inference.thresholds import thresholds_of
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray  # an array is uint8 (H, W, 3), RGB
 BATCH_SIZE = 32
@@ -50,7 +51,7 @@ class Recognition:
         (K,).
         """
         thresholds = self.thresholds if thresholds is None else thresholds
-        return self.probabilities > np.asarray(thresholds, dtype=np.float64)
+        return self.probabilities > thresholds_of(self.attributes, thresholds)
 
     def found(self) -> list[int]:
         """Return the numbers of the attributes above their thresholds, the most probable first."""
@@ -155,7 +156,7 @@ class PicturePredictor(ABC):
         attributes: the K names of what it predicts.
         levels: the names of the levels that have regions, fine to coarse.
         thresholds: one probability for all attributes, or K; above it an attribute counts as present. Its
-            predictions carry them, so set others before a call.
+            predictions carry them, so set others before a call, which raises AlmError if they are not such.
     """
 
     attributes: tuple[str, ...]
@@ -243,7 +244,7 @@ def predictions_of(
     branches = (*regions, GLOBAL)
     fractions = boxes(regions, align_corners)
     evidence = with_sum(evidence) if evidence else {}
-    thresholds = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), len(attributes))
+    thresholds = thresholds_of(attributes, thresholds)
     return [
         Prediction(
             attributes,

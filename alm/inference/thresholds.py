@@ -21,7 +21,10 @@ def thresholds_of(attributes: Sequence[str], thresholds: Thresholds) -> np.ndarr
     """
     if isinstance(thresholds, (str, Path)):
         return read_thresholds(thresholds, attributes)
-    values = np.asarray(thresholds, dtype=np.float64)
+    try:
+        values = np.asarray(thresholds, dtype=np.float64)
+    except (TypeError, ValueError):  # words, or lists of several lengths
+        values = np.array(np.nan)
     if values.shape not in ((), (len(attributes),)) or not ((values >= 0) & (values <= 1)).all():
         raise AlmError(
             f"thresholds: give one number from 0 to 1, one per attribute ({len(attributes)}), or a file"

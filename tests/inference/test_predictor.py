@@ -190,9 +190,14 @@ def test_thresholds(checkpoint, predictor, people, tmp_path):
         probability = prediction.probabilities[0]
         assert repr(prediction) == f"Prediction(40 x 120: Hat {probability:.2f} (threshold 0.00))"
         assert prediction.to_dict()["attributes"]["Bag"]["threshold"] == 1
-    for wrong in (2, [0.5], np.nan):
+    for wrong in (2, [0.5], [0.5, 0.5], np.nan, ["x"] * 3, [[0.5], [0.5, 0.5]], {}):
         with pytest.raises(alm.AlmError, match="thresholds: give one number from 0 to 1"):
             alm.Predictor.from_file(checkpoint, "cpu", thresholds=wrong)
+        strict.thresholds = wrong
+        with pytest.raises(alm.AlmError, match="thresholds: give one number from 0 to 1"):
+            strict(people[0])
+        with pytest.raises(alm.AlmError, match="thresholds: give one number from 0 to 1"):
+            prediction.positive(wrong)
 
 
 @pytest.mark.slow
