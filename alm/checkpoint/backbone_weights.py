@@ -66,7 +66,8 @@ def load_imagenet(model: nn.Module) -> BackboneWeights:
     if package and (place := find_spec(package.replace("-", "_"))):
         path = next(Path(place.origin).parent.glob("models/*.pth"))
         return fill(model, in_timms_order(safe_load(path), name), str(path))
-    logging.disable(logging.WARNING)  # without a network its hub would log each of many trials
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))  # without a network its hub would log each of many trials
     try:
         state = timm_with(name).create_model(name, pretrained=True).state_dict()
     except Exception as error:  # a network fails in many ways
@@ -75,7 +76,7 @@ def load_imagenet(model: nn.Module) -> BackboneWeights:
             f"timm could not load weights of {name} ({in_short(error)}); {remedy} their file to --pretrained"
         ) from error
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     return fill(model, state, f"timm's {name}")
 
 

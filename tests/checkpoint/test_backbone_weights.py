@@ -1,6 +1,7 @@
 """Weights of timm's models in a backbone, from anywhere; those of BN-Inception are in test_published.py."""
 
 import importlib.util
+import logging
 
 import pytest
 import torch
@@ -99,6 +100,23 @@ def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, content):
     ) as refused:
         load_backbone(model_on("test_resnet"), path)
     assert "\n" not in str(refused.value)
+
+
+def test_what_the_caller_logs_stays_as_it_is(monkeypatch):
+    found = []
+    model = alm.build_model("baseline", 3, backbone="test_resnet")
+    monkeypatch.setattr(
+        timm, "create_model", lambda *_, **options: found.append(logging.root.manager.disable)
+    )
+    try:
+        for level in (logging.NOTSET, logging.CRITICAL):
+            logging.disable(level)
+            with pytest.raises(alm.AlmError, match="timm could not load weights of test_resnet"):
+                load_imagenet(model)
+            assert logging.root.manager.disable == level
+    finally:
+        logging.disable(logging.NOTSET)
+    assert found == [logging.WARNING, logging.CRITICAL]
 
 
 def test_without_a_package_timm_loads_them_or_says_what_can_be_done(monkeypatch):
