@@ -70,7 +70,7 @@ def opened_picture(path: str | Path, opener: Callable[[], BinaryIO] | None = Non
         if opener is None:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError  # reading a pipe would wait
+                raise ValueError("it is a directory, a device or a pipe")  # reading a pipe would wait
             check_length(status.st_size)
         with Image.open(opener() if opener else path, formats=FORMATS) as picture:
             check_size(picture)

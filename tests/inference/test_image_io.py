@@ -248,3 +248,15 @@ def test_a_picture_error_passes_between_processes():
     error = pickle.loads(pickle.dumps(PictureError("cannot read picture a.jpg")))
     assert isinstance(error, PictureError)
     assert str(error) == "cannot read picture a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("folder", "it is a directory, a device or a pipe"), ("pipe", "it is a directory, a device or a pipe"),
+     ("absent", "there is no such file")],
+)  # fmt: skip
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, name, words):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PictureError, match=rf"^cannot read picture .*{name} \({words}\); replace it"):
+        read_picture(tmp_path / name)
