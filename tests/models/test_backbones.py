@@ -6,7 +6,6 @@ import torch
 from support.toy import LEVELS, Toy
 
 import alm
-from alm.constants import Tap
 from alm.inference.export import Deployed, write_onnx
 from alm.inference.onnx_metadata import Metadata
 from alm.inference.onnx_predictor import OnnxPredictor
@@ -107,10 +106,3 @@ def test_its_mean_and_std_normalize_the_pictures(toy):
     torch.testing.assert_close(torch.stack(logits), torch.stack(expected), rtol=1e-5, atol=1e-5)
     published = toy(alm.preprocess(pixels))
     assert not torch.allclose(torch.stack(expected), torch.stack(published))
-
-
-def test_other_strides_are_refused(monkeypatch):
-    wrong = type("Wrong", (Toy,), {"taps": tuple(map(Tap, LEVELS, (6, 10, 14), (4, 8, 16)))})
-    monkeypatch.setitem(BACKBONES, "wrong", wrong)
-    with pytest.raises(alm.AlmError, match=r"'wrong'.*\(4, 8, 16\).*\(8, 16, 32\)"):
-        alm.build_model("inception_iccv", 4, backbone="wrong")
