@@ -33,7 +33,7 @@ class Baseline(nn.Module):
 
     Attributes:
         approach: the network's published name, a key of `APPROACHES`.
-        backbone_name: the backbone's, a key of `alm.models.backbones.BACKBONES`.
+        backbone_name: the backbone's, as `build_backbone` takes it.
         levels: names of the maps on which attributes are localized, fine to coarse; () for this network.
         align_corners: the sampling convention of the regions; this network has none.
         mean, std: of red, green and blue, with which the backbone wants its pictures normalized.

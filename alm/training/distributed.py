@@ -28,7 +28,7 @@ from alm.devices.device import LIBRARIES, choose_device, exchange_library, is_ac
 from alm.errors import AlmError
 
 Value = TypeVar("Value")
-Batch = tuple[Tensor, Tensor, Tensor]  # images, labels (B, K) and mirror, on the CPU
+Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
 
 LONGEST_BUILD = timedelta(days=1)  # the most that ranks wait for the one that prepares its machine's files
 MINUTES_OF_A_COMMAND = 10.0  # the limit of a wait among ranks that it starts itself

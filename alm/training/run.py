@@ -13,16 +13,9 @@ from alm.checkpoint.schema import OWN_FORMAT, checked_state
 from alm.constants import BEST, LAST
 from alm.errors import AlmError, first_few
 from alm.training import distributed
+from alm.training.distributed import Batch
 from alm.training.schedule import learning_rate
-from alm.training.trainer import (
-    Batch,
-    Evaluation,
-    Loader,
-    NonFiniteLossError,
-    NonFiniteSteps,
-    Trainer,
-    stop_after,
-)  # fmt: skip
+from alm.training.trainer import Evaluation, Loader, NonFiniteLossError, NonFiniteSteps, Trainer, stop_after
 
 
 @dataclass

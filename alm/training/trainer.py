@@ -20,14 +20,13 @@ from alm.models.preprocessing import preprocess
 from alm.training import distributed
 from alm.training.average import WeightAverage
 from alm.training.batch_norm import without_statistics
-from alm.training.distributed import Whole, in_order, known_labels
+from alm.training.distributed import Batch, Whole, in_order, known_labels
 from alm.training.step_queue import Step, StepQueue, StepValues
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
 NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
-Batch = tuple[Tensor, Tensor, Tensor]  # images uint8 (B, 3, 256, 128), labels (B, K), mirror bool (B,)
 
 
 class Loader(Protocol):
