@@ -27,6 +27,16 @@ def pytest_configure(config):
     config.option.loadscopereorder = False
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """Give torch its threads back: predict.py and others set their number for the whole process."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    yield
+    if before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared():
     """Return the folder of reference numbers, label lists and logs; skip if it is missing."""

@@ -38,12 +38,8 @@ def test_starting_weights_follow_from_the_seed_on_the_cpu():
     """Whatever was drawn before, however many threads there are; the device comes later."""
     first = start(1)
     torch.rand(1000)
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        again = start(1)
-    finally:
-        torch.set_num_threads(threads)
+    again = start(1)
     assert all(tensor.device.type == "cpu" for tensor in first.values())
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], tensor) for name, tensor in start(2).items())
@@ -224,3 +220,11 @@ def test_baseline_is_100_iterations_of_that_command():
     assert "\tamp: off\n" in text
     assert "\tbatch_size: 4\n" in text
     assert len((acceptance.BASELINE / "synthetic.sha256").read_text(encoding="utf-8").strip()) == 64
+
+
+@pytest.mark.parametrize(("digest", "status"), [("a", 0), ("b", 1)])
+def test_the_drawn_pictures_are_those_of_the_baseline_or_not(tmp_path, monkeypatch, digest, status):
+    (tmp_path / "synthetic.sha256").write_text("a\n")
+    monkeypatch.setattr(acceptance, "BASELINE", tmp_path)
+    monkeypatch.setattr(acceptance, "synthetic_digest", lambda: digest)
+    assert acceptance.same_pictures() == status

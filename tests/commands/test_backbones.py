@@ -111,4 +111,8 @@ def test_a_step_of_it_is_timed(run):
     options = Namespace(
         device=torch.device("cpu"), amp="off", batch_size=2, attributes=3, backbone=run.backbone
     )
-    benchmark.training_step(options)()
+    trainer = benchmark.trainer_of(options, "alm", options.attributes, options.amp)
+    weight = trainer.model.classifier.weight
+    before = weight.detach().clone()
+    benchmark.step_of(options, trainer, options.attributes)()
+    assert not torch.equal(weight, before)

@@ -139,7 +139,7 @@ def test_the_chinese_readme_follows_the_english_one():
     assert parts.findall(english) == parts.findall(chinese)
 
 
-def test_every_figure_of_the_benchmark_is_as_it_was_measured():
+def test_every_goal_of_the_benchmark_has_a_row_with_a_figure():
     """The rows that benchmark.py prints, in its order; its goals are its own affair."""
     rows = [
         line.split("|")[1:-1] for line in text_of("docs/results/performance.md").splitlines() if "|" in line
@@ -285,3 +285,12 @@ def test_what_is_installed_is_what_is_needed():
     commands = text_of("requirement.txt").split()
     assert {*setup["install_requires"], "torchvision", "tqdm"} <= set(commands)
     assert set(commands) <= {*setup["install_requires"], *setup["extras_require"]["test"]}
+
+
+def test_the_names_that_the_page_lists_are_there():
+    page = text_of("docs/library.md")
+    names = re.findall(r"^\| `alm\.(\w+)", page, re.M)
+    assert len(names) > 8
+    assert all(hasattr(alm, name) for name in {*names, *alm.__all__})
+    [row] = re.findall(r"^\| `alm\.checkpoint` \| (.*) \|$", page, re.M)
+    assert all(hasattr(alm.checkpoint, name) for name in re.findall(r"`(\w+)`", row))

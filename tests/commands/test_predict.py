@@ -492,3 +492,13 @@ def test_a_signal_leaves_no_half_file(people, tmp_path, name, status, words):
         assert process.wait(60) == status
         assert process.stderr.read() == words
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_options_of_the_network_reach_it(start_here, people, monkeypatch):
+    """Else a published checkpoint's attributes would have other names, without a word."""
+    asked = []
+    monkeypatch.setattr(predict, "load_predictor", lambda path, **them: asked.append(them) or (Known(), []))
+    words = ("--device", "cpu", "--names", "n.txt", "--align_corners", "true", "--threads", 3)
+    start_here(predict, "--checkpoint", __file__, *words, people)
+    assert asked == [{"device": "cpu", "experiment": None, "names": "n.txt", "align_corners": True,
+                      "threads": 3, "evidence": False}]  # fmt: skip

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from support.official import (
     archive_rows,
+    cells,
+    column,
     list_lines,
     pa100k_mat,
     partition,
     peta_mat,
     rap1_mat,
+    rap2_mat,
     write_archive,
     write_picture,
 )
@@ -277,3 +280,30 @@ def test_the_command_trains_on_what_was_prepared(prepare, run_here, tmp_path):
     more = ["--epochs", 1, "--batch_size", 2, "--max_iters", 1, "--device", "cpu", "--output_dir", "run",
             "--workers", 0]  # fmt: skip
     assert "mA:" in run_here(*next_words(out)[2:], *more)[0]
+
+
+def test_the_options_of_an_annotation_and_of_a_table_reach_it(prepare, tmp_path):
+    parts = {"train": [1, 2], "val": [3], "test": [4]}
+    first, second = (
+        {f"{part}_index": column(np.add(rows, by), row=True) for part, rows in parts.items()} for by in (0, 2)
+    )
+    labels = np.zeros((6, 152), int)
+    labels[:, 2] = 1
+    rap2_mat(
+        "a.mat",
+        [f"{k}.png" for k in range(1, 7)],
+        labels,
+        {},
+        [1, 2],
+        partition_attribute=cells([first, second], row=True),
+    )
+    words = "rap", "--annotation", "a.mat", "--output", "out", "--attributes", "shoes-2"
+    assert "of RAPv2, not of RAPv1" in prepare(*words, "--version", 1, status=1)[1]
+    prepare(*words, "--version", 2, "--partition", 1, "--separate-val")
+    written = [path.read_text() for path in sorted((tmp_path / "out").glob("*_list.txt"))]
+    assert written == ["6.png 1\n", "3.png 1\n4.png 1\n", "5.png 1\n"]  # test, train, val
+    (tmp_path / "t.csv").write_text("image,Hat,Set\n0.png,2,train\n1.png,1,test\n2.png,0,train\n")
+    options = "--split_column", "Set", "--negative", 1, "--positive", 2, "--unknown", 0
+    prepare("csv", "--table", "t.csv", "--output", "own", *options)
+    assert (tmp_path / "own" / "train.txt").read_text() == "0.png 1\n2.png 2\n"
+    assert (tmp_path / "own" / "test.txt").read_text() == "1.png 0\n"

@@ -1,5 +1,6 @@
 """run_ALM.py on several ranks, as torchrun starts it: signals, failures, restarts, and the figures."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from support.commands import LOSS, TABLE
 from support.ranks import finished, torchrun
 
 from alm.checkpoint.restore import load_checkpoint
+from utils.evaluation.significance import FIGURES
+from utils.runs.log_reader import read_losses
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")]
 PROGRAM = "run_scripts/run_ALM.py"
@@ -108,10 +111,8 @@ def test_an_evaluation_is_that_of_one_process_to_the_last_digit(trained, run_her
         return ("--json", tmp_path / f"{name}.json", "--predictions", tmp_path / f"{name}.csv",
                 "--report", tmp_path / f"{name}.html")  # fmt: skip
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     expected, _ = run_here(*common, *files("one"))
-    torch.set_num_threads(threads)
     status, output, errors = finished(torchrun(2, PROGRAM, *common, *files("two")))
     assert status == 0, output + errors
     for kind in ("json", "csv"):
@@ -164,3 +165,40 @@ def test_what_is_wrong_on_all_ranks_is_told_once(start, words, line):
     status, output, errors = finished(start(2, *words), 120)
     assert (status, output) == (1, "")
     assert errors.count(line) == 1, errors
+
+
+def test_each_rank_may_log_and_the_figures_of_an_epoch_are_those_of_what_is_saved(start, run_here, tmp_path):
+    run = tmp_path / "run"
+    status, output, errors = finished(start(2, "--epochs", 1, "--log_ranks"))
+    assert status == 0, output + errors
+    first, second = (
+        read_losses(run / name, rank=rank) for rank, name in enumerate(("train.log", "train.1.log"))
+    )
+    assert len(first.losses) == 4
+    assert first.losses == second.losses
+    torch.set_num_threads(1)
+    run_here("-e", "--resume", run / "1.pth.tar", "--json", tmp_path / "e.json")
+    trained, evaluated = (
+        json.loads(path.read_text()) for path in (run / "metrics.jsonl", tmp_path / "e.json")
+    )
+    for name in (*FIGURES, "loss", "accu"):
+        assert evaluated[name] == pytest.approx(trained[name], rel=1e-6, nan_ok=True), name
+
+
+def test_if_torchrun_is_killed_its_ranks_save_and_end(start, tmp_path):
+    log = tmp_path / "run" / "train.log"
+    training = start(2, "--epochs", 50)
+    wait_for_lines(training, log, 1)
+    pids = ranks_of(training)
+    training.kill()
+    end = time.monotonic() + 60
+    try:
+        while any(map(is_running, pids)):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        for pid in filter(is_running, pids):
+            os.kill(pid, signal.SIGKILL)
+    text = log.read_text()
+    assert text.splitlines()[-1].startswith("Ended: torchrun is gone"), text[-500:]
+    assert load_checkpoint(tmp_path / "run" / "last.pth.tar")["iterations"] == len(LOSS.findall(text))

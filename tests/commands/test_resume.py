@@ -379,3 +379,18 @@ def test_the_pictures_of_a_step_that_is_not_finite_are_named(train, four_picture
     log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     ((first, second),) = re.findall(r"^The pictures of that step: (\S+) (\S+)$", log, re.MULTILINE)
     assert {first, second} <= names
+
+
+@pytest.mark.slow
+def test_one_command_that_starts_from_other_weights_goes_on(train, tmp_path):
+    train("--epochs", 1, "--max_iters", 1)
+    words = (
+        "--resume",
+        "auto",
+        "--init_from",
+        tmp_path / "run" / "1.pth.tar",
+        "--output_dir",
+        tmp_path / "b",
+    )
+    assert "Weights: backbone and global classifier from" in train(*words, "--epochs", 1)[0]
+    assert f"Weights: from {tmp_path / 'b' / 'last.pth.tar'}" in train(*words, "--epochs", 2)[0]

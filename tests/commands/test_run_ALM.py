@@ -13,8 +13,14 @@ import pytest
 import torch
 from support.cli import SCRIPTS, process
 from support.commands import TABLE, custom_lists, damaged, losses
+from support.toy import Toy, toy_checkpoint
 
+import alm
 from alm.checkpoint.restore import load_checkpoint
+from alm.models.backbones import BACKBONES
+from alm.training.run import TrainingRun
+from run_scripts import run_ALM
+from utils.data.catalog import EXPERIMENTS
 
 # A run.
 
@@ -351,3 +357,42 @@ def test_more_than_one_process_is_refused_once(monkeypatch, run_here, rank, line
     _, errors = run_here("--experiment", "peta", status=1)
     assert errors.startswith(line)
     assert len(errors.splitlines()) == len(line.splitlines())
+
+
+def test_every_option_arrives_where_it_is_used(four_pictures, run_here, tmp_path, monkeypatch):
+    """One that is parsed, shown and saved, and used by nothing, gives other numbers than it says."""
+    handed = []
+    monkeypatch.setitem(BACKBONES, "toy", Toy)
+    monkeypatch.setattr(TrainingRun, "fit", lambda *them: handed.append(them) or True)
+    monkeypatch.setattr(run_ALM, "compile_network", lambda model, size: ("compiled", size))
+    run_here(
+        "--experiment", "peta", "--data_root", four_pictures, "--workers", 0, "--device", "cpu",
+        "--backbone", "toy", "--init_from", toy_checkpoint(tmp_path / "7.pth.tar"), "--freeze", 1,
+        "--optimizer", "sgd", "--lr", 0.5, "--momentum", 0.25, "--head_lr", 0.125, "--weight_decay", 0.0625,
+        "--loss", "paper", "--adjust", 0.5, "--clip_grad", 3, "--accumulate", 2, "--ema", 0.75,
+        "--on_nonfinite", "skip", "--on_bad_image", "skip", "--augment", "crop", "--seed", 7, "--compile",
+        "--cache", tmp_path / "cache", "--amp", "bf16", "--batch_size", 3, "--print_freq", 5, "--epochs", 9,
+        "--schedule", "cosine", "--warmup", 0.2, "--prefix", "x", "--save_freq", 4, "--save_every_iters", 6,
+        "--keep", 8, "--max_iters", 10, "--output_dir", tmp_path / "run",
+    )  # fmt: skip
+    ((run, training, evaluation, *_),) = handed
+    trainer, settings = run.trainer, run.settings
+    groups = [
+        [group[name] for name in ("lr", "momentum", "weight_decay")]
+        for group in trainer.optimizer.param_groups
+    ]
+    assert groups == [[0.5, 0.25, 0.0625], [0.125, 0.25, 0.0625]]
+    assert not any(parameter.requires_grad for parameter in trainer.model.backbone.stages()[0])
+    assert (trainer.clip_grad, trainer.accumulate, trainer.nonfinite.skip) == (3, 2, True)
+    assert (trainer.network, trainer.precision) == (("compiled", 3), torch.bfloat16)
+    assert trainer.average._decay == 0.75
+    logits, labels = torch.randn(2, 35), torch.ones(2, 35)
+    expected = alm.WeightedBCELoss(EXPERIMENTS["peta"].positive_ratio, "paper", 0.5)
+    assert trainer.criterion(logits, labels) == expected(logits, labels)
+    assert (settings.epochs, settings.schedule, settings.warmup, settings.prefix) == (9, "cosine", 0.2, "x")
+    assert (settings.save_freq, settings.save_every_iters, settings.keep, settings.max_iters) == (4, 6, 8, 10)
+    for loader, is_training in ((training, True), (evaluation, False)):
+        assert (loader.seed, loader.batch_size) == (7, 3)
+        assert loader.crop == loader.replaces == is_training
+        assert loader.dataset.cache.path.parent == tmp_path / "cache"
+    assert trainer.log._print_freq == 5

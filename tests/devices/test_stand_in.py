@@ -49,10 +49,7 @@ def on_sdaa(start, fingerprints):
 @pytest.fixture
 def two_threads():
     """Let this process sum in the order of those that it starts."""
-    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def losses(directory):

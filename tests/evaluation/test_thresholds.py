@@ -156,7 +156,9 @@ def test_predict_uses_the_thresholds_of_an_evaluation(run_here, start_here, four
     figures = tmp_path / "figures.json"
     evaluate_at = (*evaluate[:-1], "--threshold", thresholds_file, "--json", figures)
     evaluated, _ = run_here(*evaluate_at, "--workers", 0, "--data_root", four_pictures, "--device", "cpu")
-    assert json.loads(figures.read_text())["ma"] == pytest.approx(np.mean(accuracies))
+    record = json.loads(figures.read_text())
+    assert record["ma"] == pytest.approx(np.mean(accuracies))
+    assert record["thresholds"] == str(thresholds_file)
     assert f"chosen on {held_out}; that is this list: quote none of these figures" in evaluated
     other = tmp_path / "list.txt"
     other.write_text("something else")

@@ -245,3 +245,10 @@ def test_threads_share_a_predictor(predictor, people):
 def test_not_folded_it_predicts_the_same(predictor, people):
     plain = alm.Predictor(model_of(), ATTRIBUTES, "cpu", folded=False)
     assert all(map(same, plain(people), predictor(people)))
+
+
+def test_predictions_have_evidence_if_it_is_asked_for(checkpoint):
+    for wanted in (True, False):
+        predictor = alm.Predictor.from_file(checkpoint, "cpu", evidence=wanted)
+        [prediction] = predictor(np.zeros((20, 10, 3), np.uint8))
+        assert bool(prediction.evidence) is wanted

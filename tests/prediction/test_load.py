@@ -1,6 +1,7 @@
 """Which predictor and which attributes come of a checkpoint."""
 
 import pytest
+import torch
 from support.models import ATTRIBUTES
 
 from alm.errors import AlmError
@@ -62,3 +63,9 @@ def test_an_exported_file_decides_for_itself(monkeypatch, options, words):
         assert load_predictor("m.onnx", **kept)[1] == []
     with pytest.raises(AlmError, match=words):
         load_predictor("m.onnx", **options)
+
+
+def test_as_many_threads_compute_as_are_asked_for(checkpoint):
+    wanted = torch.get_num_threads() + 1
+    load_predictor(str(checkpoint), device="cpu", threads=wanted)
+    assert torch.get_num_threads() == wanted

@@ -171,3 +171,19 @@ def test_a_piped_run_whose_reader_stops_ends_well(tmp_path):
     assert (run.stderr.read(), run.wait()) == (b"", 0)
     run.stderr.close()
     assert path.read_text(encoding="utf-8").splitlines()[-1] == "line 19999"
+
+
+def test_running_means_go_on_where_they_were():
+    shown = []
+    for parts in ((range(4),), (range(2), range(2, 4))):
+        state, stream = None, io.StringIO()
+        for part in parts:
+            log = TrainingLog(stream=stream, print_freq=3)
+            if state:
+                log.load_state_dict(state)
+            for i in part:
+                log.iteration(0, i, 4, 2, 0.5, 4.0 - i, 0.5)
+            state = log.state_dict()
+        shown.append([line for line in stream.getvalue().splitlines() if line.startswith("Epoch")])
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 2

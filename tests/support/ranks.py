@@ -42,20 +42,19 @@ def finished(process, seconds=280):
     return process.returncode, output, errors
 
 
-def train_in_float64(root, labels, backbone="bn_inception", epochs=1, sync_bn=True, accumulate=1):
+def train_in_float64(root, labels, backbone):
     """Train ALM in float64 on a list, on as many ranks as there are; return its weights and the losses."""
     torch.manual_seed(0)
     dataset = MultiLabelDataset(root, labels, num_attributes=35)
     model = alm.build_model("alm", 35, backbone=backbone, width=32).double()
     model.register_forward_pre_hook(lambda model, inputs: (inputs[0].double(),))
-    if sync_bn and distributed.world() > 1:
+    if distributed.world() > 1:
         synchronize(model)
     trainer = trainer_of(model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-4))
     trainer.criterion = alm.WeightedBCELoss([0.3] * 35)
-    trainer.network, trainer.accumulate = distributed.parallel(model, CPU), accumulate
+    trainer.network = distributed.parallel(model, CPU)
     loader = Loader(dataset, 8, shuffle=True, mirror=True)
-    for epoch in range(epochs):
-        trainer.train(loader.epoch(epoch), epoch, 0, len(loader))
+    trainer.train(loader.epoch(0), 0, 0, len(loader))
     return model.state_dict(), [values[5] for values in trainer.log.of("iteration")]
 
 

@@ -9,6 +9,7 @@ from support.tiny import CPU, Batches, Failing, Localized, Tiny, train, trainer_
 from torch import nn
 
 import alm
+from alm.constants import UNKNOWN
 from alm.training import step_queue
 from alm.training import trainer as trainer_module
 from alm.training.step_queue import StepQueue, StepValues
@@ -311,3 +312,17 @@ def test_a_step_that_the_device_cannot_do_is_explained(error, expected, words, t
     with pytest.raises(expected, match=words) as caught:
         train(trainer, Batches()) if training else trainer.evaluate(Batches())
     assert isinstance(caught.value, alm.AlmError) == (expected is alm.AlmError)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_a_batch_in_parts_is_the_step_of_the_whole(parts):
+    """Of labels that are partly unknown; also with more parts than pictures."""
+    batches, steps = Batches(), []
+    batches.batches[0][1][0] = UNKNOWN
+    for accumulate in (1, parts):
+        trainer = trainer_of()
+        trainer.accumulate = accumulate
+        train(trainer, batches)
+        steps.append((trainer.log.losses, nn.utils.parameters_to_vector(trainer.model.parameters())))
+    torch.testing.assert_close(steps[1][1], steps[0][1])
+    assert [loss for *_, loss in steps[1][0]] == pytest.approx([loss for *_, loss in steps[0][0]])
