@@ -37,7 +37,7 @@ def test_an_evaluation_writes_its_report_and_scores_its_regions(evaluate, tmp_pa
     page = report.read_text(encoding="utf-8")
     assert "The published evaluation list of this data set is its test list." in page
     assert "Regions and evidence against true boxes" in page
-    assert page.count("data:image/jpeg;base64,") > 10
+    assert 10 < page.count("data:image/jpeg;base64,") <= 60  # of the ten weakest of 35 attributes
 
 
 @pytest.mark.slow

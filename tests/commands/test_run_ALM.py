@@ -20,6 +20,7 @@ from alm.checkpoint.restore import load_checkpoint
 from alm.models.backbones import BACKBONES
 from alm.training.run import TrainingRun
 from run_scripts import run_ALM
+from run_scripts.training import evaluation
 from utils.data.catalog import EXPERIMENTS
 
 # A run.
@@ -396,3 +397,10 @@ def test_every_option_arrives_where_it_is_used(four_pictures, run_here, tmp_path
         assert loader.crop == loader.replaces == is_training
         assert loader.dataset.cache.path.parent == tmp_path / "cache"
     assert trainer.log._print_freq == 5
+
+
+@pytest.mark.slow
+def test_intervals_are_over_identities_if_these_are_known(trained, run_here, monkeypatch):
+    monkeypatch.setattr(evaluation, "identities", lambda names: [name[-5] for name in names])
+    output, _ = run_here("-e", "--resume", trained[0] / "2.pth.tar")
+    assert re.search(r"95 % intervals: none; \d identities are too few, 30 are needed", output)

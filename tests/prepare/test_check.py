@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from support.cli import process
 
 from run_scripts import prepare_data
 from utils.data.catalog import EXPERIMENTS
@@ -108,12 +107,6 @@ def test_a_sound_data_set(run, peta):
         "name": "Hat", "published": 0.1014, "train": {"positive": 6, "ratio": 0.5, "unknown": 0},
         "test": {"positive": 3, "ratio": 0.5, "unknown": 0},
     }  # fmt: skip
-
-
-@pytest.mark.slow
-def test_as_a_user_starts_it(peta):
-    output, _ = process("prepare_data", "check", "peta", cwd=peta.parent)
-    assert output.startswith("peta in peta\n")
 
 
 def test_missing_pictures(run, peta):
