@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import REPOSITORY, THOROUGH
+from support.drawn import files
 from support.known import Known, prediction_of
 from support.models import ATTRIBUTES
 
@@ -390,12 +391,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_files(known_until, crowd, tmp_
     assert errors.endswith("error: 1 of 9 pictures could not be read: in/bad.png\n")
     for suffix in (".csv", ".json"):
         assert (tmp_path / f"o{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
-    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+    assert files(tmp_path / "s") == files(tmp_path / "whole")
     assert not (tmp_path / "o.csv.part").exists()
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support import REPOSITORY
+from support.drawn import files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -86,10 +87,6 @@ def start(tmp_path, monkeypatch):
     return start
 
 
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-
-
 def told(errors):
     return [line for line in errors.splitlines() if re.match(r"error: |note: |\S+\.part", line)]
 
@@ -106,7 +103,7 @@ def test_the_files_are_those_of_one_process_also_if_one_is_killed(start, tmp_pat
     assert told(errors) == told(whole[1])
     for name in set(os.listdir()) - before:
         os.rename(name, tmp_path / "one" / f"{name}.3")
-    assert contents("one/sheets.3") == contents("one/sheets")
+    assert files(Path("one/sheets.3")) == files(Path("one/sheets"))
     for name in ("o.csv", "o.json"):
         assert (tmp_path / "one" / f"{name}.3").read_bytes() == (tmp_path / "one" / name).read_bytes()
     assert len(os.listdir("one")) == 6
@@ -122,7 +119,7 @@ def test_the_files_are_those_of_one_process_also_if_one_is_killed(start, tmp_pat
         f"error: {min(left)} is of a run on another number of processes; start as many, or remove the file",
     ]
     start(3, *outputs, status=1)
-    assert contents("sheets") == contents("one/sheets")
+    assert files(Path("sheets")) == files(Path("one/sheets"))
     for name in ("o.csv", "o.json"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     assert {name for name in os.listdir() if name.startswith("o.")} == {"o.csv", "o.json"}

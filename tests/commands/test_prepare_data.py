@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from support.drawn import files
 from support.official import (
     archive_rows,
     cells,
@@ -34,10 +35,6 @@ def prepare(start_here, tmp_path, monkeypatch):
 
 def read(folder):
     return {path.name: path.read_text("utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def files(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def next_words(out):
