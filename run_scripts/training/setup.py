@@ -94,6 +94,7 @@ def set_up(typed: Namespace) -> TrainingSetup:
             experiment = choose_experiment(options.experiment, options.attributes, options.data_root, resumed)
             ratio = known_ratio(experiment, options, resumed, is_chosen="ratios" in resume.typed)
             data = open_data(experiment, options, to_count=ratio is None)
+    check_parts(options)
     check_ranks(options, position, data)
     if options.report and data.val is None:
         raise AlmError("--report is about evaluations; give the list to evaluate with --val_list")
@@ -172,10 +173,8 @@ def build_loader(setup: TrainingSetup, training: bool) -> Loader:
     )
 
 
-def check_ranks(options: Namespace, position: Position, data: Data) -> None:
-    """Raise AlmError if a part of a whole batch, of one rank or of --accumulate, would have no picture, or if
-    several ranks cannot train together: if they have different lists or checkpoints.
-    """
+def check_parts(options: Namespace) -> None:
+    """Raise AlmError if a part of a whole batch, of one rank or of --accumulate, would have no picture."""
     parts = distributed.world() * options.accumulate
     if options.batch_size < parts and not options.evaluate:
         raise AlmError(
@@ -183,6 +182,10 @@ def check_ranks(options: Namespace, position: Position, data: Data) -> None:
             f"{options.accumulate}, processes: {distributed.world()}), and some would have no picture; raise "
             "it, or let the parts be fewer"
         )
+
+
+def check_ranks(options: Namespace, position: Position, data: Data) -> None:
+    """Raise AlmError if the ranks cannot train together, or have different lists or checkpoints."""
     if distributed.world() == 1:
         return
     if options.compile and not options.evaluate:

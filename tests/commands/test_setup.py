@@ -23,7 +23,7 @@ from run_scripts.training.setup import (
     Data,
     build_loader,
     build_optimizer,
-    check_ranks,
+    check_parts,
     choose_experiment,
     compile_network,
     count_ratio,
@@ -49,9 +49,9 @@ def published(tmp_path_factory):
 def test_a_batch_with_fewer_pictures_than_parts_is_refused_of_one_process_too():
     options = Namespace(batch_size=3, accumulate=4, evaluate=False)
     with pytest.raises(alm.AlmError, match=r"^--batch_size 3 is cut into 4 parts \(--accumulate 4, proc"):
-        check_ranks(options, None, None)
+        check_parts(options)
     options.evaluate = True
-    check_ranks(options, None, None)
+    check_parts(options)
 
 
 # Compiling.
