@@ -14,8 +14,10 @@ from alm.constants import BEST, LAST
 from alm.errors import AlmError, first_few
 from alm.training import distributed
 from alm.training.distributed import Batch
+from alm.training.evaluation import Evaluation
 from alm.training.schedule import learning_rate
-from alm.training.trainer import Evaluation, Loader, NonFiniteLossError, NonFiniteSteps, Trainer, stop_after
+from alm.training.step_errors import NonFiniteLossError, NonFiniteSteps
+from alm.training.trainer import Loader, Trainer, stop_after
 
 
 @dataclass

@@ -1,30 +1,26 @@
 """One epoch of training and one evaluation, as straight loops over a loader's batches."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from alm.devices.device import CPU
 from alm.devices.precision import autocast
-from alm.errors import AlmError
 from alm.models.folding import folded
-from alm.models.metrics import AttributeMetrics, margins, right_answers
+from alm.models.metrics import right_answers
 from alm.models.network import vote
 from alm.models.preprocessing import preprocess
 from alm.training import distributed
 from alm.training.average import WeightAverage
 from alm.training.batch_norm import without_statistics
-from alm.training.distributed import Batch, Whole, in_order, known_labels
+from alm.training.distributed import Batch, Whole, known_labels
+from alm.training.evaluation import Answers, Evaluation
+from alm.training.step_errors import NonFiniteSteps, explain_step_errors
 from alm.training.step_queue import Step, StepQueue, StepValues
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as the devices put it
-NO_OPERATOR = re.compile(r"Could not run '([\w:.]+)' with arguments from the '(\w+)' backend")
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]  # normalized images -> the branches' logits
 
@@ -90,123 +86,6 @@ class Log(Protocol):
         """Go on with running means that `state_dict` returned."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation of N pictures with K attributes gives.
-
-    Attributes:
-        ma, ma_attributes, accuracy, precision, recall, f1: as `AttributeMetrics.compute` defines them.
-        attribute_ma and the counts: its values for each attribute, (K,).
-        loss, accu: the means over the pictures of the loss and of the share of right answers.
-        logits: the votes, float (N, K) on the CPU, in the loader's order.
-        thresholds: those of the figures, float64 (K,); None: 0.5.
-        branches: each branch's logits, float (L, N, K), with `localize`, else None.
-        regions: `model.localize` of the pictures, {level: (N, K, 4)}, with `localize`, else None.
-    """
-
-    ma: float
-    ma_attributes: int
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    attribute_ma: Tensor
-    true_positive: Tensor
-    true_negative: Tensor
-    positive: Tensor
-    negative: Tensor
-    predicted_positive: Tensor
-    predicted_negative: Tensor
-    loss: float
-    accu: float
-    logits: Tensor
-    thresholds: Tensor | None = None
-    branches: Tensor | None = None
-    regions: dict[str, Tensor] | None = None
-
-    @property
-    def margins(self) -> Tensor:
-        """What is predicted, (N, K): an attribute above 0."""
-        return margins(self.logits, self.thresholds)
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """The figures of the whole list, by name."""
-        names = ("ma", "ma_attributes", "accuracy", "precision", "recall", "f1", "loss", "accu")
-        return {name: getattr(self, name) for name in names}
-
-
-class NonFiniteLossError(AlmError):
-    """A step over `pictures` pictures is not finite; `before` pictures of the call came before it."""
-
-    def __init__(self, message: str, before: int, pictures: int):
-        super().__init__(message)
-        self.before, self.pictures = before, pictures
-
-
-@dataclass
-class NonFiniteSteps:
-    """Policy for steps whose loss or gradients are not finite.
-
-    By default the first one raises. With `skip=True` such steps change nothing and are counted in `skipped`,
-    and MOST_IN_A_ROW in a row raise; each step then waits for the device.
-    """
-
-    MOST_IN_A_ROW = 10
-    ADVICE = "start again with a lower --lr, or with --amp off"
-
-    skip: bool = False
-    skipped: int = field(default=0, init=False)
-    _in_a_row: int = field(default=0, init=False)
-
-    def is_finite(self, loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Return whether a step's loss is finite, and with `skip` also the gradients, bool ()."""
-        values = [loss]
-        if self.skip:
-            values += [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return torch.stack([value.isfinite().all() for value in values]).all()
-
-    def check(self, step: Step, values: StepValues, place: str) -> bool:
-        """Return whether a step was skipped, and count it; `place` is its epoch and iteration in words.
-
-        Raises NonFiniteLossError.
-        """
-        if values.is_finite:
-            self._in_a_row = 0
-            return False
-        self._in_a_row += 1
-        if not self.skip:
-            reason = f"the loss is {values.loss} at {place}"
-        else:
-            self.skipped += 1
-            if self._in_a_row < self.MOST_IN_A_ROW:
-                return True
-            reason = (
-                f"the loss or the gradients of {self.MOST_IN_A_ROW} iterations in a row, up to {place}, are "
-                "not finite"
-            )
-        raise NonFiniteLossError(f"{reason}; {self.ADVICE}", step.before, step.pictures)
-
-
-@contextmanager
-def explain_step_errors(pictures: int) -> Iterator[None]:
-    """Turn a lack of memory or of an operator, in a step over so many pictures, into an AlmError."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
-        if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-            raise AlmError(
-                f"out of memory in a step over {pictures} pictures; lower --batch_size, "
-                "compute it in parts with --accumulate, or use less for each picture with --amp bf16 or fp16"
-            ) from error
-        if missing := NO_OPERATOR.search(str(error)):
-            operator, device = missing.groups()
-            raise AlmError(
-                f"{device} has no {operator}; locate.py --device {device} shows what needs it"
-            ) from error
-        raise
-
-
 def stop_after(batches: Iterable[Batch], stop: Callable[[], bool]) -> Iterator[Batch]:
     """Yield batches. After each one is processed, call `stop()` and end if it returns True."""
     for batch in batches:
@@ -220,11 +99,6 @@ class Amount(NamedTuple):
 
     iterations: int
     pictures: int
-
-
-def mean(parts: list[tuple[int, float]]) -> float:
-    """Return the mean over all pictures of (pictures, value) of each batch; 0 without pictures."""
-    return sum(count * value for count, value in parts) / max(sum(count for count, _ in parts), 1)
 
 
 @dataclass
@@ -288,53 +162,32 @@ class Trainer:
         Raises AlmError if predictions are NaN, or the device lacks memory or an operator.
         """
         distributed.share_buffers(self.evaluated)
-        network, metrics = folded(self.evaluated), AttributeMetrics(loader.num_attributes)
-        votes: list[Tensor] = []
-        branches: list[Tensor] = []
-        regions: list[dict[str, Tensor]] = []
-        steps: list[tuple[int, float, StepValues]] = []
+        network = folded(self.evaluated)
+        answers = Answers(loader.num_attributes, self.thresholds)
         is_alone = distributed.world() == 1
 
         def report(step: Step, seconds: float, values: StepValues) -> None:
-            steps.append((step.pictures, seconds, values))
+            answers.steps.append((step.pictures, seconds, values))
             if is_alone:
-                self._log_test(step.iteration, len(loader), *steps[-1])
+                self._log_test(step.iteration, len(loader), *answers.steps[-1])
 
         with StepQueue(self.device, report) as queue:
             for batch, _ in distributed.together(stop_after(loader.epoch(0), stop)):
                 with explain_step_errors(len(batch[0])):
                     images, labels, mirror = self._on_device(*batch)
                     if self.localize:
-                        predictions, region = self._predict(network.predict, images, mirror)
-                        branches.append(torch.stack(predictions))
-                        regions.append(region)
+                        predictions, regions = self._predict(network.predict, images, mirror)
                     else:
-                        predictions = self._predict(network, images, mirror)
-                    logits = vote(predictions)
-                    predicted = margins(logits, self.thresholds)
-                    metrics.update(predicted, labels)
-                    votes.append(logits)
+                        predictions, regions = self._predict(network, images, mirror), None
+                    predicted = answers.add(predictions, regions, labels)
                     values = StepValues(self._loss(predictions, labels), right_answers(predicted, labels))
                     queue.add(len(images), values)
         if queue.count * distributed.world() < len(loader):
             return None
-        steps, votes = in_order(steps), in_order([logits.to(CPU) for logits in votes])
-        metrics.batches = in_order([tuple(counts.to(CPU) for counts in batch) for batch in metrics.batches])
-        branches = in_order([logits.to(CPU).float() for logits in branches])
-        regions = in_order([{level: boxes.to(CPU) for level, boxes in of.items()} for of in regions])
-        for iteration, step in enumerate([] if is_alone else steps[: len(loader)]):
+        answers.gather()
+        for iteration, step in enumerate([] if is_alone else answers.steps[: len(loader)]):
             self._log_test(iteration, len(loader), *step)
-        evaluation = Evaluation(
-            **metrics.compute(),
-            loss=mean([(count, values.loss) for count, _, values in steps]),
-            accu=mean([(count, values.accu) for count, _, values in steps]),
-            logits=torch.cat([torch.empty(0, loader.num_attributes), *votes]),
-            thresholds=self.thresholds,
-            branches=torch.cat(branches, dim=1) if branches else None,
-            regions={level: torch.cat([of[level] for of in regions]) for level in regions[0]}
-            if regions
-            else None,
-        )
+        evaluation = answers.evaluation()
         self.log.tested(evaluation.accu)
         return evaluation
 

@@ -15,7 +15,7 @@ from alm.devices.device import device_name
 from alm.devices.precision import precision_name
 from alm.inference.prediction import boxes
 from alm.inference.predictor import Predictor
-from alm.training.trainer import Evaluation
+from alm.training.evaluation import Evaluation
 from run_scripts.training.setup import TrainingSetup
 from utils.data.catalog import identities
 from utils.evaluation import results

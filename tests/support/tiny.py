@@ -9,8 +9,9 @@ import alm
 from alm.constants import MEAN, STD
 from alm.devices.precision import gradient_scaler
 from alm.training.average import WeightAverage
+from alm.training.evaluation import Evaluation
 from alm.training.run import RunSettings, TrainingRun
-from alm.training.trainer import Evaluation, Trainer
+from alm.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

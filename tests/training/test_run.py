@@ -12,7 +12,7 @@ import alm
 from alm.checkpoint.restore import OWN_FORMAT
 from alm.constants import LAST
 from alm.training.schedule import learning_rate
-from alm.training.trainer import NonFiniteLossError
+from alm.training.step_errors import NonFiniteLossError
 from utils.data.loader import Loader, WorkerError
 
 IDENTITY = {"identity": "a name"}

@@ -12,8 +12,8 @@ import alm
 from alm.constants import UNKNOWN
 from alm.training import step_queue
 from alm.training import trainer as trainer_module
+from alm.training.step_errors import NonFiniteLossError, NonFiniteSteps
 from alm.training.step_queue import StepQueue, StepValues
-from alm.training.trainer import NonFiniteLossError, NonFiniteSteps
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from utils.io.phrases import RULE, counted, first_few, ma_title
 from utils.io.untrusted import printable
 
 if TYPE_CHECKING:  # which needs torch
-    from alm.training.trainer import Evaluation
+    from alm.training.evaluation import Evaluation
 
 COUNTS = (
     "true_positive", "true_negative", "positive", "negative", "predicted_positive", "predicted_negative"
