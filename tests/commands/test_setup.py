@@ -19,15 +19,12 @@ import alm
 from alm.checkpoint.restore import load_checkpoint, reference_state, save_checkpoint
 from alm.models.backbones import BACKBONES
 from alm.training.run import RunSettings, TrainingRun
+from run_scripts.training.data import Data, choose_experiment, count_ratio, known_ratio
 from run_scripts.training.setup import (
-    Data,
     build_loader,
     build_optimizer,
     check_parts,
-    choose_experiment,
     compile_network,
-    count_ratio,
-    known_ratio,
     start_model,
 )
 from utils.data.catalog import Experiment
