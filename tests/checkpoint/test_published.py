@@ -162,7 +162,7 @@ def loaded(model, state, path):
     ("", {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}),
     ("module.", {}),
 ])  # fmt: skip
-def test_backbone_weights(tmp_path, prefix, classifier):
+def test_published_backbone_weights_change_the_backbone_alone(tmp_path, prefix, classifier):
     """Those that DataParallel saved have vectors of normalization as (1, C), as some copies do."""
     source, target = model_of(), model_of(seed=1)
     state = backbone_weights(source)

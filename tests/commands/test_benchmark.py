@@ -101,7 +101,7 @@ def test_ratios_time_in_turn(monkeypatch):
         (Goal("a: {many} / {few}", 0.6), [], "not on this device        <= 0.6"),
     ],
 )
-def test_rows(goal, values, expected):
+def test_a_row_has_the_spread_and_says_if_the_goal_is_missed(goal, values, expected):
     figure = figure_of(goal, np.array(values), Namespace(attributes=5))
     assert row(figure).split(maxsplit=4)[:4] == ["a:", "50", "/", "5"]
     assert row(figure).endswith(f" {expected}")

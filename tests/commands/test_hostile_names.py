@@ -47,7 +47,7 @@ def refuse_obeyed(*texts):
 
 
 @pytest.mark.slow
-def test_an_evaluation(folder, run_here):
+def test_an_evaluation_obeys_no_name(folder, run_here):
     shown = run_here(
         "-e", "--resume", "a.pth.tar", "--attributes", "names.txt", "--data_root", "people", "--val_list",
         "list.txt", "--workers", 0, "--device", "cpu", "--report", "a.html", "--output_dir", "run",
@@ -74,7 +74,7 @@ def test_a_picture_that_cannot_be_read(folder, run_here):
 
 
 @pytest.mark.slow
-def test_a_prediction(folder, start_here):
+def test_a_prediction_obeys_no_name(folder, start_here):
     (folder / "people" / f"{NAME}2.png").write_bytes(b"no picture")
     common = ("--checkpoint", "a.pth.tar", "people", "--device", "cpu")
     shown = start_here(predict, *common, "--threshold", 0, status=1)
@@ -97,7 +97,7 @@ def test_a_prediction(folder, start_here):
     assert "<img" not in page
 
 
-def test_a_check(folder, start_here):
+def test_a_check_obeys_no_name(folder, start_here):
     (folder / "people" / f"{NAME}1.png").write_bytes(b"no picture")
     (folder / "list.txt").write_text(f"{NAME}0.png 0 1 0\n{NAME}1.png 1 0 1\nmissing\x9b.png 1 0 1\n")
     shown = start_here(
@@ -129,7 +129,7 @@ def test_errors_and_warnings(capsys, monkeypatch, debug):
     assert capsys.readouterr().out == f"{SPELT_OUT}\na\\x0ab\n"
 
 
-def test_log(tmp_path):
+def test_the_log_spells_control_characters_out(tmp_path):
     stream = io.StringIO()
     with TrainingLog(tmp_path / "train.log", stream=stream) as log:
         log.line(f"one\n{HOSTILE}")

@@ -38,7 +38,7 @@ def no_plot(monkeypatch):
     monkeypatch.setattr(loss, "plot_losses", lambda *_: None)
 
 
-def test_published_logs(shared, run):
+def test_the_published_logs_pass(shared, run):
     for device in ("sdaa", "cuda"):
         Path(f"{device}.log").symlink_to(shared / "logs" / f"{device}.log")
     status, output, errors = run()
@@ -52,7 +52,7 @@ def test_published_logs(shared, run):
         assert picture.format == "JPEG"
 
 
-def test_strict_lines(run, no_plot):
+def test_each_strict_figure_has_its_line(run, no_plot):
     write_log("cuda.log", FALLING)
     write_log("sdaa.log", 1.1 * FALLING)
     status, output, errors = run()
@@ -81,7 +81,7 @@ def test_a_collapsed_run_fails_though_the_official_rule_says_pass(run, no_plot):
     assert output.splitlines()[-1].startswith("verdict: fail; 20 of 20 iterations compared; ")
 
 
-def test_strict(run, no_plot):
+def test_the_limits_are_of_the_strict_rule(run, no_plot):
     write_log("cuda.log", NOISY)
     write_log("sdaa.log", 0.98 * NOISY)
     assert run("--strict")[0] == 0
@@ -130,7 +130,7 @@ def test_a_part_is_compared_if_it_is_asked_for(run, no_plot):
     assert "verdict: pass; 20 of 20 iterations compared; " in output
 
 
-def test_rank(run, no_plot):
+def test_another_rank_is_read_if_it_is_named(run, no_plot):
     write_log("a.log", FALLING, rank=2)
     assert run("--compare", "a.log", "a.log", "--rank", 2)[0] == 0
     status, output, errors = run("--compare", "a.log", "a.log")
@@ -198,7 +198,7 @@ def test_several_logs_have_one_status(run, no_plot):
     assert run("--compare", "a.log", "short.log", "other.log", "a.log")[0] == 1
 
 
-def test_json(run):
+def test_json_has_all_figures_of_each_comparison(run):
     write_log("a.log", FALLING)
     write_log("b.log", [*FALLING[:10], float("nan")])
     write_log("c.log", FALLING[:15])
@@ -236,7 +236,7 @@ def test_json(run):
         (["--json", "missing/figures.json"], "--json missing/figures.json: there is no such directory"),
     ],
 )
-def test_usage_errors(run, arguments, reason):
+def test_a_wrong_option_is_told_in_one_line_and_writes_nothing(run, arguments, reason):
     for name in ("sdaa.log", "cuda.log"):
         write_log(name, FALLING)
     Path("link.jpg").symlink_to("cuda.log")

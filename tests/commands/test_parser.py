@@ -17,7 +17,7 @@ from run_scripts.cli.parser import (
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), (str(LARGEST), LARGEST)])
-def test_whole_numbers(text, value):
+def test_a_whole_number_is_read(text, value):
     assert whole_number(0)(text) == value
 
 

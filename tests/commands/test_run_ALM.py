@@ -226,7 +226,7 @@ def test_bad_option_is_a_clear_error(tmp_path, monkeypatch, case, run_here):
 
 
 @pytest.mark.slow
-def test_missing_pictures(data, tmp_path, run_here):
+def test_an_evaluation_without_some_pictures_has_to_be_allowed(data, tmp_path, run_here):
     lists = {
         name: (data / f"PETA_{name}_list.txt").read_text(encoding="utf-8").split("\n")
         for name in ("train", "test")

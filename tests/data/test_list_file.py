@@ -198,7 +198,7 @@ def test_first_line_decides_the_count_and_must_have_labels(tmp_path):
         ("PA100K_test", (10000, 26), 0),
     ],
 )
-def test_published_lists(shared, name, shape, unknown):
+def test_the_published_lists_are_read_whole(shared, name, shape, unknown):
     names, labels = read_list(shared / "labels" / f"{name}_list.txt", shape[1])
     assert labels.shape == shape
     assert len(set(names)) == len(names) == shape[0]

@@ -34,7 +34,7 @@ def test_cuda_computes_in_what_its_card_has(monkeypatch, has_bf16, expected):
         ("cuda", "off", None),
     ],
 )
-def test_precision(kind, amp, expected):
+def test_auto_is_off_on_the_cpu_and_16_bits_on_an_accelerator(kind, amp, expected):
     assert precisions.choose_precision(types.SimpleNamespace(type=kind), amp) is expected
 
 

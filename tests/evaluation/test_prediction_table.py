@@ -108,7 +108,7 @@ def test_an_attribute_may_be_spelt_in_several_ways(tmp_path):
         (b"\xff\xfe\x00", " is not text"),
     ],
 )  # fmt: skip
-def test_refused(tmp_path, text, message):
+def test_a_table_that_lacks_a_number_or_a_name_is_refused(tmp_path, text, message):
     path = file_of(tmp_path, text)
     error = refusal(lambda: numbers_of(read_predictions(path), TWO))
     assert error.startswith(f"{path}{message}")

@@ -173,7 +173,7 @@ def test_what_is_no_picture_is_refused(predictor, image, words):
         predictor(image)
 
 
-def test_thresholds(checkpoint, predictor, people, tmp_path):
+def test_thresholds_are_one_number_or_one_per_attribute_or_a_file(checkpoint, predictor, people, tmp_path):
     """One for all, one per attribute, or a file; a prediction carries them and shows them."""
     prediction = predictor(people[0])[0]
     half = prediction.probabilities > 0.5

@@ -41,7 +41,7 @@ def test_a_published_checkpoint_has_those_of_the_data_set_with_as_many(untrained
         ({"names": "absent.txt"}, "absent.txt"),
     ],
 )
-def test_refusals(checkpoint, options, words):
+def test_a_wrong_option_of_the_network_is_refused(checkpoint, options, words):
     with pytest.raises((AlmError, OSError), match=words):
         load_predictor(**{"checkpoint": str(checkpoint), "device": "cpu", **options})
 

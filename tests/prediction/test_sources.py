@@ -106,7 +106,7 @@ def test_lists_with_labels_and_without(folder, tmp_path, line, encoding):
     assert list(sources([str(tmp_path / "list.txt")], data_root=str(folder))) == found
 
 
-def test_standard_input(folder, monkeypatch):
+def test_standard_input_names_pictures_line_by_line(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("a.jpg\n\nsub/c d.bmp\r\n"))
     found = list(sources(["-"], data_root=str(folder)))
     assert [source.name for source in found] == ["a.jpg", "sub/c d.bmp"] == [source.place for source in found]
@@ -239,7 +239,7 @@ def test_boxes_are_parts_of_pictures(folder):
         ("a.jpg,3,2,1,4\n", "boxes.csv:1: 3,2,1,4 is no box"),
     ],
 )
-def test_wrong_boxes(folder, text, words):
+def test_a_wrong_line_of_boxes_is_named(folder, text, words):
     (folder / "boxes.csv").write_text(text)
     with pytest.raises(DataError, match=words):
         count([], boxes=str(folder / "boxes.csv"))
@@ -261,7 +261,7 @@ def test_wrong_boxes(folder, text, words):
         ("link.txt", "link.txt: .* leads out of .* through a link"),
     ],
 )
-def test_wrong_paths(tmp_path, path, words):
+def test_a_path_that_gives_no_pictures_is_refused(tmp_path, path, words):
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
     Image.new("RGB", (40, 120)).save(tmp_path / "a.png")

@@ -14,7 +14,7 @@ from utils.prediction.sources import Source
 from utils.prediction.writers import Csv, JsonLines, table_lines
 
 
-def test_the_table():
+def test_the_table_sorts_what_is_found_by_part_of_the_body():
     """A threshold that is not 0.5 stands beside what is above it."""
     prediction = prediction_of()
     lines = table_lines(Source("folder/\x1b[2J" + "x" * 200 + ".jpg"), prediction, 80)

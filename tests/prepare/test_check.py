@@ -109,7 +109,7 @@ def test_a_sound_data_set(run, peta):
     }  # fmt: skip
 
 
-def test_missing_pictures(run, peta):
+def test_a_missing_picture_is_a_problem_in_the_test_list_alone(run, peta):
     """Training goes on without some of its own, and does not start without some of the evaluation's."""
     (peta / ARCHIVE / "0002_1.png").unlink()
     output, errors = run("peta")
@@ -131,7 +131,7 @@ def test_no_picture_is_where_it_should_be(run, peta):
 
 
 @pytest.mark.parametrize(("person", "part"), [("0003", "train"), ("0017", "test")])
-def test_unreadable_pictures(run, peta, person, part):
+def test_an_unreadable_picture_is_a_problem_in_both_lists(run, peta, person, part):
     path = peta / ARCHIVE / f"{person}_1.png"
     path.write_bytes(path.read_bytes()[:-1200])
     run(peta, "--json", "check.json", status=1)
@@ -256,13 +256,13 @@ def test_data_of_ones_own(run, peta):
         (("peta", "--experiment", "peta", "--attributes", "a"), 2, "not allowed with argument --experiment"),
     ],
 )  # fmt: skip
-def test_wrong_input(run, peta, arguments, status, message):
+def test_wrong_input_is_told_in_one_line(run, peta, arguments, status, message):
     _, errors = run(*arguments, status=status)
     assert message in errors
     assert len(errors.splitlines()) == 1
 
 
-def test_plot(run, peta):
+def test_the_plot_has_both_lists_in_their_colours(run, peta):
     run("peta", "--plot", "check.png")
     with Image.open(peta.parent / "check.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}

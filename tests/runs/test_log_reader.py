@@ -72,7 +72,7 @@ def test_if_nothing_is_found_the_nearest_line_is_quoted(read):
 @pytest.mark.parametrize(
     ("as_object", "options"), [(False, {"sort_keys": True}), (True, {}), (True, {"separators": (",", ":")})]
 )
-def test_json_stream(read, as_object, options):
+def test_losses_of_json_events_are_read_however_they_are_written(read, as_object, options):
     events = "".join(event(i, loss, as_object=as_object, **options) for (_, i), loss in THREE.items())
     plain = 'TCAPPDLL {"step": [1, 2], "data": {"local_rank": 3, "rank": 0, "train.loss": 2.5}}\n'
     found = read(METADATA + events + EVALUATION + plain)
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_is_kept(read, kind, spelling):
 
 
 @pytest.mark.parametrize("number", ["3", "3.", "1e-05", "2.5E+3", "+1.5", "-0.25"])
-def test_numbers(read, number):
+def test_a_number_may_be_spelt_in_any_way_of_python(read, number):
     for kind in (line, event, epoch_line):
         assert read(kind(0, number)).losses == {(0, 0): float(number)}
 
@@ -211,7 +211,7 @@ ENCODED = {
 
 
 @pytest.mark.parametrize("encoding", ENCODED)
-def test_encodings(read, encoding):
+def test_a_log_may_have_any_encoding(read, encoding):
     assert read(ENCODED[encoding]).losses == THREE
 
 
@@ -235,7 +235,7 @@ def test_noise_between_and_on_the_lines_is_passed_over(read, noise, kind):
 
 
 @pytest.mark.parametrize("kind", [line, event, epoch_line])
-def test_colours(read, kind):
+def test_colours_of_a_terminal_are_passed_over(read, kind):
     content = "".join(kind(i, loss) for (_, i), loss in THREE.items())
     coloured = content.replace("Loss ", "\x1b[1mLoss\x1b[0m \x1b[31;1m")
     coloured = coloured.replace("rank", "\x1b[38;5;12mrank\x1b[m")

@@ -202,7 +202,7 @@ def test_losses_that_are_similar_but_no_nearer_than_any_others_show_no_agreement
     assert result.verdict(strict=True).passed is None
 
 
-def test_correlation():
+def test_correlation_is_of_the_shape_alone():
     assert compared(2 * falling() + 1, falling()).figures.correlation == pytest.approx(1)
     assert compared(-falling(), falling()).figures.correlation == pytest.approx(-1)
     assert math.isnan(compared([1, 1, 1], [1, 2, 3]).figures.correlation)
@@ -217,7 +217,7 @@ def test_divergence_is_where_the_smoothed_curves_part():
     assert compared(losses, reference).figures.diverged_step == (0, 29)
 
 
-def test_smoothing():
+def test_smoothing_is_savitzky_golay_of_five_points():
     losses = falling(30)
     np.testing.assert_array_equal(smooth(losses), savgol_filter(losses, window_length=5, polyorder=1))
     np.testing.assert_array_equal(smooth(losses[:4]), losses[:4])
