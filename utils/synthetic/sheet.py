@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from utils.data.list_file import read_list
 from utils.synthetic import ATTRIBUTES, LISTS
 
-HEIGHT, COLUMN, MARGIN, LINE = 288, 150, 10, 16  # pixels
-FONT_SIZE = 12
+HEIGHT, COLUMN, MARGIN, LINE = 288, 150, 10, 22  # pixels
+FONT_SIZE = 17  # 12 where README shows the sheet
 PAPER, INK = (255, 255, 255), (40, 44, 52)
 
 
