@@ -59,8 +59,7 @@ class Evaluation:
 
 
 class Answers:
-    """The network's answers to an evaluation's batches, which stay on the device until the figures are asked
-    for.
+    """The network's answers to an evaluation's batches. They stay on the device until `gather`.
 
     Attributes:
         steps: (pictures, seconds, values) of each batch.
