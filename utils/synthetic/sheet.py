@@ -12,7 +12,7 @@ from utils.data.list_file import read_list
 from utils.synthetic import ATTRIBUTES, LISTS
 
 HEIGHT, COLUMN, MARGIN, LINE = 288, 150, 10, 22  # pixels
-FONT_SIZE = 17  # 12 where README shows the sheet
+FONT_SIZE = 17  # a README shrinks the sheet by a third, to 12
 PAPER, INK = (255, 255, 255), (40, 44, 52)
 
 
